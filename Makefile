@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 # The first interpreter on the path that is new enough; `make PYTHON=/path/to/python3.12 ...` overrides.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
@@ -52,7 +52,7 @@ $(VENV)/.torch:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; say where it is: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "==> creating $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
-	@echo "==> installing $(TORCH)"
+	@echo "==> installing $(TORCH) (a few hundred MB the first time)"
 	@$(PIP) $(TORCH)
 	@touch $@
 
