@@ -1,0 +1,81 @@
+"""A dataset as content: ids made from texts, one hash of everything, two put together, judgements as a matrix."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nudge_integrations._dataset_files import Parts, Texts, add_judgement
+from nudge_integrations.errors import DatasetError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+def content_id(text: str) -> str:
+    """Name a text by its content, so that the same text has the same id in every batch."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def content_hash(
+    corpus: Mapping[str, str], queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, float]]
+) -> str:
+    """Hash all ids, texts and grades, whatever their order."""
+    judged = [(f"{len(q)}:{q}{d}", repr(grade)) for q, grades in qrels.items() for d, grade in grades.items()]
+    digest = hashlib.sha256()
+    for name, pairs in (("corpus", corpus.items()), ("queries", queries.items()), ("qrels", judged)):
+        digest.update(f"{name}:{len(pairs)};".encode())
+        for key, value in sorted(pairs):
+            # Lengths go first, so that no two contents can run together into the same bytes.
+            digest.update(f"{len(key)}:{len(value)}:{key}{value}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def merged(mine: Parts, theirs: Parts) -> Parts:
+    """Unite two datasets; one id with two texts, or one pair with two grades, is an error."""
+    qrels = {query: dict(judged) for query, judged in mine[2].items()}
+    for query, judged in theirs[2].items():
+        qrels.setdefault(query, {})
+        for document, grade in judged.items():
+            add_judgement(qrels, query, document, grade, "merge")
+    return _united(mine[0], theirs[0], "document"), _united(mine[1], theirs[1], "query"), qrels
+
+
+def _united(mine: Texts, theirs: Texts, what: str) -> Texts:
+    clash = next((key for key in theirs if key in mine and mine[key] != theirs[key]), None)
+    if clash is not None:
+        texts = f"{mine[clash][:80]!r} and {theirs[clash][:80]!r}"
+        raise DatasetError(f"merge: {what} {clash!r} has two texts, {texts}; give one of the two another id")
+    return mine | theirs
+
+
+def relevance_matrix(
+    rows: Sequence[str], columns: Sequence[str], qrels: Mapping[str, Mapping[str, float]]
+) -> csr_array:
+    """Lay relevant judgements out as (queries, documents) float64; see ``RetrievalDataset.relevance``."""
+    from scipy.sparse import csr_array  # a quarter of a second that reading and writing need not pay
+
+    column_of = {document: column for column, document in enumerate(columns)}
+    if len(column_of) != len(columns) or len(set(rows)) != len(rows):
+        raise DatasetError("query_ids or document_ids name an id twice; each id is one row or column")
+    indices: list[int] = []
+    grades: list[float] = []
+    starts = [0]
+    for query in rows:
+        for document, grade in qrels.get(query, {}).items():
+            if grade < 0 or (grade > 0 and document not in column_of):
+                problem = f"with the negative grade {grade:g}" if grade < 0 else "which is not among the documents"
+                raise DatasetError(
+                    f"query {query!r} judges document {document!r}, {problem}; see validate(), repaired()"
+                )
+            if grade > 0:
+                indices.append(column_of[document])
+                grades.append(grade)
+        starts.append(len(indices))
+    arrays = np.asarray(grades, np.float64), np.asarray(indices, np.int64), np.asarray(starts, np.int64)
+    matrix = csr_array(arrays, shape=(len(rows), len(columns)))
+    matrix.sort_indices()
+    return matrix

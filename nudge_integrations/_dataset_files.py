@@ -1,0 +1,252 @@
+"""The two file formats of a dataset: BEIR folders and LlamaIndex question-answer JSON.
+
+Files become plain ``(corpus, queries, qrels)`` dictionaries and back; ``RetrievalDataset`` checks what they mean.
+Every write goes to a name beside the target and is then renamed, so that a reader sees the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nudge_integrations.errors import DatasetError
+
+logger = logging.getLogger(__name__)
+
+Texts = dict[str, str]
+Judgements = dict[str, dict[str, float]]
+Parts = tuple[Texts, Texts, Judgements]
+
+
+def write_atomically(path: Path, pieces: Iterable[str]) -> None:
+    """Write text to ``path`` through a temporary name beside it, creating the folder where it is absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with beside.open("x", encoding="utf-8", newline="\n") as file:
+            file.writelines(pieces)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def add_judgement(qrels: Judgements, query_id: str, document_id: str, grade: float, where: str) -> bool:
+    """Record one judgement; a contradiction is an error.
+
+    Returns:
+        Whether the same judgement had been made before: it is then kept once.
+
+    Raises:
+        DatasetError: The pair was judged before with another grade.
+    """
+    judged = qrels.setdefault(query_id, {})
+    if document_id not in judged:
+        judged[document_id] = grade
+        return False
+    if judged[document_id] != grade:
+        raise DatasetError(
+            f"{where}: query {query_id!r} judges document {document_id!r} twice, with grades {judged[document_id]} and "
+            f"{grade}; keep one of the two"
+        )
+    return True
+
+
+def warn_of_repeats(count: int, where: str) -> None:
+    """Log how many judgements were made more than once, if any."""
+    if count:
+        logger.warning("%s: %d judgements are repeated with the same grade; each is counted once", where, count)
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        DatasetError: The file is absent, unreadable or not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read as UTF-8 text: {error}") from error
+
+
+def _unique_keys(where: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Build the JSON hook that refuses an id given twice, where the standard reader keeps the last one in silence."""
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        built = dict(pairs)
+        if len(built) != len(pairs):
+            keys = [key for key, _ in pairs]
+            repeated = next(key for key in built if keys.count(key) > 1)
+            raise DatasetError(f"{where}: id {repeated!r} appears twice in one JSON object; every id must be unique")
+        return built
+
+    return build
+
+
+def _parse_json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_unique_keys(where))
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"{where}: not valid JSON: {error}") from error
+
+
+def read_question_answer_json(path: Path) -> Parts:
+    """Read the JSON that LlamaIndex's ``EmbeddingQAFinetuneDataset.save_json`` writes."""
+    data = _parse_json(read_text(path), str(path))
+    if not isinstance(data, Mapping):
+        raise DatasetError(
+            f"{path} holds a JSON {type(data).__name__}, expected an object with queries, corpus, relevant_docs"
+        )
+    return parse_question_answer(data, str(path))
+
+
+def parse_question_answer(data: Mapping[str, Any], where: str) -> Parts:
+    """Take ``queries``, ``corpus``, ``relevant_docs`` and, where given, ``relevance`` apart."""
+    missing = [key for key in ("queries", "corpus", "relevant_docs") if not isinstance(data.get(key), Mapping)]
+    if missing:
+        raise DatasetError(
+            f"{where}: no object {' and no object '.join(map(repr, missing))}; found the keys {sorted(data)}"
+        )
+    qrels: Judgements = {}
+    repeats = 0
+    for query_id, document_ids in data["relevant_docs"].items():
+        if not isinstance(document_ids, list | tuple) or not all(
+            isinstance(identifier, str) for identifier in document_ids
+        ):
+            raise DatasetError(
+                f"{where}: relevant_docs of query {query_id!r} is {document_ids!r}, expected a list of document ids"
+            )
+        qrels[query_id] = {}
+        repeats += sum(add_judgement(qrels, query_id, document_id, 1.0, where) for document_id in document_ids)
+    warn_of_repeats(repeats, where)
+    return dict(data["corpus"]), dict(data["queries"]), _with_grades(qrels, data.get("relevance"), where)
+
+
+def _with_grades(qrels: Judgements, graded: Any, where: str) -> Judgements:
+    """Replace binary judgements by the graded ones of the extra key, which must name the same relevant documents."""
+    if graded is None:
+        return qrels
+    if not isinstance(graded, Mapping) or not all(isinstance(grades, Mapping) for grades in graded.values()):
+        raise DatasetError(f"{where}: 'relevance' must map each query id to an object of document ids and grades")
+    for query_id, grades in graded.items():
+        relevant = {document_id for document_id, grade in grades.items() if not _is_number(grade) or grade > 0}
+        if relevant != set(qrels.get(query_id, ())):
+            raise DatasetError(
+                f"{where}: 'relevance' and 'relevant_docs' of query {query_id!r} name different relevant documents; "
+                "correct one, or delete 'relevance' to read every listed document as equally relevant"
+            )
+    return {query_id: dict(graded.get(query_id, judged)) for query_id, judged in (qrels | dict(graded)).items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def question_answer_json(
+    corpus: Mapping[str, str], queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, float]]
+) -> str:
+    """Serialise as ``EmbeddingQAFinetuneDataset.save_json`` does; grades that are not all 1 go to an extra key."""
+    data: dict[str, Any] = {
+        "queries": dict(queries),
+        "corpus": dict(corpus),
+        "relevant_docs": {q: [d for d, grade in judged.items() if grade > 0] for q, judged in qrels.items()},
+        "mode": "text",
+    }
+    if any(grade != 1 for judged in qrels.values() for grade in judged.values()):
+        data["relevance"] = {q: {d: _plain(grade) for d, grade in judged.items()} for q, judged in qrels.items()}
+    return json.dumps(data, indent=4)
+
+
+def _plain(grade: float) -> float | int:
+    """Write 2.0 as 2, the form in which qrels are exchanged."""
+    return int(grade) if grade.is_integer() else grade
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ``(where, record)`` for each line that is not blank."""
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            where = f"{path}:{number}"
+            record = _parse_json(line, where)
+            if not isinstance(record, dict):
+                raise DatasetError(f"{where}: expected a JSON object, found {line[:60]!r}")
+            yield where, record
+
+
+def _read_texts(path: Path) -> Texts:
+    """Read ``_id``, ``text`` and, where given, ``title`` of each line; the title goes before the text."""
+    texts: Texts = {}
+    for where, record in _read_jsonl(path):
+        identifier, title, text = record.get("_id"), record.get("title") or "", record.get("text")
+        if not isinstance(identifier, str | int) or not isinstance(text, str) or not isinstance(title, str):
+            raise DatasetError(f"{where}: expected '_id' and 'text', both text; found the keys {sorted(record)}")
+        identifier = str(identifier)
+        if identifier in texts:
+            raise DatasetError(f"{where}: id {identifier!r} appears twice; every id must be unique")
+        texts[identifier] = f"{title} {text}" if title and text else title or text
+    return texts
+
+
+def _read_qrels(path: Path) -> Judgements:
+    """Read ``query-id <tab> corpus-id <tab> score`` lines, with or without a header."""
+    qrels: Judgements = {}
+    repeats = 0
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        fields = line.rstrip("\r").split("\t")
+        where = f"{path}:{number}"
+        try:
+            query_id, document_id, score = fields
+            grade = float(score)
+        except ValueError as error:
+            if number == 1 and len(fields) == 3:
+                continue
+            raise DatasetError(f"{where}: expected 'query-id<tab>corpus-id<tab>score', found {line[:80]!r}") from error
+        repeats += add_judgement(qrels, query_id, document_id, grade, where)
+    warn_of_repeats(repeats, str(path))
+    return qrels
+
+
+def read_beir(directory: Path, split: str) -> Parts:
+    """Read one split of a BEIR folder; queries that the split does not judge belong to other splits and stay out."""
+    path = directory / "qrels" / f"{split}.tsv"
+    if not path.exists():
+        splits = sorted(found.stem for found in path.parent.glob("*.tsv"))
+        raise DatasetError(f"{path} does not exist; splits in this folder: {', '.join(splits) or 'none'}")
+    qrels = _read_qrels(path)
+    queries = _read_texts(directory / "queries.jsonl")
+    judged = {query_id: text for query_id, text in queries.items() if query_id in qrels}
+    return _read_texts(directory / "corpus.jsonl"), judged, qrels
+
+
+def write_beir(directory: Path, split: str, parts: Parts) -> None:
+    """Write one split into a BEIR folder beside the splits that are there, with the judgements last."""
+    corpus, queries, qrels = parts
+    for identifier in {*qrels, *(document_id for judged in qrels.values() for document_id in judged)}:
+        if re.search("[\t\n\r\ud800-\udfff]", identifier):
+            raise DatasetError(
+                f"id {identifier!r} holds a tab, a line break or half a character; BEIR qrels cannot; rename it"
+            )
+    known = directory / "corpus.jsonl"
+    if known.exists() and _read_texts(known) != corpus:
+        raise DatasetError(f"{known} holds another corpus; write to an empty folder")
+    kept = _read_texts(directory / "queries.jsonl") if (directory / "queries.jsonl").exists() else {}
+    for query_id in kept.keys() & queries.keys():
+        if kept[query_id] != queries[query_id]:
+            raise DatasetError(
+                f"{directory / 'queries.jsonl'} holds another text for query {query_id!r}; write to an empty folder"
+            )
+    write_atomically(known, (json.dumps({"_id": i, "title": "", "text": t}) + "\n" for i, t in corpus.items()))
+    merged = kept | queries
+    write_atomically(directory / "queries.jsonl", (json.dumps({"_id": i, "text": t}) + "\n" for i, t in merged.items()))
+    lines = (f"{q}\t{d}\t{_plain(grade)}\n" for q, judged in qrels.items() for d, grade in judged.items())
+    write_atomically(directory / "qrels" / f"{split}.tsv", ["query-id\tcorpus-id\tscore\n", *lines])
