@@ -137,7 +137,7 @@ def _with_grades(qrels: Judgements, graded: Any, where: str) -> Judgements:
     if not isinstance(graded, Mapping) or not all(isinstance(grades, Mapping) for grades in graded.values()):
         raise DatasetError(f"{where}: 'relevance' must map each query id to an object of document ids and grades")
     for query_id, grades in graded.items():
-        relevant = {document_id for document_id, grade in grades.items() if not _is_number(grade) or grade > 0}
+        relevant = {document_id for document_id, grade in grades.items() if not _is_at_most_0(grade)}
         if relevant != set(qrels.get(query_id, ())):
             raise DatasetError(
                 f"{where}: 'relevance' and 'relevant_docs' of query {query_id!r} name different relevant documents; "
@@ -146,8 +146,8 @@ def _with_grades(qrels: Judgements, graded: Any, where: str) -> Judgements:
     return {query_id: dict(graded.get(query_id, judged)) for query_id, judged in (qrels | dict(graded)).items()}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
+def _is_at_most_0(grade: Any) -> bool:
+    return isinstance(grade, int | float) and grade <= 0
 
 
 def question_answer_json(
