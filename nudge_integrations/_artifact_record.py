@@ -1,0 +1,122 @@
+"""What a nudge records, and what must hold about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nudge_integrations._vectors import as_rows, row_lengths
+from nudge_integrations.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["NudgeRecord"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NudgeRecord:
+    """The result of a fit: which documents moved, where to, what that is worth, and what it was made from.
+
+    Base vectors of the moved documents are kept beside the new ones: they tell vectors of another model, or vectors
+    that were nudged already, from the right ones, and bring the old state back. All arrays are read-only copies.
+
+    Attributes:
+        ids: r ids of the documents that moved.
+        vectors: (r, d) float32: where they moved to. Unit length if ``similarity`` is ``"cosine"``.
+        base: (r, d) float32, unit length: where they were.
+        text_hashes: r sha256 (hex) of their texts; empty when no texts were given.
+        similarity: ``"cosine"``: cosine, inner product and L2 rank alike. ``"dot"``: lengths matter, rank by inner
+            product.
+        method: The method that was used; ``"none"`` where nothing moves.
+        step: How far: an angle in radians (``"cosine"``) or the length of the displacement (``"dot"``).
+        temperature: Of the softmax of the contrastive method; None without one.
+        metric: What was maximised, such as ``"ndcg@10"``.
+        baseline: The metric at step 0, in [0, 1].
+        score: The metric at ``step``.
+        unseen_baseline: The same for queries whose documents nobody labelled, at step 0; NaN where not measured.
+        unseen_score: The same at ``step``.
+        status: ``"improved"``, ``"no_gain"`` or ``"fixed"``.
+        reason: The status in words.
+        warnings: What the solver wants known.
+        protocol: ``"leave-one-out"`` or ``"validation"``.
+        queries: Number of queries that the metric is a mean over.
+        encoder: Fingerprint of the encoder whose vectors these are.
+        dataset_hash: Of the dataset that it was fitted on.
+        validation_hash: Of the validation dataset; None without one.
+        ambiguous_texts: Text hash -> ids, where documents that share a text are not all put in one place: whoever finds
+            documents by text cannot tell these apart.
+        versions: Package -> version, of what made it.
+        created: When, UTC, ISO 8601.
+        query_map: (d, d) float32, applied to queries as q' = unit(q + q @ query_map); None without one.
+        shift: (d,) float32, added to every document that did not move, which is then normalised; None without one.
+        curve: (c, 2) float64: steps, ascending from 0, and the metric from each step on; None without one.
+
+    Raises:
+        InputError: If lengths, shapes or values do not fit together.
+    """
+
+    ids: tuple[str, ...]
+    vectors: NDArray[np.float32]
+    base: NDArray[np.float32]
+    text_hashes: tuple[str, ...]
+    similarity: Literal["cosine", "dot"]
+    method: str
+    step: float
+    temperature: float | None
+    metric: str
+    baseline: float
+    score: float
+    unseen_baseline: float
+    unseen_score: float
+    status: str
+    reason: str
+    warnings: tuple[str, ...]
+    protocol: str
+    queries: int
+    encoder: str
+    dataset_hash: str
+    validation_hash: str | None
+    ambiguous_texts: Mapping[str, tuple[str, ...]]
+    versions: Mapping[str, str]
+    created: str
+    query_map: NDArray[np.float32] | None = None
+    shift: NDArray[np.float32] | None = None
+    curve: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together, and copy the arrays."""
+        for name, array in _checked_arrays(self).items():
+            if array is not None:
+                array = array.copy()
+                array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+
+def _checked_arrays(nudge: NudgeRecord) -> dict[str, NDArray[Any] | None]:
+    if len(set(nudge.ids)) != len(nudge.ids):
+        twice = next(document_id for document_id in nudge.ids if nudge.ids.count(document_id) > 1)
+        raise InputError(f"document {twice!r} moved twice; every id must be there once")
+    if nudge.text_hashes and len(nudge.text_hashes) != len(nudge.ids):
+        raise InputError(
+            f"{len(nudge.ids)} ids came with {len(nudge.text_hashes)} text hashes; give one an id, or none"
+        )
+    if nudge.similarity not in ("cosine", "dot"):
+        raise InputError(f"similarity must be 'cosine' or 'dot'; got {nudge.similarity!r}")
+    vectors = as_rows(nudge.vectors, "nudged vectors", ids=nudge.ids)
+    base = as_rows(nudge.base, "base vectors", dimension=vectors.shape[1], ids=nudge.ids)
+    for name, rows in (("base", base), *([("nudged", vectors)] if nudge.similarity == "cosine" else [])):
+        if (np.abs(row_lengths(rows, name) - 1.0) > 1e-3).any():
+            raise InputError(f"{name} vectors must have unit length under similarity {nudge.similarity!r}")
+    square = (
+        None if nudge.query_map is None else as_rows(nudge.query_map, "the query map", dimension=len(nudge.query_map))
+    )
+    shift = None if nudge.shift is None else as_rows(np.atleast_2d(nudge.shift), "the shift")[0]
+    for name, array in (("query map", square), ("shift", shift)):
+        if array is not None and array.shape[-1] != vectors.shape[1]:
+            raise InputError(f"the {name} has {array.shape[-1]} dimensions, the vectors have {vectors.shape[1]}")
+    curve = None if nudge.curve is None else np.array(nudge.curve, dtype=np.float64).reshape(-1, 2)
+    return {"vectors": vectors, "base": base, "query_map": square, "shift": shift, "curve": curve}

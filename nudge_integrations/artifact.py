@@ -1,0 +1,291 @@
+"""Nudge: the documents that moved, where to, and how that came about; saved, loaded, applied, reverted, compared."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from nudge_integrations.encoding import text_hash
+
+from nudge_integrations import _artifact_format as artifact_format
+from nudge_integrations import _artifact_placement as placement
+from nudge_integrations._artifact_placement import NudgeDiff
+from nudge_integrations._artifact_record import NudgeRecord
+from nudge_integrations._vectors import row_lengths, unit_rows
+from nudge_integrations.errors import CorruptArtifactError, InputError, MismatchError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nudge_integrations.solver import Solution
+
+__all__ = ["HasFingerprint", "Nudge", "NudgeDiff"]
+
+_FROM_SOLUTION = (
+    *("similarity", "method", "step", "temperature", "metric", "baseline", "score", "unseen_baseline", "unseen_score"),
+    *("status", "reason", "warnings", "protocol", "queries", "query_map", "shift"),
+)
+
+
+class HasFingerprint(Protocol):
+    """Whatever names its embedding model, such as an `Encoder`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What identifies the model."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Nudge(NudgeRecord):
+    """The result of a fit: which documents moved, where to, what that is worth, and what it was made from.
+
+    Its attributes are those of `NudgeRecord`. Frozen; the arrays are read-only.
+
+    >>> nudge = Nudge.load("out")  # doctest: +SKIP
+    >>> vectors = nudge.apply(document_ids, encoder.encode_documents(texts))  # doctest: +SKIP
+    """
+
+    @classmethod
+    def from_solution(
+        cls,
+        solution: Solution,
+        *,
+        ids: Sequence[str],
+        documents: NDArray[Any],
+        texts: Sequence[str] | None,
+        encoder: str | HasFingerprint,
+        dataset_hash: str,
+        validation_hash: str | None = None,
+    ) -> Nudge:
+        """Give a solution's rows their ids and note where they come from.
+
+        Args:
+            solution: What `solve` returned.
+            ids: n ids, one a row of documents.
+            documents: (n, d) base vectors that were solved for; only the rows that moved are read.
+            texts: n texts; None if documents will only ever be found by id.
+            encoder: The encoder, or its fingerprint.
+            dataset_hash: Hash of the dataset.
+            validation_hash: Hash of the validation dataset, if there was one.
+
+        Raises:
+            InputError: If the numbers of ids, documents and texts differ, or an id comes twice.
+        """
+        for name, items in (("ids", ids), ("texts", ids if texts is None else texts)):
+            if len(items) != len(documents):
+                raise InputError(
+                    f"{len(documents)} documents came with {len(items)} {name}; there must be one a document"
+                )
+        moved = [int(row) for row in solution.rows]
+        return cls(
+            ids=tuple(ids[row] for row in moved),
+            vectors=solution.vectors,
+            base=unit_rows(documents[solution.rows], "documents", dimension=documents.shape[1]),
+            text_hashes=() if texts is None else tuple(text_hash(texts[row]) for row in moved),
+            encoder=_fingerprint_of(encoder),
+            dataset_hash=dataset_hash,
+            validation_hash=validation_hash,
+            ambiguous_texts={} if texts is None else _ambiguous_texts(moved, solution.vectors, ids, texts),
+            versions=artifact_format.current_versions(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            curve=artifact_format.thin_curve(solution.curve.steps, solution.curve.values),
+            **{name: getattr(solution, name) for name in _FROM_SOLUTION},
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, encoder: str | HasFingerprint | None = None) -> Nudge:
+        """Read a saved nudge; while another process replaces it, the old one or the new one.
+
+        Args:
+            path: Its folder.
+            encoder: The encoder that it will be used with, or its fingerprint; None does not check.
+
+        Raises:
+            CorruptArtifactError: If a file is missing, truncated or altered by as little as one byte.
+            MismatchError: If it belongs to another encoder.
+            ArtifactError: If the folder holds something else, or a newer format.
+        """
+        try:
+            nudge = cls(**artifact_format.read(path))
+        except (InputError, TypeError) as error:
+            raise CorruptArtifactError(f"{path} does not hold a whole nudge ({error}); save it again") from error
+        if encoder is not None:
+            nudge.check_encoder(encoder)
+        return nudge
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``nudge.json``, ``vectors.safetensors`` and ``ids.jsonl`` to a folder, in place of any nudge there.
+
+        Readers see the old one or the new one at any moment, also after a crash. Other files in the folder stay.
+
+        Args:
+            path: A folder; created if absent.
+
+        Raises:
+            ArtifactError: If files of those names are there that are no nudge, or the path is a file.
+            OSError: If the disk refuses; a nudge that was there before is still whole.
+        """
+        artifact_format.write(path, self._fields())
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates of a vector, d."""
+        return int(self.vectors.shape[1])
+
+    @property
+    def max_norm(self) -> float:
+        """The largest length of any document after `apply`: 1 under ``"cosine"``."""
+        return max(1.0, float(row_lengths(self.vectors, "nudged vectors").max(initial=0.0)))
+
+    @cached_property
+    def by_id(self) -> Mapping[str, int]:
+        """Id -> row of ``vectors``, for the documents that moved."""
+        return MappingProxyType({document_id: row for row, document_id in enumerate(self.ids)})
+
+    @cached_property
+    def by_text_hash(self) -> Mapping[str, int]:
+        """Text hash -> row of ``vectors``, for the documents that moved; the first one's where they share a text."""
+        last_to_first = range(len(self.text_hashes) - 1, -1, -1)
+        return MappingProxyType({self.text_hashes[row]: row for row in last_to_first})
+
+    @cached_property
+    def base_hashes(self) -> tuple[str, ...]:
+        """The r sha256 (hex) of the base vectors' little-endian float32 bytes."""
+        return tuple(hashlib.sha256(row.astype("<f4").tobytes()).hexdigest() for row in self.base)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sha256 (hex) of all that decides which vectors it serves, for cache keys. Fitting the same again keeps it."""
+        return artifact_format.content_fingerprint(self._fields())
+
+    def vector(self, document_id: str) -> NDArray[np.float32]:
+        """Return the (d,) nudged vector of one document.
+
+        Raises:
+            InputError: If that document did not move.
+        """
+        if document_id not in self.by_id:
+            raise InputError(f"document {document_id!r} did not move, so it has no nudged vector; ask `in` before")
+        vector: NDArray[np.float32] = self.vectors[self.by_id[document_id]]
+        return vector
+
+    def check_encoder(self, encoder: str | HasFingerprint) -> None:
+        """Refuse any encoder but the one that the vectors were made with.
+
+        Raises:
+            MismatchError: If the fingerprints differ.
+        """
+        if (given := _fingerprint_of(encoder)) != self.encoder:
+            raise MismatchError(
+                f"this nudge belongs to the encoder {self.encoder!r}, not to {given!r}: "
+                "its vectors mean nothing to another model; fit again with this one"
+            )
+
+    def apply(self, ids: Sequence[str], vectors: object) -> NDArray[np.float32]:
+        """Put the documents that moved where they belong; the others keep their direction, or take the shift.
+
+        The documents may be any part of the corpus in any order, so a large corpus can be nudged block by block.
+
+        Args:
+            ids: n document ids.
+            vectors: (n, d) base vectors of any length, from the same encoder.
+
+        Returns:
+            (n, d) float32, a new array; of unit length but for documents that moved under ``"dot"``.
+
+        Raises:
+            InputError: If the numbers of ids and vectors differ, or a vector is zero or not finite.
+            MismatchError: If d differs, or a document that moved does not come with its base vector: nudged already, of
+                another model, or of another text (a document whose text changed is new; `apply_texts` treats it so).
+        """
+        return placement.place(self, _rows(self.by_id, ids), ids, vectors)
+
+    def apply_texts(self, text_hashes: Sequence[str], vectors: object) -> NDArray[np.float32]:
+        """Do the same as `apply` for documents known by their text: hashes as `text_hash` makes them instead of ids."""
+        return placement.place(self, _rows(self.by_text_hash, text_hashes), text_hashes, vectors)
+
+    def revert(self, ids: Sequence[str], vectors: object) -> NDArray[np.float32]:
+        """Return the base vectors, at unit length, for nudged ones: the inverse of `apply`.
+
+        Base vectors may come too, and stay as they are, unless there is a shift.
+
+        Args:
+            ids: n document ids.
+            vectors: (n, d) nudged vectors.
+
+        Returns:
+            (n, d) float32, a new array.
+
+        Raises:
+            InputError: As `apply`; also if the shift is as long as a vector, where it has no inverse.
+            MismatchError: If d differs, or a document that moved is not where this nudge put it.
+        """
+        return placement.take_back(self, _rows(self.by_id, ids), ids, vectors)
+
+    def transform_queries(self, vectors: object) -> NDArray[np.float32]:
+        """Return (m, d) float32 unit(q + q @ query_map) for (m, d) queries; without a map the queries as they are.
+
+        Raises:
+            InputError: If a vector is not finite, or zero and there is a map.
+            MismatchError: If d differs.
+        """
+        return placement.map_queries(self.query_map, self.dimension, vectors)
+
+    def diff(self, other: Nudge) -> NudgeDiff:
+        """Say what changes from this nudge to another one of the same encoder.
+
+        Raises:
+            MismatchError: If the other is of another encoder or dimension.
+        """
+        self.check_encoder(other.encoder)
+        return placement.compare(self, other)
+
+    def __len__(self) -> int:
+        """Return the number of documents that moved."""
+        return len(self.ids)
+
+    def __contains__(self, document_id: object) -> bool:
+        """Tell whether a document moved."""
+        return document_id in self.by_id
+
+    def __repr__(self) -> str:
+        """Say what moved and what it is worth."""
+        return (
+            f"Nudge({len(self)} documents moved by {self.method!r}, step={self.step:.4g}, "
+            f"similarity={self.similarity!r}, {self.metric} {self.baseline:.4f} -> {self.score:.4f} "
+            f"over {self.queries} queries, {self.status})"
+        )
+
+    def _fields(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _fingerprint_of(encoder: str | HasFingerprint) -> str:
+    return encoder if isinstance(encoder, str) else encoder.fingerprint
+
+
+def _rows(row_of: Mapping[str, int], names: Sequence[str]) -> NDArray[np.int64]:
+    return np.fromiter((row_of.get(name, -1) for name in names), np.int64, len(names))
+
+
+def _ambiguous_texts(
+    moved: Sequence[int], vectors: NDArray[np.float32], ids: Sequence[str], texts: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return text hash -> ids, for texts of which one document moved and another stayed or moved elsewhere."""
+    sharing: dict[str, list[int]] = {texts[row]: [] for row in moved}
+    for row, text in enumerate(texts):
+        if text in sharing:
+            sharing[text].append(row)
+    place_of = {row: vector.tobytes() for row, vector in zip(moved, vectors, strict=True)}
+    return {
+        text_hash(text): tuple(ids[row] for row in rows)
+        for text, rows in sharing.items()
+        if len({place_of.get(row) for row in rows}) > 1
+    }

@@ -1,0 +1,254 @@
+"""ExactIndex: ids, vectors and their similarity; exact top k, filters, insert, delete, save, load.
+
+What both framework edges search. numpy only. Vectors that are not of unit length mean nothing under cosine, so the
+similarity travels with them; `with_extra_coordinate` carries inner products to stores that only know cosine or L2.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from nudge_integrations import _index_format as index_format
+from nudge_integrations._index_coordinate import (
+    with_extra_coordinate,
+    with_zero_coordinate,
+    without_extra_coordinate,
+)
+from nudge_integrations._index_rows import Rows
+from nudge_integrations._index_search import top_rows
+from nudge_integrations._vectors import as_rows, row_lengths, unit_rows
+from nudge_integrations.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ExactIndex", "Filter", "with_extra_coordinate", "with_zero_coordinate", "without_extra_coordinate"]
+
+Filter: TypeAlias = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
+
+
+class ExactIndex:
+    """Ids and vectors that are searched exactly: every query is compared with every vector.
+
+    The order of rows is the order of insertion; a replaced vector keeps its row. Equal scores are ordered by row, and
+    the score of a vector does not depend on its row, on other rows or on how many queries are asked at once. Searches
+    see one moment of the index, whole, while other threads insert and delete.
+
+    Args:
+        ids: n distinct ids, one a row.
+        vectors: (n, d) numbers; copied. The first vectors decide d.
+        similarity: ``"cosine"`` scales vectors and queries to unit length, ``"dot"`` takes both as they are.
+        metadata: n JSON objects, one a row, to filter by; none when None.
+
+    Raises:
+        InputError: If the numbers of ids, vectors and metadata differ, an id comes twice or is no string, or a vector
+            is not finite, or zero under cosine.
+
+    >>> index = ExactIndex(["north", "east", "far east"], [[0, 1], [1, 0], [9, 0]], similarity="dot")
+    >>> index.search([[1.0, 0.1]], k=2)[0]
+    [['far east', 'east']]
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str] = (),
+        vectors: object = (),
+        *,
+        similarity: Literal["cosine", "dot"] = "cosine",
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        if similarity not in ("cosine", "dot"):
+            raise InputError(f"similarity must be 'cosine' or 'dot'; got {similarity!r}")
+        self._similarity: Literal["cosine", "dot"] = similarity
+        self._writing = threading.Lock()
+        self._rows = Rows.of([], np.empty((0, 0), dtype=np.float32), [], largest_norm=0.0)
+        self.insert(ids, vectors, metadata)
+
+    @property
+    def similarity(self) -> Literal["cosine", "dot"]:
+        """What scores mean: ``"cosine"`` or ``"dot"``."""
+        return self._similarity
+
+    @property
+    def dimension(self) -> int | None:
+        """Number of coordinates of a vector; None before the first vector."""
+        return self._rows.vectors.shape[1] or None
+
+    @property
+    def ids(self) -> list[str]:
+        """The n ids in the order of the rows, as a new list."""
+        return self._rows.ordered().ids
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The (n, d) float32 vectors in the order of the rows, read-only."""
+        return self._rows.ordered().dense()
+
+    def search(
+        self, queries: object, k: int, *, where: Filter | None = None
+    ) -> tuple[list[list[str]], NDArray[np.float32]]:
+        """Return the ids of the k most similar vectors for each query, best first, and their scores.
+
+        Memory beside the vectors: one block of scores (64 MiB, or one query against all rows if that is more).
+
+        Args:
+            queries: (m, d) numbers.
+            k: How many at most; all when the index, or what passes the filter, holds fewer.
+            where: Only rows whose metadata equal these values (``{"language": "en"}``), or for which this function of
+                the metadata is true.
+
+        Returns:
+            m lists of c ids, and (m, c) float32 scores, cosine or inner product; c is the same for all queries.
+
+        Raises:
+            InputError: If k < 1, d differs, or a query is not finite, or zero under cosine.
+        """
+        if k < 1:
+            raise InputError(f"k must be at least 1; got {k}")
+        rows = self._rows
+        wanted = rows.vectors.shape[1] or None
+        unit = self._similarity == "cosine"
+        asked = (
+            unit_rows(queries, "queries", dimension=wanted) if unit else as_rows(queries, "queries", dimension=wanted)
+        )
+        if wanted is None:
+            return [[] for _ in asked], np.empty((len(asked), 0), dtype=np.float32)
+        found, scores = top_rows(
+            rows.filled,
+            asked,
+            k,
+            largest_norm=rows.largest_norm,
+            places=rows.places,
+            allowed=rows.allowed(_test_of(where)),
+        )
+        return [[rows.ids[slot] for slot in some] for some in found.tolist()], scores
+
+    def insert(self, ids: Sequence[str], vectors: object, metadata: Sequence[Mapping[str, Any]] | None = None) -> None:
+        """Add vectors, or replace those whose ids are there.
+
+        Args:
+            ids: b distinct ids.
+            vectors: (b, d) numbers; copied.
+            metadata: b JSON objects; None keeps those of ids that are there and gives the new ones none.
+
+        Raises:
+            InputError: As the constructor; nothing was inserted then.
+        """
+        _check_ids(ids)
+        entries = None if metadata is None else _copied(metadata, ids)
+        with self._writing:
+            if self._similarity == "cosine":
+                fresh = unit_rows(vectors, "vectors", dimension=self.dimension, ids=ids)
+                norm = 1.0
+            else:
+                fresh = np.array(as_rows(vectors, "vectors", dimension=self.dimension, ids=ids))
+                norm = float(row_lengths(fresh, "vectors").max(initial=0.0))
+            self._rows = self._rows.inserted(ids, fresh, entries, norm)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        """Remove vectors.
+
+        Args:
+            ids: Ids that are there; ``id in index`` tells.
+
+        Raises:
+            InputError: If an id is not there; nothing was removed then.
+        """
+        with self._writing:
+            self._rows = self._rows.deleted(ids)
+
+    def get(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the (n, d) float32 vectors of n ids, as a new array.
+
+        Raises:
+            InputError: If an id is not there.
+        """
+        with self._writing:
+            rows = self._rows
+            slots = rows.slots(ids)
+        return rows.vectors[slots]
+
+    def get_metadata(self, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Return the metadata of n ids; an empty mapping where there are none.
+
+        Raises:
+            InputError: If an id is not there.
+        """
+        with self._writing:
+            rows = self._rows
+            slots = rows.slots(ids)
+        return [rows.metadata[slot] for slot in slots]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to a folder, in place of an index that is there; readers see the old one or the new one.
+
+        Args:
+            path: A folder; created if absent. Other files in it stay.
+
+        Raises:
+            InputError: If metadata is no JSON; names the id.
+            ArtifactError: If files of those names are there that are no index, or the path is a file.
+        """
+        rows = self._rows.ordered()
+        saved = index_format.SavedIndex(self._similarity, rows.ids, rows.metadata, rows.dense(), rows.largest_norm)
+        index_format.write(path, saved)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> ExactIndex:
+        """Open a saved index; its vectors are mapped from the disk, and read into memory when vectors are inserted.
+
+        Args:
+            path: Its folder.
+            verify: Hash every byte, which reads the files once (about 1 GB a second). False checks sizes only.
+
+        Raises:
+            CorruptArtifactError: If a file is missing, truncated or altered.
+            ArtifactError: If the folder holds something else, or a newer format.
+        """
+        saved = index_format.read(path, verify=verify)
+        index = cls(similarity=saved.similarity)
+        index._rows = Rows.of(saved.ids, saved.vectors, saved.metadata, largest_norm=saved.largest_norm)
+        return index
+
+    def __len__(self) -> int:
+        """Return the number of vectors."""
+        return len(self._rows)
+
+    def __contains__(self, document_id: object) -> bool:
+        """Tell whether an id is there."""
+        return document_id in self._rows.slot_of
+
+    def __repr__(self) -> str:
+        """Say how much there is."""
+        return f"ExactIndex({len(self)} vectors, dimension={self.dimension}, similarity={self._similarity!r})"
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for document_id in ids:
+        if not isinstance(document_id, str):
+            raise InputError(f"ids must be strings; got {document_id!r} ({type(document_id).__name__})")
+        if document_id in seen:
+            raise InputError(f"id {document_id!r} comes twice; give every vector its own id")
+        seen.add(document_id)
+
+
+def _copied(metadata: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list[Mapping[str, Any]]:
+    if len(metadata) != len(ids):
+        raise InputError(f"{len(ids)} ids came with {len(metadata)} metadata; there must be one an id")
+    for document_id, entry in zip(ids, metadata, strict=True):
+        if not isinstance(entry, Mapping):
+            raise InputError(f"the metadata of {document_id!r} must be a mapping; got {type(entry).__name__}")
+    return [dict(entry) for entry in metadata]
+
+
+def _test_of(where: Filter | None) -> Callable[[Mapping[str, Any]], bool] | None:
+    if not isinstance(where, Mapping):
+        return where
+    wanted = dict(where)
+    return lambda metadata: all(key in metadata and metadata[key] == value for key, value in wanted.items())
