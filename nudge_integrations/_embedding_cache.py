@@ -1,0 +1,178 @@
+"""Vectors on disk, keyed by model, role and text: append-only files that a killed run leaves usable.
+
+A folder for each model fingerprint holds shards, one for each process that wrote there, so that no two processes ever
+write to one file. A shard is a header and records of one fixed size: key, vector, checksum. A record that was cut off
+by a kill is not read, and one that was damaged fails its checksum; either way its text counts as new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import struct
+import threading
+import uuid
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nudge_integrations.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+MAGIC = b"NUDGEVEC"
+VERSION = 1
+HEADER = struct.Struct("<8sII")
+
+
+def text_key(role: str, text: str) -> bytes:
+    """Build the 32-byte key of a text in a role, ``"query"`` or ``"document"``."""
+    return hashlib.sha256(f"{role}\0{text}".encode("utf-8", "surrogatepass")).digest()
+
+
+class EmbeddingCache:
+    """The vectors of one model in one folder; safe to share between threads and between processes.
+
+    Args:
+        directory: The folder that holds the caches of all models; created where it is absent.
+        fingerprint: What tells this model from any other.
+
+    Raises:
+        InputError: The folder cannot be created.
+    """
+
+    def __init__(self, directory: str | Path, fingerprint: str) -> None:
+        self.folder = Path(directory) / hashlib.sha256(fingerprint.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the cache folder {self.folder} cannot be created: {error}") from error
+        self._place: dict[bytes, tuple[Path, int]] = {}
+        self._seen: dict[Path, int] = {}
+        self._dimension: dict[Path, int] = {}
+        self._shard: tuple[int, Path] | None = None
+        self._lock = threading.RLock()
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def read(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
+        """Read the vectors, each (d,) float32, of those keys that are there, whoever wrote them."""
+        with self._lock:
+            self._look_around()
+            wanted: dict[Path, list[tuple[int, bytes]]] = {}
+            for key in dict.fromkeys(keys):
+                if key in self._place:
+                    shard, row = self._place[key]
+                    wanted.setdefault(shard, []).append((row, key))
+            found: dict[bytes, NDArray[np.float32]] = {}
+            for shard, places in wanted.items():
+                found |= self._checked(shard, places)
+            return found
+
+    def _checked(self, shard: Path, places: list[tuple[int, bytes]]) -> dict[bytes, NDArray[np.float32]]:
+        """Read rows of a shard; forget those that are no longer there or no longer whole."""
+        records = self._records(shard)
+        here = [(row, key) for row, key in places if row < len(records)]
+        found = {
+            key: record["vector"]
+            for record, (_, key) in zip(records[[row for row, _ in here]], here, strict=True)
+            if zlib.crc32(record.tobytes()[:-4]) == record["checksum"]
+        }
+        if len(found) < len(places):
+            logger.warning("%s: %d damaged records; their texts are embedded again", shard, len(places) - len(found))
+            for _, key in places:
+                if key not in found:
+                    del self._place[key]
+        return found
+
+    def append(self, keys: Iterable[bytes], vectors: NDArray[np.float32]) -> None:
+        """Add vectors (n, d) float32 under their keys; they outlive this process from the moment this returns."""
+        with self._lock:
+            records = np.zeros(len(vectors), _record(vectors.shape[1]))
+            records["key"] = [np.frombuffer(key, np.uint8) for key in keys]
+            records["vector"] = vectors
+            records["checksum"] = [zlib.crc32(record.tobytes()[:-4]) for record in records]
+            try:
+                path = self._write(records.tobytes(), vectors.shape[1])
+            except OSError:
+                # Half a record may be at its end: whatever comes next goes to another shard.
+                self._shard = None
+                raise
+            start = self._seen[path]
+            self._seen[path] = start + len(records)
+            self._place |= {record["key"].tobytes(): (path, start + row) for row, record in enumerate(records)}
+
+    def _write(self, data: bytes, dimension: int) -> Path:
+        path = self._own_shard(dimension)
+        with path.open("ab", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+        return path
+
+    def _own_shard(self, dimension: int) -> Path:
+        """Give the shard of this process, a new one where there is none, it was deleted, or this is a forked copy."""
+        if self._shard is not None:
+            process, path = self._shard
+            if process == os.getpid() and path.exists() and self._dimension[path] == dimension:
+                return path
+        path = self.folder / f"{uuid.uuid4().hex}.vectors"
+        with path.open("xb") as file:
+            file.write(HEADER.pack(MAGIC, VERSION, dimension))
+        self._shard = os.getpid(), path
+        self._dimension[path], self._seen[path] = dimension, 0
+        return path
+
+    def _look_around(self) -> None:
+        """Take in shards, and records of known shards, that appeared since the last look."""
+        # Newer shards last: what they hold replaces what is damaged in older ones.
+        for path in sorted(self.folder.glob("*.vectors"), key=_age):
+            if path not in self._dimension:
+                dimension = _read_header(path)
+                if dimension is None:
+                    continue
+                self._dimension[path], self._seen[path] = dimension, 0
+            start = self._seen[path]
+            keys = self._records(path)["key"][start:]
+            self._place |= {key.tobytes(): (path, row) for row, key in enumerate(keys, start=start)}
+            self._seen[path] = start + len(keys)
+
+    def _records(self, path: Path) -> NDArray[Any]:
+        """Map the whole records of a shard; what is cut off at its end is not among them."""
+        dtype = _record(self._dimension[path])
+        size = path.stat().st_size if path.exists() else 0
+        count = max(size - HEADER.size, 0) // dtype.itemsize
+        return np.memmap(path, dtype, "r", HEADER.size, count) if count else np.zeros(0, dtype)
+
+
+def _age(path: Path) -> tuple[int, str]:
+    try:
+        return path.stat().st_mtime_ns, path.name
+    except FileNotFoundError:  # deleted since it was listed
+        return 0, path.name
+
+
+def _record(dimension: int) -> np.dtype[Any]:
+    return np.dtype([("key", "u1", (32,)), ("vector", "<f4", (dimension,)), ("checksum", "<u4")])
+
+
+def _read_header(path: Path) -> int | None:
+    """Read a shard's dimension; None for one that was deleted, was cut off at birth, or is no shard."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(HEADER.size)
+    except FileNotFoundError:
+        return None
+    if len(header) < HEADER.size:
+        return None
+    magic, version, dimension = HEADER.unpack(header)
+    if magic != MAGIC or version != VERSION or dimension == 0:
+        logger.warning("%s is not a shard of this version and is left alone", path)
+        return None
+    return int(dimension)
