@@ -32,7 +32,7 @@ class NudgeRecord:
         similarity: ``"cosine"``: cosine, inner product and L2 rank alike. ``"dot"``: lengths matter, rank by inner
             product.
         method: The method that was used; ``"none"`` where nothing moves.
-        step: How far: an angle in radians (``"cosine"``) or the length of the displacement (``"dot"``).
+        step: How far: an angle in radians for nudge-n and contrastive, else the length of the displacement.
         temperature: Of the softmax of the contrastive method; None without one.
         metric: What was maximised, such as ``"ndcg@10"``.
         baseline: The metric at step 0, in [0, 1].

@@ -179,7 +179,7 @@ def test_many_small_inserts_and_deletes_stay_cheap() -> None:
 
 def test_searches_see_one_moment_while_others_write() -> None:
     ids, wrong, done = names(400), list[object](), threading.Event()
-    zeros, ones = np.tile(np.float32([1, 0]), (400, 1)), np.tile(np.float32([0, 1]), (400, 1))
+    zeros, ones = np.tile([1.0, 0.0], (400, 1)), np.tile([0.0, 1.0], (400, 1))
     index = ExactIndex(ids, zeros)
 
     def read() -> None:
