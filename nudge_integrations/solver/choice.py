@@ -1,0 +1,151 @@
+"""Is it worth moving anything? The best of several trials, the guard against noise, and both in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nudge_integrations.solver._solution import Candidate, Curve, Status
+from nudge_integrations.solver.crossings import Changes
+from nudge_integrations.solver.inputs import Prepared
+from nudge_integrations.solver.metrics import Metric
+from nudge_integrations.solver.problem import Heading
+from nudge_integrations.solver.search import best_parameter, curve_of, sweep
+
+__all__ = ["Trial", "Verdict", "judge", "try_heading"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One method with its exact curve and its best step.
+
+    Attributes:
+        heading: Where documents go.
+        parameter: The step in the path's own parameter.
+        curve: The metric along the path, each query judged without its own labels.
+        baseline: The metric at step 0.
+        unseen_gain: How much the metric of documents that nobody labelled rose, mean over queries.
+        unseen_error: The standard error of that gain.
+        candidate: What it was worth.
+    """
+
+    heading: Heading
+    parameter: float
+    curve: Curve
+    baseline: float
+    unseen_gain: float
+    unseen_error: float
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to move, and why."""
+
+    status: Status
+    reason: str
+    warnings: tuple[str, ...]
+
+
+def try_heading(
+    method: str,
+    heading: Heading,
+    prepared: Prepared,
+    metric: Metric,
+    *,
+    step: float | None,
+    unseen_weight: float,
+    block_bytes: int,
+    progress: bool,
+) -> Trial:
+    """Find the best step of one heading, or judge the step given."""
+    judged, path = prepared.judged, heading.path
+    result = sweep(heading, prepared.labels, judged, metric, block_bytes, progress=progress)
+    objective = result.objective(unseen_weight)
+    end = path.end(heading.cosine[heading.moving])
+    parameter = best_parameter(*curve_of(objective, path), end) if step is None else path.parameter(step)
+    gain, error = _gain(objective, parameter, judged.groups)
+    unseen_gain, unseen_error = _gain(result.unseen, parameter, judged.groups)
+    curve = curve_of(result.seen, path)[1]
+    candidate = Candidate(
+        method,
+        heading.direction.temperature,
+        float(path.steps(np.array(parameter))) if step is None else step,
+        _mean(result.seen.at(parameter)),
+        _mean(result.unseen.at(parameter)),
+        gain,
+        error,
+    )
+    return Trial(heading, parameter, curve, _mean(result.seen.start), unseen_gain, unseen_error, candidate)
+
+
+def judge(trial: Trial, prepared: Prepared, metric: Metric, *, step: float | None, standard_errors: float) -> Verdict:
+    """Say whether a trial's gain is more than noise.
+
+    Its gain must exceed ``standard_errors`` times its standard error over queries: the spread of a paired bootstrap of
+    the mean, which has a closed form. Queries of one group count as one draw.
+    """
+    candidate = trial.candidate
+    protocol = "leave-one-out" if prepared.judged.own is not None else "validation"
+    change = f"{metric} {trial.baseline:.4f} -> {candidate.score:.4f} over {len(prepared.judged.queries)} queries ({protocol})"
+    if step is not None:
+        return Verdict("fixed", f"the step was given; {change}", _warnings(trial, metric, standard_errors))
+    against = _nothing_to_learn(prepared) if trial.parameter == 0.0 else None
+    if trial.parameter == 0.0:
+        return Verdict("no_gain", against or "no step beats leaving the documents where they are", ())
+    if not candidate.gain > standard_errors * candidate.standard_error:
+        noise = (
+            f"the best step gains {candidate.gain:.4f}, which is not more than {standard_errors:g} standard errors "
+            f"of {candidate.standard_error:.4f}: {change}"
+        )
+        return Verdict("no_gain", noise, ())
+    return Verdict("improved", change, _warnings(trial, metric, standard_errors))
+
+
+def _warnings(trial: Trial, metric: Metric, standard_errors: float) -> tuple[str, ...]:
+    if not trial.unseen_gain < -standard_errors * trial.unseen_error:
+        return ()
+    return (
+        f"queries for documents that nobody labelled lose: {metric} {trial.baseline:.4f} -> "
+        f"{trial.candidate.unseen_score:.4f}; if your labels cover only part of the traffic, raise unseen_weight (0 .. 1)",
+    )
+
+
+def _nothing_to_learn(prepared: Prepared) -> str | None:
+    """Return in words why the labels cannot teach anything, if so."""
+    labels, judged = prepared.labels, prepared.judged
+    if not labels.gains.nnz:
+        return "no query has a relevant document, so there is no direction to move in"
+    if not len(judged.queries):
+        return "no validation query has a relevant document, so no step can be judged"
+    if judged.own is not None:
+        by_group = (labels.members() @ labels.gains).tocsr()
+        if np.bincount(by_group.indices, minlength=len(labels.rows)).max() < 2:
+            return (
+                "every labelled document is asked for once, so no query can show what another one's label is worth: "
+                "give several queries a document, or queries to judge by (validation=)"
+            )
+    elif not np.isin(judged.gains.indices, labels.gains.indices).any():
+        return "no validation query wants a document that a training query asks for, so nothing learnt could show"
+    return None
+
+
+def _gain(changes: Changes, parameter: float, groups: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the mean change of the metric from step 0 and its standard error, groups drawn as one."""
+    difference = changes.at(parameter) - changes.start
+    count = len(difference)
+    if count == 0:
+        return 0.0, float("inf")
+    mean = float(difference.mean())
+    of_group = np.unique(groups, return_inverse=True)[1]
+    residual = np.bincount(of_group, weights=difference - mean)
+    draws = len(residual)
+    if draws == 1:
+        return mean, float("inf")
+    return mean, float(np.sqrt(draws / (draws - 1) * (residual**2).sum()) / count)
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0

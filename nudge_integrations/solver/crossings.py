@@ -1,0 +1,177 @@
+"""When ranks change: every crossing of a relevant document's score with a rival's, and what it does to the metric.
+
+Along a path the order of two documents changes only where their scores are equal. The paths give the few parameters at which
+that can be; the order in between is read off at the middle of each piece, so a root too many does no harm. Scores closer than
+``TIE`` there (duplicates) are ordered by corpus row, as a stable sort of the ranking would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nudge_integrations.solver.metrics import Metric
+from nudge_integrations.solver.path import Path
+from nudge_integrations.solver.problem import ragged
+from nudge_integrations.solver.stretches import Stretch, Tracks
+
+__all__ = ["TIE", "Changes", "changes_on"]
+
+# The rounding of a float32 inner product of unit vectors.
+TIE = 2e-7
+
+# Pairs of documents compared at a time: bounds the temporary memory of one comparison to about 100 MB.
+_COMPARED = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """A metric of several queries along the path: where it starts, and each change.
+
+    Attributes:
+        start: (e,) float64 at parameter 0 itself.
+        first: (e,) float64 just after 0: differs from ``start`` only where documents tie there.
+        query: (c,) int64 whose metric changes.
+        parameter: (c,) float64 where.
+        change: (c,) float64 by how much.
+    """
+
+    start: NDArray[np.float64]
+    first: NDArray[np.float64]
+    query: NDArray[np.int64]
+    parameter: NDArray[np.float64]
+    change: NDArray[np.float64]
+
+    @staticmethod
+    def side_by_side(parts: list[Changes]) -> Changes:
+        """Return the changes of consecutive blocks of queries as one."""
+        offsets = np.cumsum([0, *(len(part.start) for part in parts)])[:-1]
+        return Changes(
+            np.concatenate([np.zeros(0), *(part.start for part in parts)]),
+            np.concatenate([np.zeros(0), *(part.first for part in parts)]),
+            np.concatenate([np.zeros(0, np.int64), *(p.query + o for p, o in zip(parts, offsets, strict=True))]),
+            np.concatenate([np.zeros(0), *(part.parameter for part in parts)]),
+            np.concatenate([np.zeros(0), *(part.change for part in parts)]),
+        )
+
+    def at(self, parameter: float) -> NDArray[np.float64]:
+        """Return each query's metric at a parameter."""
+        if parameter <= 0.0:
+            return self.start
+        past = self.parameter < parameter
+        return self.first + np.bincount(self.query[past], weights=self.change[past], minlength=len(self.first))
+
+
+@dataclass(frozen=True, eq=False)
+class _Toggles:
+    """For each relevant document: how many stand above it, and each time that one more or one fewer does.
+
+    Counts are (2, p): rivals, and other relevant documents.
+    """
+
+    at_begin: NDArray[np.int64]
+    just_after: NDArray[np.int64]
+    relevant: NDArray[np.int64]
+    parameter: NDArray[np.float64]
+    sign: NDArray[np.int64]
+    among_relevant: NDArray[np.bool_]
+
+
+def changes_on(path: Path, metric: Metric, stretch: Stretch, queries: int) -> Changes:
+    """Return how a metric changes on one stretch of the path, for a block of queries.
+
+    Args:
+        path: The path that all documents take.
+        metric: What to measure.
+        stretch: Where on the path, and the documents that can come within the cutoff there.
+        queries: How many queries the block has.
+
+    Returns:
+        Changes whose ``start`` and ``first`` are those at the beginning of the stretch.
+    """
+    relevant = np.flatnonzero(stretch.tracks.relevant)
+    parts = [_changes_of(path, metric, stretch, relevant[part], queries) for part in _parts(stretch.tracks, relevant)]
+    return Changes(
+        np.sum([np.zeros(queries), *(part.start for part in parts)], axis=0),
+        np.sum([np.zeros(queries), *(part.first for part in parts)], axis=0),
+        np.concatenate([np.zeros(0, np.int64), *(part.query for part in parts)]),
+        np.concatenate([np.zeros(0), *(part.parameter for part in parts)]),
+        np.concatenate([np.zeros(0), *(part.change for part in parts)]),
+    )
+
+
+def _parts(tracks: Tracks, relevant: NDArray[np.int64]) -> Iterator[slice]:
+    """Yield slices of the relevant documents with about ``_COMPARED`` comparisons each."""
+    total = np.cumsum(tracks.mates()[relevant])
+    start = 0
+    while start < len(relevant):
+        limit = (total[start - 1] if start else 0) + _COMPARED
+        stop = max(start + 1, int(np.searchsorted(total, limit, side="right")))
+        yield slice(start, stop)
+        start = stop
+
+
+def _changes_of(path: Path, metric: Metric, stretch: Stretch, relevant: NDArray[np.int64], queries: int) -> Changes:
+    tracks = stretch.tracks
+    toggles = _toggles(path, stretch, relevant)
+    weights, query = tracks.weight[relevant], tracks.query[relevant]
+
+    def value(above: NDArray[np.int64], of: NDArray[np.int64]) -> NDArray[np.float64]:
+        return weights[of] * metric.contribution(above.sum(axis=0) + 1, above[1] + 1)
+
+    each = np.arange(len(relevant))
+    start, first = (
+        np.bincount(query, weights=value(above, each), minlength=queries)
+        for above in (toggles.at_begin, toggles.just_after)
+    )
+    order = np.lexsort((toggles.parameter, toggles.relevant))
+    of, sign, inner = toggles.relevant[order], toggles.sign[order], toggles.among_relevant[order]
+    moved = np.stack([np.where(inner, 0, sign), np.where(inner, sign, 0)])
+    earlier = np.cumsum(moved, axis=1) - moved
+    before = toggles.just_after[:, of] + earlier - earlier[:, np.searchsorted(of, of)]
+    change = value(before + moved, of) - value(before, of)
+    kept = change != 0.0
+    return Changes(start, first, query[of][kept], toggles.parameter[order][kept], change[kept])
+
+
+def _toggles(path: Path, stretch: Stretch, relevant: NDArray[np.int64]) -> _Toggles:
+    """Compare relevant documents with every other candidate of their queries."""
+    tracks = stretch.tracks
+    begins = np.searchsorted(tracks.query, tracks.query[relevant])
+    mine, position = ragged(tracks.mates()[relevant])
+    other = begins[mine] + position
+    apart = (other != relevant[mine]) & (stretch.high[other] >= stretch.low[relevant[mine]] - TIE)
+    mine, other = mine[apart], other[apart]
+    inner = tracks.relevant[other]
+
+    def counts(above: NDArray[np.bool_], of: NDArray[np.int64], among: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.stack([np.bincount(of[above & (among == side)], minlength=len(relevant)) for side in (False, True)])
+
+    # Most rivals stay above throughout; only the others' crossings are worked out.
+    throughout = stretch.low[other] > stretch.high[relevant[mine]] + TIE
+    above_all = counts(throughout, mine, inner)
+    mine, other, inner = mine[~throughout], other[~throughout], inner[~throughout]
+    one, two = tracks.numbers[:, relevant[mine]], tracks.numbers[:, other]
+    first_row = tracks.row[other] < tracks.row[relevant[mine]]
+
+    def above(parameter: NDArray[np.float64]) -> NDArray[np.bool_]:
+        ahead = path.score(two, parameter) - path.score(one, parameter)
+        return (ahead > TIE) | ((ahead >= -TIE) & (first_row[:, None] if parameter.ndim == 2 else first_row))
+
+    begin, end = stretch.begin, stretch.end
+    knots = path.crossings(one, two)
+    knots = np.sort(np.where((knots > begin) & (knots < end), knots, end), axis=1)
+    edges = np.concatenate([np.full((len(mine), 1), begin), knots, np.full((len(mine), 1), end)], axis=1)
+    state = above((edges[:, :-1] + edges[:, 1:]) / 2.0)
+    which, piece = np.nonzero((state[:, 1:] != state[:, :-1]) & (knots < end))
+    return _Toggles(
+        at_begin=above_all + counts(above(np.full(len(mine), begin)), mine, inner),
+        just_after=above_all + counts(state[:, 0], mine, inner),
+        relevant=mine[which],
+        parameter=knots[which, piece],
+        sign=np.where(state[which, piece + 1], 1, -1),
+        among_relevant=inner[which],
+    )

@@ -1,0 +1,164 @@
+r"""Where a labelled document should go: a weighted sum of the queries, G = W^T Q.
+
+==================  =====================================================================================
+direction           W
+==================  =====================================================================================
+``Answered``        [Y > 0] (NUDGE), or Y itself where ``graded``
+``Contrastive``     Y with rows of sum one, minus softmax(Q D^T / tau): minus the gradient of the softmax
+                    cross-entropy at the base vectors, one closed-form step; NUDGE's is its limit
+                    without the negatives
+==================  =====================================================================================
+
+Both answer the same questions, so a new direction is a class of a few lines: the weights of labelled pairs (``weights``),
+the weights of all other pairs (``push``), and the sums.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nudge_integrations.solver.arrays import row_blocks
+
+__all__ = ["Answered", "Contrastive", "Direction", "log_normaliser"]
+
+# Columns of the queries summed at a time in float64, so that a document with many labels loses no digits.
+_COLUMNS = 64
+
+
+class Direction(Protocol):
+    """What the solver asks of a direction."""
+
+    @property
+    def temperature(self) -> float | None:
+        """The softmax temperature, None where there is none: only a softmax pushes."""
+
+    def weights(self, gains: sparse.csr_array) -> sparse.csr_array:
+        """Return the label part of W: (m, u), nonzero only where a query has a gain."""
+
+    def push(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the rest of W for queries ``rows`` with base scores (c, u); not asked without a temperature."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """NUDGE's direction: the sum of the queries that a document answers.
+
+    Attributes:
+        graded: Weigh each query by its gain instead of 1.
+    """
+
+    graded: bool = False
+
+    @property
+    def temperature(self) -> float | None:
+        """None: no softmax is taken."""
+        return None
+
+    def weights(self, gains: sparse.csr_array) -> sparse.csr_array:
+        """Return [Y > 0], or Y where graded."""
+        data = gains.data if self.graded else np.ones(gains.nnz)
+        return sparse.csr_array((data, gains.indices, gains.indptr), shape=gains.shape)
+
+    def push(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return zeros: documents that a query does not want get nothing from it."""
+        return torch.zeros_like(scores)
+
+
+@dataclass(frozen=True, eq=False)
+class Contrastive:
+    """Minus the gradient of the softmax cross-entropy at the base vectors (ours).
+
+    Attributes:
+        temperature: tau, > 0.
+        log_normaliser: (m,) float32, log sum_j exp(q . D_j / tau) over the whole corpus, see `log_normaliser`.
+    """
+
+    temperature: float
+    log_normaliser: torch.Tensor
+
+    def weights(self, gains: sparse.csr_array) -> sparse.csr_array:
+        """Return Y with rows of sum one."""
+        counts = np.diff(gains.indptr)
+        totals = np.repeat(gains.sum(axis=1), counts)
+        return sparse.csr_array((gains.data / totals, gains.indices, gains.indptr), shape=gains.shape)
+
+    def push(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return minus the softmax probabilities."""
+        normaliser = self.log_normaliser[torch.from_numpy(rows).to(scores.device)]
+        return -torch.exp(scores / self.temperature - normaliser[:, None])
+
+
+def sums(
+    direction: Direction, gains: sparse.csr_array, queries: torch.Tensor, documents: torch.Tensor, block_bytes: int
+) -> torch.Tensor:
+    """Return G = W^T Q for the labelled documents.
+
+    Args:
+        direction: What W is.
+        gains: (m, u) labels.
+        queries: (m, d) float32.
+        documents: (u, d) float32 unit vectors.
+        block_bytes: Bound on the temporary memory.
+
+    Returns:
+        (u, d) float32, on the device of the queries. The label part is accumulated in float64.
+    """
+    transposed = direction.weights(gains).T.tocsr()
+    total = torch.empty_like(documents)
+    for columns in row_blocks(queries.shape[1], _COLUMNS):
+        part = transposed @ queries[:, columns].cpu().numpy().astype(np.float64)
+        total[:, columns] = torch.from_numpy(part).to(total)
+    if direction.temperature is not None:
+        for block in query_blocks(len(queries), len(documents), block_bytes):
+            push = direction.push(queries[block] @ documents.T, np.arange(block.start, block.stop))
+            total.addmm_(push.T, queries[block])
+    return total
+
+
+def query_blocks(queries: int, documents: int, block_bytes: int, arrays: int = 3) -> Iterator[slice]:
+    """Yield blocks of queries for which ``arrays`` float32 (block, documents) arrays fit in ``block_bytes``."""
+    return row_blocks(queries, max(1, block_bytes // (4 * arrays * max(1, documents))))
+
+
+def log_normaliser(
+    queries: torch.Tensor,
+    documents: torch.Tensor,
+    sample: torch.Tensor,
+    others: int,
+    temperatures: tuple[float, ...],
+    block_bytes: int,
+) -> dict[float, torch.Tensor]:
+    r"""Return log sum_j exp(q . D_j / tau) for each temperature.
+
+    Exact over ``documents``; the ``others`` documents of the corpus enter through a uniform sample of them, scaled by
+    others / len(sample), which is exact too when the sample is all of them.
+
+    Args:
+        queries: (m, d) float32.
+        documents: (u, d) float32 unit vectors, summed exactly.
+        sample: (s, d) float32 unit vectors, drawn uniformly from the others.
+        others: How many other documents there are.
+        temperatures: tau, > 0.
+        block_bytes: Bound on the temporary memory.
+
+    Returns:
+        For each temperature (m,) float32.
+    """
+    normaliser = {temperature: torch.empty(len(queries), device=queries.device) for temperature in temperatures}
+    candidates = torch.cat([documents, sample])
+    offset = torch.zeros(len(candidates), device=queries.device)
+    if len(sample):
+        offset[len(documents) :] = math.log(others / len(sample))
+    for block in query_blocks(len(queries), len(candidates), block_bytes):
+        scores = queries[block] @ candidates.T
+        for temperature, values in normaliser.items():
+            values[block] = torch.logsumexp(scores / temperature + offset, dim=1)
+    return normaliser

@@ -1,0 +1,305 @@
+r"""How a document gets to where it should go, and what a query scores along the way.
+
+A document D and its target T (unit vectors, an angle ``phi`` apart) span a plane; every path stays in it. What a query
+scores on the way therefore needs two numbers only, its score ``base`` with D and ``end`` with T:
+
+======================  ====================================  ==========================================  ==========
+path                    where the document is                 score at parameter x                        x and step
+======================  ====================================  ==========================================  ==========
+``Line`` (NUDGE-M, -S)  D + t T                               (1 - x) base + x end, times 1 + t           x = t/(1+t)
+``Arc`` (NUDGE-N)       D turned towards T by min(t, phi)     base cos + slope sin of min(x, phi)         x = t
+``Chord`` (NUDGE-M+N)   D + t T, made unit length             ((1 - x) base + x end) / length             x = t/(1+t)
+======================  ====================================  ==========================================  ==========
+
+On a line every score is divided by 1 + t, which leaves each ranking alone and makes the parameter end at 1 where the step
+is infinite; a document that rests then runs from ``base`` to 0. Source: NUDGE (arXiv 2409.02343), sections 3 and 4; the
+interpolation form is ours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+__all__ = ["Arc", "Chord", "Line", "Path", "SparseLine"]
+
+Scalars = NDArray[np.float64]
+
+# Below this sine a document and its target span no plane: it is there already, or exactly opposite.
+_NO_PLANE = 1e-6
+
+
+class Path(Protocol):
+    """What the search asks of a path; ``tracks`` are the (3, N) numbers that describe N scores along it."""
+
+    similarity: ClassVar[Literal["cosine", "dot"]]
+    limit: ClassVar[float]
+
+    def parameter(self, step: float) -> float:
+        """Return the parameter x of a step t."""
+
+    def end(self, cosine: Scalars) -> float:
+        """Return the parameter after which no document moves, given the cosines between documents and targets."""
+
+    def steps(self, parameters: Scalars) -> Scalars:
+        """Return the steps t at parameters x."""
+
+    def aim(self, sums: torch.Tensor) -> torch.Tensor:
+        """Return unit targets for directions (u, d); a zero row stays zero."""
+
+    def moves(self, cosine: Scalars) -> NDArray[np.bool_]:
+        """Return which documents can move, given the cosine between each and its target."""
+
+    def rest(self, base: torch.Tensor) -> torch.Tensor:
+        """Return the ``end`` of documents that do not move."""
+
+    def spread(self, cosine: torch.Tensor) -> torch.Tensor:
+        """Return how much a score may exceed the larger of ``base`` and ``end`` on the way, as a factor >= 1."""
+
+    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
+        """Return the (3, N) numbers from which `score` and `crossings` work."""
+
+    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
+        """Return scores of tracks (3, N) at parameters (N,) or (N, R)."""
+
+    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
+        """Return (N,) the angles that documents have turned by at a parameter, 0 where scores are linear."""
+
+    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
+        """Return (N, R) parameters among which every crossing of two tracks is; NaN where there are fewer than R."""
+
+    def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:
+        """Return where unit documents (u, d) are at a step."""
+
+
+def _unit(vectors: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(vectors, dim=1, eps=1e-30)
+
+
+def _column(values: Scalars, like: Scalars) -> Scalars:
+    return values[:, None] if like.ndim == 2 else values
+
+
+@dataclass(frozen=True)
+class Line:
+    """NUDGE-M: D + t T. Lengths change, so only the inner product ranks as intended."""
+
+    similarity: ClassVar[Literal["cosine", "dot"]] = "dot"
+    limit: ClassVar[float] = 1.0
+
+    def parameter(self, step: float) -> float:
+        """Return x = t / (1 + t)."""
+        return step / (1.0 + step)
+
+    def end(self, cosine: Scalars) -> float:
+        """Return 1, where the step is infinite."""
+        return self.limit
+
+    def steps(self, parameters: Scalars) -> Scalars:
+        """Return t = x / (1 - x)."""
+        with np.errstate(divide="ignore"):
+            return parameters / (1.0 - parameters)
+
+    def aim(self, sums: torch.Tensor) -> torch.Tensor:
+        """Return the directions at unit length."""
+        return _unit(sums)
+
+    def moves(self, cosine: Scalars) -> NDArray[np.bool_]:
+        """Return True throughout: a line needs no plane."""
+        return np.ones(cosine.shape, dtype=bool)
+
+    def rest(self, base: torch.Tensor) -> torch.Tensor:
+        """Return zeros: scores are divided by 1 + t."""
+        return torch.zeros_like(base)
+
+    def spread(self, cosine: torch.Tensor) -> torch.Tensor:
+        """Return ones: a linear score is largest at an end."""
+        return torch.ones_like(cosine)
+
+    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
+        """Return base and end."""
+        return np.stack([base, end, cosine])
+
+    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
+        """Return (1 - x) base + x end."""
+        base, end = _column(tracks[0], parameter), _column(tracks[1], parameter)
+        return (1.0 - parameter) * base + parameter * end
+
+    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
+        """Return zeros: a score is linear in the parameter."""
+        return np.zeros(tracks.shape[1])
+
+    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
+        """Return the one root of a difference of lines."""
+        base, end = one[0] - other[0], one[1] - other[1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (base / (base - end))[:, None]
+
+    def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:
+        """Return D + t T."""
+        return documents + step * targets
+
+
+@dataclass(frozen=True)
+class SparseLine(Line):
+    """NUDGE-S: the bound is on the sum of absolute changes, so one coordinate moves: the direction's largest."""
+
+    def aim(self, sums: torch.Tensor) -> torch.Tensor:
+        """Return sign(G_k) e_k with k = argmax |G_k|."""
+        largest = sums.abs().argmax(dim=1, keepdim=True)
+        return torch.zeros_like(sums).scatter_(1, largest, sums.gather(1, largest).sign())
+
+
+class _Sphere:
+    """What `Arc` and `Chord` share: unit vectors throughout, from D to T in their plane."""
+
+    similarity: ClassVar[Literal["cosine", "dot"]] = "cosine"
+
+    def aim(self, sums: torch.Tensor) -> torch.Tensor:
+        """Return the directions at unit length."""
+        return _unit(sums)
+
+    def moves(self, cosine: Scalars) -> NDArray[np.bool_]:
+        """Return False where a document is at its target already or exactly opposite: there is no plane to turn in."""
+        return 1.0 - cosine**2 > _NO_PLANE**2
+
+    def rest(self, base: torch.Tensor) -> torch.Tensor:
+        """Return the base score."""
+        return base
+
+    def spread(self, cosine: torch.Tensor) -> torch.Tensor:
+        """Return 1 / cos(phi / 2): on an arc of angle phi no score exceeds its larger end by more."""
+        return torch.sqrt(2.0 / (1.0 + cosine).clamp_min(1e-30))
+
+
+@dataclass(frozen=True)
+class Arc(_Sphere):
+    """NUDGE-N: turn D towards T by the angle min(t, phi). The paper's gamma is the squared chord, 2 - 2 cos t."""
+
+    limit: ClassVar[float] = math.pi
+
+    def parameter(self, step: float) -> float:
+        """Return the angle itself, at most pi."""
+        return min(step, math.pi)
+
+    def end(self, cosine: Scalars) -> float:
+        """Return the largest angle between a document and its target."""
+        return float(np.arccos(np.clip(cosine, -1.0, 1.0)).max(initial=0.0))
+
+    def steps(self, parameters: Scalars) -> Scalars:
+        """Return the angles themselves."""
+        return parameters
+
+    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
+        """Return base, slope = (end - base cos phi) / sin phi, and phi."""
+        moving = self.moves(cosine)
+        angle = np.where(moving, np.arccos(np.clip(cosine, -1.0, 1.0)), 0.0)
+        slope = np.divide(end - base * cosine, np.sin(angle), out=np.zeros_like(base), where=moving)
+        return np.stack([base, slope, angle])
+
+    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
+        """Return base cos(theta) + slope sin(theta), theta = min(x, phi)."""
+        turned = np.minimum(parameter, _column(tracks[2], parameter))
+        return _column(tracks[0], parameter) * np.cos(turned) + _column(tracks[1], parameter) * np.sin(turned)
+
+    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
+        """Return min(x, phi)."""
+        return np.minimum(tracks[2], parameter)
+
+    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
+        """Return at most three roots: one while both turn, two while only the one with the larger angle does."""
+        both = np.arctan2(other[0] - one[0], one[1] - other[1]) % np.pi
+        one_last = one[2] >= other[2]
+        base, slope = np.where(one_last, one[:2], other[:2])
+        halted = np.where(one_last, self.score(other, other[2]), self.score(one, one[2]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            away = np.arccos(halted / np.hypot(base, slope))
+        peak = np.arctan2(slope, base)
+        return np.stack([both, (peak - away) % (2.0 * np.pi), (peak + away) % (2.0 * np.pi)], axis=1)
+
+    def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:
+        """Return D turned by min(t, phi) in the plane of D and T."""
+        # The chord gives small angles without cancellation: |T - D| = 2 sin(phi / 2).
+        chord = torch.linalg.vector_norm(targets - documents, dim=1, keepdim=True)
+        turned = (2.0 * torch.asin((chord / 2.0).clamp(max=1.0))).clamp(max=step)
+        cosine = (documents * targets).sum(dim=1, keepdim=True)
+        sideways = _unit(targets - cosine * documents)
+        return _unit(torch.cos(turned) * documents + torch.sin(turned) * sideways)
+
+
+@dataclass(frozen=True)
+class Chord(_Sphere):
+    """NUDGE-M+N: D + t T brought back to unit length; an arc with an angle schedule of each document's own."""
+
+    limit: ClassVar[float] = 1.0
+
+    def parameter(self, step: float) -> float:
+        """Return x = t / (1 + t)."""
+        return step / (1.0 + step)
+
+    def end(self, cosine: Scalars) -> float:
+        """Return 1, where the step is infinite."""
+        return self.limit
+
+    def steps(self, parameters: Scalars) -> Scalars:
+        """Return t = x / (1 - x)."""
+        with np.errstate(divide="ignore"):
+            return parameters / (1.0 - parameters)
+
+    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
+        """Return base, end and the cosine of the angle between them."""
+        return np.stack([base, end, cosine])
+
+    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
+        """Return ((1 - x) base + x end) / |(1 - x) D + x T|."""
+        base, end, cosine = (_column(row, parameter) for row in tracks)
+        left = 1.0 - parameter
+        return (left * base + parameter * end) / np.sqrt(left**2 + 2.0 * left * parameter * cosine + parameter**2)
+
+    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
+        """Return the angle of (1 - x) D + x T from D."""
+        cosine = tracks[2]
+        sine = np.sqrt(np.maximum(1.0 - cosine**2, 0.0))
+        return np.arctan2(parameter * sine, 1.0 - parameter + parameter * cosine)
+
+    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
+        """Return the four roots of score^2 = score^2, a quartic; the search keeps those where the order changes."""
+        quartic = _product(_square(one), _length(other)) - _product(_square(other), _length(one))
+        scale = np.abs(quartic).max(axis=1, keepdims=True)
+        quartic = np.divide(quartic, scale, out=np.zeros_like(quartic), where=scale > 0)
+        # A vanishing leading coefficient is a root at infinity; a tiny one puts it far away instead.
+        lead = np.where(np.abs(quartic[:, :1]) < 1e-12, 1e-12, quartic[:, :1])
+        companion = np.zeros((len(quartic), 4, 4))
+        companion[:, 0, :] = -quartic[:, 1:] / lead
+        companion[:, [1, 2, 3], [0, 1, 2]] = 1.0
+        roots = np.linalg.eigvals(companion)
+        return np.where(np.abs(roots.imag) < 1e-6, roots.real, np.nan)
+
+    def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:
+        """Return unit(D + t T)."""
+        return _unit(documents + step * targets)
+
+
+def _square(tracks: Scalars) -> Scalars:
+    """Return ((1 - x) base + x end)^2 as coefficients of x^2, x, 1."""
+    rise, base = tracks[1] - tracks[0], tracks[0]
+    return np.stack([rise**2, 2.0 * rise * base, base**2], axis=1)
+
+
+def _length(tracks: Scalars) -> Scalars:
+    """Return |(1 - x) D + x T|^2 as coefficients of x^2, x, 1."""
+    bend = 2.0 - 2.0 * tracks[2]
+    return np.stack([bend, -bend, np.ones_like(bend)], axis=1)
+
+
+def _product(left: Scalars, right: Scalars) -> Scalars:
+    """Return the product of two quadratics as coefficients of x^4 ... 1."""
+    out = np.zeros((len(left), 5))
+    for power in range(3):
+        out[:, power : power + 3] += left[:, power : power + 1] * right
+    return out

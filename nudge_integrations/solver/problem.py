@@ -1,0 +1,114 @@
+"""What a search works on: labels, the documents they name, the queries it is judged by, and where documents are headed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nudge_integrations.solver.direction import Direction, sums
+from nudge_integrations.solver.path import Path
+
+__all__ = ["Heading", "Judged", "Labels", "head_for", "ragged"]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels and the documents they name.
+
+    Attributes:
+        queries: (m, d) float32.
+        gains: (m, u) gains of the documents below.
+        groups: (m,) int64, queries of one group are left out together.
+        rows: (u,) int64 corpus rows, ascending.
+        documents: (u, d) float32 unit vectors.
+    """
+
+    queries: torch.Tensor
+    gains: sparse.csr_array
+    groups: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    documents: torch.Tensor
+
+    def members(self) -> sparse.csr_array:
+        """Return the (groups, m) incidence of queries in groups."""
+        ones = np.ones(len(self.groups))
+        shape = (int(self.groups.max(initial=-1)) + 1, len(self.groups))
+        return sparse.csr_array((ones, (self.groups, np.arange(len(self.groups)))), shape=shape)
+
+    def support(self) -> NDArray[np.int64]:
+        """Return (u,) how many queries ask for each document."""
+        return np.bincount(self.gains.indices, minlength=len(self.rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The queries that a step is judged by.
+
+    Attributes:
+        queries: (e, d) float32.
+        gains: (e, u) gains of the labelled documents.
+        own: (e,) int64 rows of these queries in the labels, for leave-one-out; None for held-out queries.
+        groups: (e,) int64, queries whose metric varies together.
+        scores: (e, k) float64 best scores of the documents that never move.
+        rows: (e, k) int64 corpus rows of those scores.
+    """
+
+    queries: torch.Tensor
+    gains: sparse.csr_array
+    own: NDArray[np.int64] | None
+    groups: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Heading:
+    """Where every labelled document is headed.
+
+    Attributes:
+        direction: What the sums are made of.
+        path: How documents follow them.
+        sums: (u, d) float32 G = W^T Q.
+        targets: (u, d) float32 unit vectors.
+        cosine: (u,) float64 between each document and its target; 1 where it does not move.
+        moving: (u,) bool.
+    """
+
+    direction: Direction
+    path: Path
+    sums: torch.Tensor
+    targets: torch.Tensor
+    cosine: NDArray[np.float64]
+    moving: NDArray[np.bool_]
+
+
+def head_for(labels: Labels, direction: Direction, path: Path, block_bytes: int) -> Heading:
+    """Return where the labelled documents go by a direction and a path.
+
+    Documents without a label, without a net direction, or already at their target do not move.
+    """
+    total = sums(direction, labels.gains, labels.queries, labels.documents, block_bytes)
+    targets = path.aim(total)
+    # 1 - |T - D|^2 / 2 keeps the small angles that the inner product of float32 vectors loses.
+    chord = torch.linalg.vector_norm(targets - labels.documents, dim=1).double().cpu().numpy()
+    cosine = 1.0 - chord**2 / 2.0
+    lengths = torch.linalg.vector_norm(total, dim=1).cpu().numpy()
+    # A sum that cancels leaves rounding noise, which is no direction.
+    moving = (labels.support() > 0) & (lengths > 1e-6) & path.moves(cosine)
+    return Heading(direction, path, total, targets, np.where(moving, cosine, 1.0), moving)
+
+
+def ragged(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return owner and position of every item when owner i has ``counts[i]`` of them.
+
+    Example:
+        >>> owner, position = ragged(np.array([2, 0, 1]))
+        >>> owner.tolist(), position.tolist()
+        ([0, 0, 2], [0, 1, 0])
+    """
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)

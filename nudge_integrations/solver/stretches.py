@@ -1,0 +1,134 @@
+"""Which documents can matter where on the path: few enough to compare one by one.
+
+A document matters on a stretch of the path only if its best score there reaches what the query's k-th best document never
+falls below there. A stretch with many candidates is cut into shorter ones, on which fewer of them remain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nudge_integrations.solver.path import Path
+
+__all__ = ["SLACK", "Stretch", "Tracks", "stretches"]
+
+# Rounding of float32 scores may not drop a document that reaches the threshold exactly.
+SLACK = 1e-5
+
+# Into how many a stretch is cut, how often at most, and how many comparisons a candidate may cost before it pays to cut.
+_CUTS, _DEPTH, _COMPARISONS = 4, 4, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """Scores along the path, one (query, document) an entry.
+
+    Attributes:
+        query: (p,) int64, ascending.
+        row: (p,) int64 corpus rows.
+        numbers: (3, p) float64, what the path makes scores from.
+        relevant: (p,) bool, whether the query wants the document.
+        weight: (p,) float64, a relevant document's weight in its query's metric.
+    """
+
+    query: NDArray[np.int64]
+    row: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+    relevant: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+
+    def take(self, index: NDArray[np.bool_]) -> Tracks:
+        """Return some of the entries."""
+        return Tracks(
+            self.query[index], self.row[index], self.numbers[:, index], self.relevant[index], self.weight[index]
+        )
+
+    def mates(self) -> NDArray[np.int64]:
+        """Return (p,) how many entries the query of each entry has."""
+        return np.bincount(self.query)[self.query]
+
+    @staticmethod
+    def rivals(query: NDArray[np.int64], row: NDArray[np.int64], numbers: NDArray[np.float64]) -> Tracks:
+        """Return tracks of documents that their queries do not want."""
+        return Tracks(query, row, numbers, np.zeros(len(query), dtype=bool), np.zeros(len(query)))
+
+    @staticmethod
+    def join(*parts: Tracks) -> Tracks:
+        """Return all entries of several, by query."""
+        query = np.concatenate([part.query for part in parts])
+        order = np.argsort(query, kind="stable")
+        return Tracks(
+            query[order],
+            np.concatenate([part.row for part in parts])[order],
+            np.concatenate([part.numbers for part in parts], axis=1)[:, order],
+            np.concatenate([part.relevant for part in parts])[order],
+            np.concatenate([part.weight for part in parts])[order],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """A piece of the path and the documents that can come within the cutoff on it.
+
+    Attributes:
+        begin, end: Parameters.
+        tracks: The documents.
+        low, high: (p,) bounds on their scores.
+    """
+
+    begin: float
+    end: float
+    tracks: Tracks
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def stretches(path: Path, tracks: Tracks, k: int, begin: float, end: float, depth: int = _DEPTH) -> Iterator[Stretch]:
+    """Yield stretches of the path in order, each with the documents that can be among a query's best k on it."""
+    edges = np.linspace(begin, end, _CUTS + 1) if depth < _DEPTH else np.array([begin, end])
+    scores, turned = _at(path, tracks, float(edges[0]))
+    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        before, turned_before = scores, turned
+        scores, turned = _at(path, tracks, last)
+        stretch = _pruned(tracks, k, (first, last), (before, scores), turned - turned_before)
+        kept = stretch.tracks
+        if depth and kept.mates()[kept.relevant].sum() > _COMPARISONS * len(kept.query):
+            yield from stretches(path, kept, k, first, last, depth - 1)
+        else:
+            yield stretch
+
+
+def _at(path: Path, tracks: Tracks, parameter: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    scores = path.score(tracks.numbers, np.full(len(tracks.query), parameter))
+    return scores, path.turned(tracks.numbers, parameter)
+
+
+def _pruned(
+    tracks: Tracks,
+    k: int,
+    edges: tuple[float, float],
+    scores: tuple[NDArray[np.float64], NDArray[np.float64]],
+    turn: NDArray[np.float64],
+) -> Stretch:
+    """Drop the documents of each query that stay below its k-th best throughout."""
+    # On an arc of angle a no score exceeds its larger end by more than the factor 1 / cos(a / 2).
+    spread = 1.0 / np.cos(turn / 2.0)
+    low, high = np.minimum(*scores), np.maximum(*scores)
+    low, high = np.where(low < 0.0, low * spread, low), np.where(high > 0.0, high * spread, high)
+    kept = high >= _kth_largest(tracks.query, low, k)[tracks.query] - SLACK
+    return Stretch(*edges, tracks.take(kept), low[kept], high[kept])
+
+
+def _kth_largest(query: NDArray[np.int64], values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Return each query's k-th largest value, -inf where it has fewer."""
+    counts = np.bincount(query)
+    width = int(counts.max(initial=0))
+    if width < k:
+        return np.full(len(counts), -np.inf)
+    table = np.full((len(counts), width), -np.inf)
+    table[query, np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)] = values
+    return np.partition(table, width - k, axis=1)[:, width - k]

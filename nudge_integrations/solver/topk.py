@@ -1,0 +1,153 @@
+"""One pass over the corpus: the best scores of documents that do not move, and the rows that are needed later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from nudge_integrations.solver.arrays import Matrix, block_of, row_blocks, unit_rows
+
+__all__ = ["Corpus", "best_of_block", "merge_best", "read_corpus"]
+
+# Scores of one tile are looked at right after they are made, while they are still in the processor's cache.
+_TILE_QUERIES, _TILE_BYTES = 1024, 16 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """What one pass over the documents leaves behind.
+
+    Attributes:
+        count: n, the number of documents.
+        labelled: (u, d) float32 unit vectors of the rows asked for.
+        sample: (s, d) float32 unit vectors of the rows sampled from the others.
+        scores: (e, k) float32, each query's best scores among the others, descending; -inf where there are fewer than k.
+        rows: (e, k) int64, the rows of those scores; equal scores in row order.
+    """
+
+    count: int
+    labelled: torch.Tensor
+    sample: torch.Tensor
+    scores: torch.Tensor
+    rows: torch.Tensor
+
+
+def best_of_block(
+    queries: torch.Tensor, block: torch.Tensor, start: int, k: int, floor: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the best k of one block for the queries that have anything above their floor in it.
+
+    Args:
+        queries: (e, d) float32.
+        block: (b, d) float32 unit vectors.
+        start: The corpus row of the block's first row.
+        k: How many to keep.
+        floor: (e,) float32, a score that a document must beat to matter.
+
+    Returns:
+        which queries (h,) int64, their scores (h, k') float32 and corpus rows (h, k') int64, k' = min(k, b).
+    """
+    scores = queries @ block.T
+    which = torch.nonzero(scores.amax(dim=1) > floor)[:, 0]
+    kept = scores if len(which) == len(queries) else scores[which]
+    best = torch.topk(kept, min(k, len(block)), dim=1)
+    return which, best.values, best.indices + start
+
+
+def merge_best(
+    scores: torch.Tensor, rows: torch.Tensor, more_scores: torch.Tensor, more_rows: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the best k of two lists of candidates per query, equal scores in row order."""
+    k = scores.shape[1]
+    rows, order = torch.sort(torch.cat([rows, more_rows], dim=1), dim=1)
+    scores = torch.cat([scores, more_scores], dim=1).gather(1, order)
+    scores, order = torch.sort(scores, dim=1, descending=True, stable=True)
+    return scores[:, :k], rows.gather(1, order)[:, :k]
+
+
+def read_corpus(
+    documents: Matrix,
+    labelled: NDArray[np.int64],
+    sampled: NDArray[np.int64],
+    queries: torch.Tensor,
+    k: int,
+    *,
+    block_bytes: int,
+    shift: torch.Tensor | None = None,
+    progress: bool = False,
+) -> Corpus:
+    """Read every document once, in blocks; documents may be a memory map of any size.
+
+    Args:
+        documents: (n, d), any float type.
+        labelled: (u,) rows to keep in full and leave out of the search, ascending.
+        sampled: (s,) other rows to keep, ascending.
+        queries: (e, d) float32 on the device to work on.
+        k: How many of the best scores to keep for each query.
+        block_bytes: Bound on the temporary memory.
+        shift: (d,) float32 added to every unit vector, which is then made unit length again.
+        progress: Show a progress bar.
+
+    Raises:
+        InputError: If a document is zero, NaN or infinite.
+    """
+    count, width = documents.shape
+    device = queries.device
+    kept = {name: torch.empty(len(rows), width, device=device) for name, rows in _named(labelled, sampled)}
+    scores = torch.full((len(queries), k), -torch.inf, device=device)
+    rows = torch.full((len(queries), k), count, dtype=torch.int64, device=device)
+    for part in tqdm(
+        list(row_blocks(count, block_rows(width, block_bytes, device))),
+        desc="reading the corpus",
+        unit="block",
+        disable=not progress,
+    ):
+        block = unit_rows(block_of(documents, part, device), "documents", part.start)
+        if shift is not None:
+            block = torch.nn.functional.normalize(block + shift, dim=1)
+        for name, wanted in _named(labelled, sampled):
+            first, last = np.searchsorted(wanted, [part.start, part.stop])
+            kept[name][first:last] = block[torch.from_numpy(wanted[first:last] - part.start).to(device)]
+        others, start_rows = _without(block, labelled, part)
+        if len(others) and k:
+            _search_block(queries, others, start_rows, scores, rows)
+    return Corpus(count, kept["labelled"], kept["sampled"], scores, rows)
+
+
+def block_rows(width: int, block_bytes: int, device: torch.device) -> int:
+    """Return how many documents to hold at a time: block, copy in the stored type and scores within ``block_bytes``."""
+    rows = block_bytes // (4 * (3 * width + _TILE_QUERIES))
+    if device.type == "cpu":
+        rows = min(rows, max(1, _TILE_BYTES // (4 * _TILE_QUERIES)))
+    return max(1, rows)
+
+
+def _named(
+    labelled: NDArray[np.int64], sampled: NDArray[np.int64]
+) -> tuple[tuple[str, NDArray[np.int64]], tuple[str, NDArray[np.int64]]]:
+    return ("labelled", labelled), ("sampled", sampled)
+
+
+def _without(block: torch.Tensor, labelled: NDArray[np.int64], part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a block without its labelled rows, and the corpus rows of what is left."""
+    first, last = np.searchsorted(labelled, [part.start, part.stop])
+    rows = np.arange(part.start, part.stop)
+    if last > first:
+        rows = np.delete(rows, labelled[first:last] - part.start)
+        block = block[torch.from_numpy(rows - part.start).to(block.device)]
+    return block, torch.from_numpy(rows).to(block.device)
+
+
+def _search_block(
+    queries: torch.Tensor, block: torch.Tensor, block_row: torch.Tensor, scores: torch.Tensor, rows: torch.Tensor
+) -> None:
+    """Merge the best of one block into the running best, in place, a tile of queries at a time."""
+    for tile in row_blocks(len(queries), _TILE_QUERIES):
+        which, found, position = best_of_block(queries[tile], block, 0, scores.shape[1], scores[tile, -1])
+        which = which + tile.start
+        if len(which):
+            scores[which], rows[which] = merge_best(scores[which], rows[which], found, block_row[position])

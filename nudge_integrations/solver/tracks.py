@@ -1,0 +1,194 @@
+r"""What every judged query scores along the path, with the query's own labels left out.
+
+Most documents are the same for every query: two matrix products give their scores at the base and at the target. A judged
+query that is itself a label must not be judged on what it moved, so its share is removed exactly. With w = W_qi, a = q.D_i,
+g = q.G_i, s = \|G_i\|^2, h = D_i.G_i and unit q, leaving q out turns them into
+
+    g' = g - w          s' = s - 2 w g + w^2          h' = h - w a
+
+(for a group: the sums over its queries), and a document that nobody else asks for rests. Documents that the group labels are
+worked out from their vectors in float64 instead, because there the differences can cancel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nudge_integrations.solver.problem import Heading, Judged, Labels, ragged
+
+__all__ = ["Pairs", "Scores", "judged_blocks", "labelled_pairs", "scores_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of a block of queries with every labelled document.
+
+    Attributes:
+        base: (c, u) float32 with the documents as they are.
+        end: (c, u) float32 with the documents at their targets.
+        cosine: (u,) or (c, u) float32 between the two.
+    """
+
+    base: torch.Tensor
+    end: torch.Tensor
+    cosine: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Scores of (query, document) pairs, one an entry.
+
+    Attributes:
+        query: (p,) int64 within the block, ascending.
+        column: (p,) int64 labelled document.
+        base, end, cosine: (p,) float64.
+    """
+
+    query: NDArray[np.int64]
+    column: NDArray[np.int64]
+    base: NDArray[np.float64]
+    end: NDArray[np.float64]
+    cosine: NDArray[np.float64]
+
+
+def judged_blocks(judged: Judged, labels: Labels, block_bytes: int) -> Iterator[slice]:
+    """Yield blocks of judged queries whose scores and labelled pairs fit in ``block_bytes``."""
+    documents, width = labels.documents.shape
+    members, pairs = np.ones(len(judged.queries)), np.diff(judged.gains.indptr)
+    if judged.own is not None:
+        incidence = labels.members()[judged.groups]
+        members, pairs = incidence.sum(axis=1), incidence @ np.diff(labels.gains.indptr)
+    size = np.cumsum(32.0 * documents * members + 32.0 * width * pairs)
+    start = 0
+    while start < len(size):
+        limit = (size[start - 1] if start else 0.0) + block_bytes
+        stop = max(start + 1, int(np.searchsorted(size, limit, side="right")))
+        yield slice(start, stop)
+        start = stop
+
+
+def scores_of(heading: Heading, labels: Labels, judged: Judged, block: slice) -> Scores:
+    """Return base and end scores of a block of judged queries; their own labels left out of a softmax direction.
+
+    Pairs that a query's own group labels are not meant to be read here: see `labelled_pairs`.
+    """
+    queries = judged.queries[block]
+    base = queries @ labels.documents.T
+    cosine = torch.from_numpy(heading.cosine).to(base)
+    if judged.own is None or heading.direction.temperature is None:
+        end = queries @ heading.targets.T
+    else:
+        end, cosine = _without_own_push(heading, labels, judged, block)
+    resting = torch.from_numpy(np.flatnonzero(~heading.moving)).to(base.device)
+    if len(resting):
+        end[:, resting] = heading.path.rest(base[:, resting])
+    return Scores(base, end, cosine)
+
+
+def _without_own_push(
+    heading: Heading, labels: Labels, judged: Judged, block: slice
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return end and cosine (c, u) without the pushes of each query's group."""
+    group, of_judged = np.unique(judged.groups[block], return_inverse=True)
+    of_member, rows = labels.members()[group].tocoo().coords
+    device = labels.documents.device
+    queries = labels.queries[torch.from_numpy(rows).to(device)]
+    base = queries @ labels.documents.T
+    push = heading.direction.push(base, rows)
+    owner = torch.from_numpy(of_member.astype(np.int64)).to(device)
+    along = queries @ heading.sums.T
+    # The removed vectors are r = sum of w q over a group: overlap is q.r, and the sums below are 2 r.G - |r|^2 and r.D.
+    overlap = ((queries @ queries.T) * (owner[:, None] == owner)) @ push
+
+    def by_group(values: torch.Tensor) -> torch.Tensor:
+        return values.new_zeros(len(group), values.shape[1]).index_add_(0, owner, values)
+
+    squared = (heading.sums**2).sum(dim=1) - by_group(push * (2.0 * along - overlap))
+    inner = (heading.sums * labels.documents).sum(dim=1) - by_group(push * base)
+    scale = torch.rsqrt(squared.clamp_min(1e-30))
+    cosine = (inner * scale).clamp(-1.0, 1.0)
+    cosine[:, torch.from_numpy(~heading.moving).to(device)] = 1.0
+    order = np.argsort(rows)
+    own = torch.from_numpy(order[np.searchsorted(rows, judged.own[block], sorter=order)]).to(device)
+    pick = torch.from_numpy(of_judged).to(device)
+    return (along - overlap)[own] * scale[pick], cosine[pick]
+
+
+def labelled_pairs(heading: Heading, labels: Labels, judged: Judged, block: slice) -> Pairs:
+    """Return every pair of a judged query and a document that its group labels, with the group's labels left out.
+
+    For held-out queries: the documents they want, as they move for everybody.
+    """
+    if judged.own is None:
+        wanted = judged.gains[block].tocoo()
+        query, column = (axis.astype(np.int64) for axis in wanted.coords)
+        targets, resting = heading.targets, ~heading.moving[column]
+        return _pairs(heading, labels, judged.queries[block], query, column, _rows_of(targets, column), resting)
+    group, of_judged = np.unique(judged.groups[block], return_inverse=True)
+    pair_group, column, left, removed = _left_out(heading, labels, group)
+    targets = heading.path.aim(_rows_of(heading.sums, column) - removed)
+    resting = (left == 0) | (torch.linalg.vector_norm(targets, dim=1).cpu().numpy() == 0)
+    counts = np.bincount(pair_group, minlength=len(group))
+    query, position = ragged(counts[of_judged])
+    pair = (np.cumsum(counts) - counts)[of_judged][query] + position
+    return _pairs(heading, labels, judged.queries[block], query, column[pair], _rows_of(targets, pair), resting[pair])
+
+
+def _rows_of(matrix: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+    return matrix[torch.from_numpy(rows).to(matrix.device)].double()
+
+
+def _left_out(
+    heading: Heading, labels: Labels, group: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], torch.Tensor]:
+    """Return the pairs of groups and documents they label: group, column, labels left, and what the group adds to G."""
+    documents = len(labels.rows)
+    of_member, rows = (axis.astype(np.int64) for axis in labels.members()[group].tocoo().coords)
+    own = heading.direction.weights(labels.gains)[rows].tocoo()
+    key = of_member[own.coords[0]] * documents + own.coords[1]
+    pairs, pair = np.unique(key, return_inverse=True)
+    pair_group, column = np.divmod(pairs, documents)
+    removed = torch.zeros(len(pairs), labels.queries.shape[1], dtype=torch.float64, device=labels.queries.device)
+    _add(removed, pair, torch.from_numpy(own.data).to(removed.device), labels.queries, rows[own.coords[0]])
+    if heading.direction.temperature is not None:
+        size = np.bincount(of_member, minlength=len(group))
+        every, position = ragged(size[pair_group])
+        pushing = rows[(np.cumsum(size) - size)[pair_group][every] + position]
+        _add(removed, every, _push_at(heading, labels, pushing, column[every]), labels.queries, pushing)
+    left = labels.support()[column] - np.bincount(pair, minlength=len(pairs))
+    return pair_group, column, left, removed
+
+
+def _add(
+    total: torch.Tensor, into: NDArray[np.int64], weights: torch.Tensor, queries: torch.Tensor, rows: NDArray[np.int64]
+) -> None:
+    total.index_add_(0, torch.from_numpy(into).to(total.device), weights[:, None] * _rows_of(queries, rows))
+
+
+def _push_at(heading: Heading, labels: Labels, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> torch.Tensor:
+    """Return the push of single (query, document) pairs as (p,) float64."""
+    scores = (_rows_of(labels.queries, rows) * _rows_of(labels.documents, columns)).sum(dim=1, keepdim=True)
+    return heading.direction.push(scores, rows)[:, 0]
+
+
+def _pairs(
+    heading: Heading,
+    labels: Labels,
+    queries: torch.Tensor,
+    query: NDArray[np.int64],
+    column: NDArray[np.int64],
+    targets: torch.Tensor,
+    resting: NDArray[np.bool_],
+) -> Pairs:
+    """Return scores of pairs whose documents head for ``targets`` (p, d), or rest."""
+    vectors, documents = _rows_of(queries, query), _rows_of(labels.documents, column)
+    base = (vectors * documents).sum(dim=1)
+    cosine = (documents * targets).sum(dim=1).clamp(-1.0, 1.0).cpu().numpy()
+    resting = resting | ~heading.path.moves(cosine)
+    end = np.where(resting, heading.path.rest(base).cpu().numpy(), (vectors * targets).sum(dim=1).cpu().numpy())
+    return Pairs(query, column, base.cpu().numpy(), end, np.where(resting, 1.0, cosine))
