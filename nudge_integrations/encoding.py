@@ -114,7 +114,8 @@ class CachedEncoder:
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
         self.hits += sum(key not in missing for key in keys)
         self.misses += len(missing)
-        with tqdm(total=len(missing), desc=f"Embedding {role}s", unit="text", disable=not self.progress) as bar:
+        what = "documents" if role == "document" else "queries"
+        with tqdm(total=len(missing), desc=f"Embedding {what}", unit="text", disable=not self.progress) as bar:
             pending = list(missing)
             for start in range(0, len(pending), FLUSH):
                 batch = pending[start : start + FLUSH]
