@@ -1,0 +1,226 @@
+"""fit: a dataset and an encoder in, a nudge out. Encode, solve and keep, on one page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+
+import numpy as np
+
+from nudge_integrations._vectors import as_rows
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.encoding import Encoder
+from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.solver import Solution, solve
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import ArrayLike
+    from scipy import sparse
+
+__all__ = ["SolverOptions", "fit"]
+
+logger = logging.getLogger(__name__)
+
+
+class SolverOptions(TypedDict, total=False):
+    """The rarer options of `solve`, which `fit` hands on as they are."""
+
+    temperature: float | None
+    graded: bool
+    refit: bool
+    groups: ArrayLike | Sequence[object] | None
+    max_queries: int
+    normalize_queries: bool
+    shift: bool
+    standard_errors: float
+    device: str | torch.device | None
+    block_bytes: int
+
+
+def fit(
+    dataset: RetrievalDataset,
+    encoder: Encoder | str,
+    *,
+    validation: RetrievalDataset | None = None,
+    method: str = "auto",
+    metric: str = "ndcg@10",
+    step: float | None = None,
+    unseen_weight: float = 0.0,
+    seed: int = 0,
+    duplicates: Literal["keep", "merge", "error"] = "keep",
+    document_vectors: Any = None,
+    query_vectors: Any = None,
+    validation_query_vectors: Any = None,
+    progress: bool = False,
+    **solver_options: Unpack[SolverOptions],
+) -> Nudge:
+    """Find out which documents to move where, from queries and the documents that answer them.
+
+    Always starts from base vectors, so fitting twice is fitting once. The corpus is encoded once.
+
+    Args:
+        dataset: n documents, m queries and who answers what. Every query counts.
+        encoder: Makes the vectors. Its fingerprint alone will do when all vectors are given.
+        validation: Other queries about the same documents, to choose the step by; None for exact leave-one-out.
+        method: ``"auto"``, ``"nudge-n"``, ``"nudge-m"``, ``"nudge-m+n"``, ``"nudge-s"`` or ``"contrastive"``.
+        metric: What to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
+        step: Take this step instead of searching for it.
+        unseen_weight: 0 .. 1: how much the choice weighs queries for documents that nobody labelled.
+        seed: For whatever is sampled.
+        duplicates: What to do about several documents with one text, where a query asks for one of them. ``"keep"``:
+            each moves by its own labels; ids tell them apart, texts do not (``Nudge.ambiguous_texts``). ``"merge"``:
+            what answers a query under one id answers it under all, so they move as one. ``"error"``: name them.
+        document_vectors: (n, d) base vectors in the order of ``dataset.document_ids``, if they are there already: an
+            array, a tensor or a memory map. Texts may then be empty.
+        query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
+        validation_query_vectors: The same for the queries of ``validation``.
+        progress: Show progress bars.
+        **solver_options: Handed on to `solve`.
+
+    Returns:
+        The nudge; where nothing gained beyond noise, its status is ``"no_gain"`` and nothing moves.
+
+    Raises:
+        DatasetError: If the dataset has problems (``dataset.repaired()`` leaves them out), the validation queries ask
+            for documents that are not in the corpus, or are the training queries, or duplicates were to be refused.
+        InputError: If vectors do not fit the dataset, or an option is out of range.
+
+    >>> dataset = RetrievalDataset({"d": "a text"}, {"q": "a question"}, {"q": {"d": 1}})
+    >>> nudge = fit(dataset, "toy", method="nudge-n", step=0.1, document_vectors=[[1.0, 0]], query_vectors=[[0, 1.0]])
+    >>> nudge
+    Nudge(1 documents moved by 'nudge-n', step=0.1, similarity='cosine', ndcg@10 1.0000 -> 1.0000 over 1 queries, fixed)
+    >>> nudge.vector("d").round(3).tolist()
+    [0.9950000047683716, 0.10000000149011612]
+    """
+    _check(dataset, validation, blank_texts_allowed=document_vectors is not None)
+    twins = _twins(dataset, duplicates)
+    documents = _document_vectors(dataset, encoder, document_vectors)
+    held_out = None
+    if validation is not None:
+        asked = _query_vectors(validation, encoder, validation_query_vectors, "validation_query_vectors")
+        held_out = (asked, _relevance(validation, dataset, twins))
+    solution = solve(
+        documents,
+        _query_vectors(dataset, encoder, query_vectors, "query_vectors"),
+        _relevance(dataset, dataset, twins),
+        method=method,
+        metric=metric,
+        validation=held_out,
+        step=step,
+        unseen_weight=unseen_weight,
+        seed=seed,
+        progress=progress,
+        **solver_options,
+    )
+    nudge = Nudge.from_solution(
+        _together(solution, dataset, twins),
+        ids=dataset.document_ids,
+        documents=documents,
+        texts=list(dataset.corpus.values()),
+        encoder=encoder,
+        dataset_hash=dataset.hash,
+        validation_hash=None if validation is None else validation.hash,
+    )
+    if nudge.ambiguous_texts:
+        logger.info("%d texts are shared by documents that part; only ids tell them apart", len(nudge.ambiguous_texts))
+    return nudge
+
+
+def _check(dataset: RetrievalDataset, validation: RetrievalDataset | None, *, blank_texts_allowed: bool) -> None:
+    for part in (dataset, validation):
+        if part is not None:
+            # A document whose vector is given, an image say, needs no text; its id stands in for it here.
+            corpus = {i: text.strip() or i for i, text in part.corpus.items()} if blank_texts_allowed else part.corpus
+            RetrievalDataset(corpus, part.queries, part.qrels).validate().raise_for_problems()
+    if validation is None:
+        return
+    unknown = [i for judged in validation.qrels.values() for i in judged if i not in dataset.corpus]
+    other = [i for i, text in validation.corpus.items() if dataset.corpus.get(i, text) != text]
+    for ids, problem in (
+        (unknown, "is not in the corpus of the dataset: give both the union of their documents"),
+        (other, "has another text there than in the dataset: give them different ids"),
+    ):
+        if ids:
+            raise DatasetError(f"validation: document {ids[0]!r} (of {len(set(ids))}) {problem}")
+    known = [i for i, text in validation.queries.items() if dataset.queries.get(i) == text]
+    if known:
+        raise DatasetError(
+            f"validation: query {known[0]!r} (of {len(known)}) is a training query too, so the step would be chosen by "
+            "what it learned from: hold queries out with dataset.split(), or give no validation for leave-one-out"
+        )
+
+
+def _twins(dataset: RetrievalDataset, duplicates: str) -> dict[str, tuple[str, ...]]:
+    """Return id -> the ids of all documents with the same text, for those that must move as one."""
+    if duplicates not in ("keep", "merge", "error"):
+        raise InputError(f"duplicates must be 'keep', 'merge' or 'error'; got {duplicates!r}")
+    if duplicates == "keep":
+        return {}
+    wanted = {i for judged in dataset.qrels.values() for i, grade in judged.items() if grade > 0}
+    groups = [ids for ids in dataset.validate().duplicate_texts if not wanted.isdisjoint(ids)]
+    if duplicates == "error" and groups:
+        named = "; ".join(", ".join(map(repr, ids)) for ids in groups[:5])
+        raise DatasetError(
+            f"{len(groups)} texts belong to several documents, and queries ask for some of them: {named}. "
+            "Give each text one id, or say duplicates='merge' to move them as one"
+        )
+    return {document_id: ids for ids in groups for document_id in ids}
+
+
+def _relevance(
+    part: RetrievalDataset, dataset: RetrievalDataset, twins: Mapping[str, tuple[str, ...]]
+) -> sparse.csr_array:
+    """Return (queries, n) gains; documents that move as one all have the largest gain among them."""
+    qrels = {query: dict(judged) for query, judged in part.qrels.items()}
+    for query, judged in part.qrels.items():
+        for document_id, grade in judged.items():
+            for twin in twins.get(document_id, ()):
+                qrels[query][twin] = max(grade, qrels[query].get(twin, 0.0))
+    return RetrievalDataset(part.corpus, part.queries, qrels).relevance(document_ids=dataset.document_ids)
+
+
+def _together(solution: Solution, dataset: RetrievalDataset, twins: Mapping[str, tuple[str, ...]]) -> Solution:
+    """Give documents that move as one exactly one vector; encoders differ in the last bits between batches."""
+    if not twins:
+        return solution
+    ids = dataset.document_ids
+    first_row: dict[tuple[str, ...], int] = {}
+    source = [
+        first_row.setdefault(twins.get(ids[row], (ids[row],)), position) for position, row in enumerate(solution.rows)
+    ]
+    return replace(solution, vectors=solution.vectors[source])
+
+
+def _document_vectors(dataset: RetrievalDataset, encoder: Encoder | str, given: Any) -> Any:
+    if given is None:
+        texts = list(dataset.corpus.values())
+        return as_rows(_encoder(encoder).encode_documents(texts), "document vectors", ids=dataset.document_ids)
+    return _checked(given, len(dataset.corpus), "document_vectors", "documents")
+
+
+def _query_vectors(dataset: RetrievalDataset, encoder: Encoder | str, given: Any, name: str) -> Any:
+    if given is None:
+        texts = list(dataset.queries.values())
+        return as_rows(_encoder(encoder).encode_queries(texts), "query vectors", ids=dataset.query_ids)
+    return _checked(given, len(dataset.queries), name, "queries")
+
+
+def _checked(vectors: Any, count: int, name: str, things: str) -> Any:
+    # Counted only: a memory map may be larger than memory, and the solver looks at every vector anyway.
+    rows = vectors if hasattr(vectors, "shape") else np.asarray(vectors, dtype=np.float32)
+    if len(rows) != count:
+        raise InputError(f"{name} has {len(rows)} vectors, the dataset {count} {things}; give one each, in their order")
+    return rows
+
+
+def _encoder(encoder: Encoder | str) -> Encoder:
+    if isinstance(encoder, str):
+        raise InputError(
+            f"the encoder is given by its fingerprint {encoder!r} alone, which cannot encode: "
+            "give the encoder itself, or document_vectors and query_vectors (and validation_query_vectors)"
+        )
+    return encoder
