@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -94,6 +94,14 @@ class NudgeRecord:
                 array = array.copy()
                 array.setflags(write=False)
             object.__setattr__(self, name, array)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is cached on it are read-only mappings, which cannot be copied to another process.
+        return _rebuilt, (type(self), {field.name: getattr(self, field.name) for field in fields(self)})
+
+
+def _rebuilt(kind: type[NudgeRecord], values: dict[str, Any]) -> NudgeRecord:
+    return kind(**values)
 
 
 def _checked_arrays(nudge: NudgeRecord) -> dict[str, NDArray[Any] | None]:
