@@ -12,13 +12,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from nudge_integrations.encoding import text_hash
 
 from nudge_integrations import _artifact_format as artifact_format
 from nudge_integrations import _artifact_placement as placement
 from nudge_integrations._artifact_placement import NudgeDiff
 from nudge_integrations._artifact_record import NudgeRecord
 from nudge_integrations._vectors import row_lengths, unit_rows
+from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import CorruptArtifactError, InputError, MismatchError
 
 if TYPE_CHECKING:
