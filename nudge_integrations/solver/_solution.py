@@ -27,7 +27,7 @@ class Curve:
 
     Attributes:
         steps: (c,) float64, ascending, ``steps[0] == 0``: where the metric changes.
-        values: (c,) float64: ``values[i]`` holds from ``steps[i]`` up to ``steps[i + 1]``, the last one to the path's end.
+        values: (c,) float64: ``values[i]`` holds from ``steps[i]`` up to ``steps[i + 1]``, the last to the path's end.
         end: The last step of the path; infinite for a line.
     """
 
@@ -88,7 +88,7 @@ class Solution:
         curve: The metric along the whole path.
         unseen_baseline: The metric at step 0 for documents that nobody labelled: the same queries, so the same number.
         unseen_score: The metric at the step with every document that a query wants left where it was.
-        status: ``"improved"``, ``"no_gain"`` (nothing moves, and ``reason`` says why) or ``"fixed"`` (the step was given).
+        status: ``"improved"``, ``"no_gain"`` (nothing moves; ``reason`` says why) or ``"fixed"`` (the step was given).
         reason: The status in words.
         warnings: What the user should know before serving this.
         protocol: ``"leave-one-out"`` or ``"validation"``.

@@ -1,4 +1,4 @@
-"""`solve`: one corpus pass, a few directions and paths, the exact best step of each, and an honest choice among them."""
+"""`solve`: one corpus pass, a few directions and paths, the exact best step of each, and an honest choice of one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from nudge_integrations.solver.inputs import Prepared, prepare, read_inputs
 from nudge_integrations.solver.metrics import Metric, parse_metric
 from nudge_integrations.solver.path import Arc, Chord, Line, Path, SparseLine
 from nudge_integrations.solver.problem import Labels, head_for
+from nudge_integrations.solver.shift import mean_displacement, with_shift
 
 __all__ = ["METHODS", "solve"]
 
@@ -80,8 +81,8 @@ def solve(
     taken as base vectors, so solving twice is solving once.
 
     Args:
-        documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64; of any length,
-            made unit length on reading. Read once, in blocks, so a memory map may be larger than memory.
+        documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64; made unit
+            length on reading. Read once, in blocks, so a memory map may be larger than memory.
         queries: (m, d), the labelled queries.
         relevance: (m, n) scipy sparse gains, > 0 where a document answers a query. Duplicate entries are summed.
         method: ``"nudge-n"`` (turn on the unit sphere), ``"nudge-m"`` (add a vector; rank by inner product),
@@ -89,7 +90,7 @@ def solve(
             towards the queries it answers and away from those it should not), or ``"auto"``: the best of nothing,
             nudge-n and contrastive.
         metric: What the step maximises: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
-        validation: ``(queries, relevance)`` held out to choose the step by; None for exact leave-one-out over all labels.
+        validation: ``(queries, relevance)`` held out to choose the step by; None for exact leave-one-out.
         step: Take this step instead of searching: radians for nudge-n and contrastive, else a length.
         unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled.
         temperature: The softmax temperature of the contrastive direction; None tries several and none at all.
@@ -143,8 +144,18 @@ def solve(
     )
     trials = _trials(plan, prepared)
     best = max(trials, key=lambda trial: trial.candidate.gain)
+    if shift:
+        best = with_shift(
+            best,
+            prepared,
+            inputs.documents,
+            plan.metric,
+            unseen_weight=unseen_weight,
+            block_bytes=block_bytes,
+            progress=progress,
+        )
     verdict = judge(best, prepared, plan.metric, step=step, standard_errors=standard_errors)
-    solution = _solution(plan, prepared, trials, best, verdict, len(inputs.documents), refit=refit)
+    solution = _solution(plan, prepared, trials, best, verdict, len(inputs.documents), refit=refit, shift=shift)
     _log(solution)
     return solution
 
@@ -241,6 +252,7 @@ def _solution(
     documents: int,
     *,
     refit: bool,
+    shift: bool,
 ) -> Solution:
     """Return the solution of the best trial, or of doing nothing."""
     chosen, path = best.candidate, best.heading.path
@@ -251,6 +263,7 @@ def _solution(
         heading = head_for(prepared.everything, direction, path, plan.block_bytes)
     rows = np.flatnonzero(heading.moving) if moves and chosen.step > 0.0 else np.zeros(0, np.int64)
     index = torch.from_numpy(rows).to(heading.targets.device)
+    moved_by = mean_displacement(heading, prepared.labels, chosen.step) if shift and len(rows) else None
     vectors = path.place(prepared.labels.documents[index], heading.targets[index], chosen.step)
     contrastive = len(plan.temperatures) > 1 or plan.temperatures[0] is not None
     return Solution(
@@ -275,6 +288,7 @@ def _solution(
         normaliser=("exact" if len(prepared.sample) == prepared.others else "sampled") if contrastive else None,
         candidates=tuple(trial.candidate for trial in trials),
         documents=documents,
+        shift=None if moved_by is None else moved_by.cpu().numpy(),
     )
 
 

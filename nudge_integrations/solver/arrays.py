@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ def check_relevance(relevance: object, queries: int, documents: int, name: str =
         InputError: If it is no matrix, its shape does not fit, or a gain is negative or not finite.
     """
     try:
-        gains = sparse.csr_array(relevance, dtype=np.float64, copy=True)
+        gains: sparse.csr_array[np.float64] = sparse.csr_array(cast("sparse.csr_array", relevance)).astype(np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must be a scipy sparse matrix of gains; got {type(relevance).__name__}") from error
     if gains.shape != (queries, documents):

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nudge_integrations.solver._solution import Candidate, Curve, Status
-from nudge_integrations.solver.crossings import Changes
 from nudge_integrations.solver.inputs import Prepared
 from nudge_integrations.solver.metrics import Metric
 from nudge_integrations.solver.problem import Heading
 from nudge_integrations.solver.search import best_parameter, curve_of, sweep
 
-__all__ = ["Trial", "Verdict", "judge", "try_heading"]
+__all__ = ["Trial", "Verdict", "gain_and_error", "judge", "mean", "try_heading"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +24,7 @@ class Trial:
         heading: Where documents go.
         parameter: The step in the path's own parameter.
         curve: The metric along the path, each query judged without its own labels.
-        baseline: The metric at step 0.
+        at_zero: (e,) float64, each query's metric at step 0.
         unseen_gain: How much the metric of documents that nobody labelled rose, mean over queries.
         unseen_error: The standard error of that gain.
         candidate: What it was worth.
@@ -34,10 +33,15 @@ class Trial:
     heading: Heading
     parameter: float
     curve: Curve
-    baseline: float
+    at_zero: NDArray[np.float64]
     unseen_gain: float
     unseen_error: float
     candidate: Candidate
+
+    @property
+    def baseline(self) -> float:
+        """The metric at step 0."""
+        return mean(self.at_zero)
 
 
 @dataclass(frozen=True)
@@ -66,19 +70,20 @@ def try_heading(
     objective = result.objective(unseen_weight)
     end = path.end(heading.cosine[heading.moving])
     parameter = best_parameter(*curve_of(objective, path), end) if step is None else path.parameter(step)
-    gain, error = _gain(objective, parameter, judged.groups)
-    unseen_gain, unseen_error = _gain(result.unseen, parameter, judged.groups)
+    gain, error = gain_and_error(objective.at(parameter) - objective.start, judged.groups)
+    unseen = result.unseen.at(parameter)
+    unseen_gain, unseen_error = gain_and_error(unseen - result.unseen.start, judged.groups)
     curve = curve_of(result.seen, path)[1]
     candidate = Candidate(
         method,
         heading.direction.temperature,
         float(path.steps(np.array(parameter))) if step is None else step,
-        _mean(result.seen.at(parameter)),
-        _mean(result.unseen.at(parameter)),
+        mean(result.seen.at(parameter)),
+        mean(unseen),
         gain,
         error,
     )
-    return Trial(heading, parameter, curve, _mean(result.seen.start), unseen_gain, unseen_error, candidate)
+    return Trial(heading, parameter, curve, result.seen.start, unseen_gain, unseen_error, candidate)
 
 
 def judge(trial: Trial, prepared: Prepared, metric: Metric, *, step: float | None, standard_errors: float) -> Verdict:
@@ -89,12 +94,13 @@ def judge(trial: Trial, prepared: Prepared, metric: Metric, *, step: float | Non
     """
     candidate = trial.candidate
     protocol = "leave-one-out" if prepared.judged.own is not None else "validation"
-    change = f"{metric} {trial.baseline:.4f} -> {candidate.score:.4f} over {len(prepared.judged.queries)} queries ({protocol})"
+    count = len(prepared.judged.queries)
+    change = f"{metric} {trial.baseline:.4f} -> {candidate.score:.4f} over {count} queries ({protocol})"
     if step is not None:
         return Verdict("fixed", f"the step was given; {change}", _warnings(trial, metric, standard_errors))
-    against = _nothing_to_learn(prepared) if trial.parameter == 0.0 else None
     if trial.parameter == 0.0:
-        return Verdict("no_gain", against or "no step beats leaving the documents where they are", ())
+        why = _nothing_to_learn(prepared) or "no step beats leaving the documents where they are"
+        return Verdict("no_gain", why, ())
     if not candidate.gain > standard_errors * candidate.standard_error:
         noise = (
             f"the best step gains {candidate.gain:.4f}, which is not more than {standard_errors:g} standard errors "
@@ -109,7 +115,7 @@ def _warnings(trial: Trial, metric: Metric, standard_errors: float) -> tuple[str
         return ()
     return (
         f"queries for documents that nobody labelled lose: {metric} {trial.baseline:.4f} -> "
-        f"{trial.candidate.unseen_score:.4f}; if your labels cover only part of the traffic, raise unseen_weight (0 .. 1)",
+        f"{trial.candidate.unseen_score:.4f}; if labels cover only part of the traffic, raise unseen_weight (0 .. 1)",
     )
 
 
@@ -132,20 +138,17 @@ def _nothing_to_learn(prepared: Prepared) -> str | None:
     return None
 
 
-def _gain(changes: Changes, parameter: float, groups: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the mean change of the metric from step 0 and its standard error, groups drawn as one."""
-    difference = changes.at(parameter) - changes.start
-    count = len(difference)
-    if count == 0:
-        return 0.0, float("inf")
-    mean = float(difference.mean())
+def gain_and_error(difference: NDArray[np.float64], groups: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the mean of per-query differences and its standard error, the queries of a group drawn as one."""
+    gain = mean(difference)
     of_group = np.unique(groups, return_inverse=True)[1]
-    residual = np.bincount(of_group, weights=difference - mean)
+    residual = np.bincount(of_group, weights=difference - gain)
     draws = len(residual)
-    if draws == 1:
-        return mean, float("inf")
-    return mean, float(np.sqrt(draws / (draws - 1) * (residual**2).sum()) / count)
+    if draws < 2:
+        return gain, float("inf")
+    return gain, float(np.sqrt(draws / (draws - 1) * (residual**2).sum()) / len(difference))
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def mean(values: NDArray[np.float64]) -> float:
+    """Return the mean of per-query values, 0 where there are none."""
     return float(values.mean()) if len(values) else 0.0

@@ -1,8 +1,8 @@
 """When ranks change: every crossing of a relevant document's score with a rival's, and what it does to the metric.
 
-Along a path the order of two documents changes only where their scores are equal. The paths give the few parameters at which
-that can be; the order in between is read off at the middle of each piece, so a root too many does no harm. Scores closer than
-``TIE`` there (duplicates) are ordered by corpus row, as a stable sort of the ranking would.
+Along a path the order of two documents changes only where their scores are equal. The paths give the few parameters at
+which that can be; the order in between is read off at the middle of each piece, so a root too many does no harm.
+Scores closer than ``TIE`` there (duplicates) are ordered by corpus row, as a stable sort of the ranking would.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def changes_on(path: Path, metric: Metric, stretch: Stretch, queries: int) -> Ch
     relevant = np.flatnonzero(stretch.tracks.relevant)
     parts = [_changes_of(path, metric, stretch, relevant[part], queries) for part in _parts(stretch.tracks, relevant)]
     return Changes(
-        np.sum([np.zeros(queries), *(part.start for part in parts)], axis=0),
-        np.sum([np.zeros(queries), *(part.first for part in parts)], axis=0),
+        sum((part.start for part in parts), np.zeros(queries)),
+        sum((part.first for part in parts), np.zeros(queries)),
         np.concatenate([np.zeros(0, np.int64), *(part.query for part in parts)]),
         np.concatenate([np.zeros(0), *(part.parameter for part in parts)]),
         np.concatenate([np.zeros(0), *(part.change for part in parts)]),
@@ -123,10 +123,7 @@ def _changes_of(path: Path, metric: Metric, stretch: Stretch, relevant: NDArray[
         return weights[of] * metric.contribution(above.sum(axis=0) + 1, above[1] + 1)
 
     each = np.arange(len(relevant))
-    start, first = (
-        np.bincount(query, weights=value(above, each), minlength=queries)
-        for above in (toggles.at_begin, toggles.just_after)
-    )
+    start, first = (_per_query(query, value(above, each), queries) for above in (toggles.at_begin, toggles.just_after))
     order = np.lexsort((toggles.parameter, toggles.relevant))
     of, sign, inner = toggles.relevant[order], toggles.sign[order], toggles.among_relevant[order]
     moved = np.stack([np.where(inner, 0, sign), np.where(inner, sign, 0)])
@@ -137,41 +134,58 @@ def _changes_of(path: Path, metric: Metric, stretch: Stretch, relevant: NDArray[
     return Changes(start, first, query[of][kept], toggles.parameter[order][kept], change[kept])
 
 
+def _per_query(query: NDArray[np.int64], values: NDArray[np.float64], queries: int) -> NDArray[np.float64]:
+    return np.bincount(query, weights=values, minlength=queries).astype(np.float64)
+
+
 def _toggles(path: Path, stretch: Stretch, relevant: NDArray[np.int64]) -> _Toggles:
     """Compare relevant documents with every other candidate of their queries."""
     tracks = stretch.tracks
     begins = np.searchsorted(tracks.query, tracks.query[relevant])
     mine, position = ragged(tracks.mates()[relevant])
     other = begins[mine] + position
-    apart = (other != relevant[mine]) & (stretch.high[other] >= stretch.low[relevant[mine]] - TIE)
-    mine, other = mine[apart], other[apart]
-    inner = tracks.relevant[other]
-
-    def counts(above: NDArray[np.bool_], of: NDArray[np.int64], among: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.stack([np.bincount(of[above & (among == side)], minlength=len(relevant)) for side in (False, True)])
-
-    # Most rivals stay above throughout; only the others' crossings are worked out.
-    throughout = stretch.low[other] > stretch.high[relevant[mine]] + TIE
-    above_all = counts(throughout, mine, inner)
-    mine, other, inner = mine[~throughout], other[~throughout], inner[~throughout]
-    one, two = tracks.numbers[:, relevant[mine]], tracks.numbers[:, other]
+    mine, other = mine[other != relevant[mine]], other[other != relevant[mine]]
+    ahead_begin = stretch.at_begin[other] - stretch.at_begin[relevant[mine]]
+    ahead_end = stretch.at_end[other] - stretch.at_end[relevant[mine]]
     first_row = tracks.row[other] < tracks.row[relevant[mine]]
+    inner = tracks.relevant[other]
+    # Most pairs keep their order; only the crossings of the others are worked out.
+    apart = (ahead_begin * ahead_end >= 0.0) | (np.maximum(np.abs(ahead_begin), np.abs(ahead_end)) <= TIE)
+    left = np.flatnonzero(~apart)
+    maybe = np.flatnonzero(apart)
+    one, two = relevant[mine[maybe]], other[maybe]
+    sure = path.cross_once(tracks.numbers[:, one], tracks.numbers[:, two], stretch.begin, stretch.end)
+    left = np.sort(np.concatenate([left, maybe[~sure]]))
+    just_after = _above((ahead_begin + ahead_end) / 2.0, first_row)
+    knots, state = _orders(path, stretch, relevant[mine[left]], other[left], first_row[left])
+    just_after[left] = state[:, 0]
+    which, piece = np.nonzero((state[:, 1:] != state[:, :-1]) & (knots < stretch.end))
 
-    def above(parameter: NDArray[np.float64]) -> NDArray[np.bool_]:
-        ahead = path.score(two, parameter) - path.score(one, parameter)
-        return (ahead > TIE) | ((ahead >= -TIE) & (first_row[:, None] if parameter.ndim == 2 else first_row))
+    def counts(above: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.stack([np.bincount(mine[above & (inner == side)], minlength=len(relevant)) for side in (False, True)])
 
-    begin, end = stretch.begin, stretch.end
-    knots = path.crossings(one, two)
-    knots = np.sort(np.where((knots > begin) & (knots < end), knots, end), axis=1)
-    edges = np.concatenate([np.full((len(mine), 1), begin), knots, np.full((len(mine), 1), end)], axis=1)
-    state = above((edges[:, :-1] + edges[:, 1:]) / 2.0)
-    which, piece = np.nonzero((state[:, 1:] != state[:, :-1]) & (knots < end))
     return _Toggles(
-        at_begin=above_all + counts(above(np.full(len(mine), begin)), mine, inner),
-        just_after=above_all + counts(state[:, 0], mine, inner),
-        relevant=mine[which],
+        at_begin=counts(_above(ahead_begin, first_row)),
+        just_after=counts(just_after),
+        relevant=mine[left[which]],
         parameter=knots[which, piece],
         sign=np.where(state[which, piece + 1], 1, -1),
-        among_relevant=inner[which],
+        among_relevant=inner[left[which]],
     )
+
+
+def _above(ahead: NDArray[np.float64], first_row: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return (ahead > TIE) | ((ahead >= -TIE) & first_row)
+
+
+def _orders(
+    path: Path, stretch: Stretch, one: NDArray[np.int64], two: NDArray[np.int64], first_row: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the (N, P) parameters at which pairs may cross, and whether ``two`` is above on the P + 1 pieces."""
+    lower, upper = stretch.tracks.numbers[:, one], stretch.tracks.numbers[:, two]
+    begin, end = stretch.begin, stretch.end
+    knots = path.crossings(lower, upper)
+    knots = np.sort(np.where((knots > begin) & (knots < end), knots, end), axis=1)
+    edges = np.concatenate([np.full((len(one), 1), begin), knots, np.full((len(one), 1), end)], axis=1)
+    middles = (edges[:, :-1] + edges[:, 1:]) / 2.0
+    return knots, _above(path.score(upper, middles) - path.score(lower, middles), first_row[:, None])

@@ -9,8 +9,8 @@ direction           W
                     without the negatives
 ==================  =====================================================================================
 
-Both answer the same questions, so a new direction is a class of a few lines: the weights of labelled pairs (``weights``),
-the weights of all other pairs (``push``), and the sums.
+Both answer the same questions, so a new direction is a class of a few lines: the weights of labelled pairs
+(``weights``), the weights of all other pairs (``push``), and the sums.
 """
 
 from __future__ import annotations

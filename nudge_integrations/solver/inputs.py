@@ -128,8 +128,8 @@ def prepare(
     queries, gains = (inputs.queries, inputs.gains) if inputs.held_out is None else inputs.held_out
     able = np.flatnonzero(np.diff(gains.indptr))
     own = able if len(able) <= max_queries else np.sort(random.choice(able, max_queries, replace=False))
-    rows = np.union1d(inputs.gains.indices, gains.indices[:0] if inputs.held_out is None else gains.indices)
-    rows = rows.astype(np.int64)
+    own = own.astype(np.int64)
+    rows = np.union1d(inputs.gains.indices, gains.indices).astype(np.int64)
     others = len(inputs.documents) - len(rows)
     sampled = _sample(rows, others, min(SAMPLE, others) if sample else 0, random)
     judged = queries[torch.from_numpy(own).to(queries.device)]
@@ -169,4 +169,4 @@ def _columns(gains: sparse.csr_array, rows: NDArray[np.int64]) -> sparse.csr_arr
 def _sample(labelled: NDArray[np.int64], others: int, size: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Return a uniform sample of the rows that are not labelled, ascending."""
     position = np.sort(random.choice(others, size, replace=False)) if size else np.zeros(0, np.int64)
-    return position + np.searchsorted(labelled - np.arange(len(labelled)), position, side="right")
+    return (position + np.searchsorted(labelled - np.arange(len(labelled)), position, side="right")).astype(np.int64)

@@ -46,7 +46,7 @@ class Metric:
         inside = rank <= self.k
         match self.name:
             case "hit":
-                return (inside & (order == 1)).astype(np.float64)
+                return np.where(inside & (order == 1), 1.0, 0.0)
             case "mrr":
                 return np.where(inside & (order == 1), 1.0 / rank, 0.0)
             case "map":
@@ -54,7 +54,7 @@ class Metric:
             case "ndcg":
                 return np.where(inside, 1.0 / np.log2(rank + 1.0), 0.0)
             case _:
-                return inside.astype(np.float64)
+                return np.where(inside, 1.0, 0.0)
 
     def weights(self, gains: sparse.csr_array) -> NDArray[np.float64]:
         """Return the weight of each stored gain, in CSR order.
@@ -78,7 +78,7 @@ class Metric:
         best_first = np.lexsort((-gains.data, query))
         rank = np.arange(gains.nnz) - gains.indptr[query] + 1
         discounted = np.where(rank <= self.k, gains.data[best_first] / np.log2(rank + 1.0), 0.0)
-        return np.bincount(query, weights=discounted, minlength=gains.shape[0])
+        return np.bincount(query, weights=discounted, minlength=gains.shape[0]).astype(np.float64)
 
 
 def parse_metric(name: str) -> Metric:

@@ -11,9 +11,9 @@ path                    where the document is                 score at parameter
 ``Chord`` (NUDGE-M+N)   D + t T, made unit length             ((1 - x) base + x end) / length             x = t/(1+t)
 ======================  ====================================  ==========================================  ==========
 
-On a line every score is divided by 1 + t, which leaves each ranking alone and makes the parameter end at 1 where the step
-is infinite; a document that rests then runs from ``base`` to 0. Source: NUDGE (arXiv 2409.02343), sections 3 and 4; the
-interpolation form is ours.
+On a line every score is divided by 1 + t, which leaves each ranking alone and makes the parameter end at 1 where the
+step is infinite; a document that rests then runs from ``base`` to 0. Source: NUDGE (arXiv 2409.02343), sections 3 and
+4; the interpolation form is ours.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NO_PLANE = 1e-6
 
 
 class Path(Protocol):
-    """What the search asks of a path; ``tracks`` are the (3, N) numbers that describe N scores along it."""
+    """What the search asks of a path; ``tracks`` are the (R, N) numbers that describe N scores along it."""
 
     similarity: ClassVar[Literal["cosine", "dot"]]
     limit: ClassVar[float]
@@ -62,13 +62,16 @@ class Path(Protocol):
         """Return how much a score may exceed the larger of ``base`` and ``end`` on the way, as a factor >= 1."""
 
     def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
-        """Return the (3, N) numbers from which `score` and `crossings` work."""
+        """Return the (R, N) numbers from which everything below works."""
 
     def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
-        """Return scores of tracks (3, N) at parameters (N,) or (N, R)."""
+        """Return scores of tracks (R, N) at one parameter, or at parameters (N, P)."""
 
     def turned(self, tracks: Scalars, parameter: float) -> Scalars:
-        """Return (N,) the angles that documents have turned by at a parameter, 0 where scores are linear."""
+        """Return angles whose difference bounds how far documents turn between two parameters; 0 on a line."""
+
+    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+        """Return which pairs of tracks surely cross at most once between two parameters."""
 
     def crossings(self, one: Scalars, other: Scalars) -> Scalars:
         """Return (N, R) parameters among which every crossing of two tracks is; NaN where there are fewer than R."""
@@ -81,15 +84,14 @@ def _unit(vectors: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(vectors, dim=1, eps=1e-30)
 
 
-def _column(values: Scalars, like: Scalars) -> Scalars:
-    return values[:, None] if like.ndim == 2 else values
+def _columns(tracks: Scalars, parameter: Scalars) -> Scalars:
+    """Make numbers of N tracks fit parameters (N, P)."""
+    return tracks[:, :, None] if parameter.ndim == 2 else tracks
 
 
-@dataclass(frozen=True)
-class Line:
-    """NUDGE-M: D + t T. Lengths change, so only the inner product ranks as intended."""
+class _Unbounded:
+    """What `Line` and `Chord` share: a step t >= 0 without end, searched as x = t / (1 + t)."""
 
-    similarity: ClassVar[Literal["cosine", "dot"]] = "dot"
     limit: ClassVar[float] = 1.0
 
     def parameter(self, step: float) -> float:
@@ -103,7 +105,14 @@ class Line:
     def steps(self, parameters: Scalars) -> Scalars:
         """Return t = x / (1 - x)."""
         with np.errstate(divide="ignore"):
-            return parameters / (1.0 - parameters)
+            return np.divide(parameters, 1.0 - parameters)
+
+
+@dataclass(frozen=True)
+class Line(_Unbounded):
+    """NUDGE-M: D + t T. Lengths change, so only the inner product ranks as intended."""
+
+    similarity: ClassVar[Literal["cosine", "dot"]] = "dot"
 
     def aim(self, sums: torch.Tensor) -> torch.Tensor:
         """Return the directions at unit length."""
@@ -123,22 +132,28 @@ class Line:
 
     def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base and end."""
-        return np.stack([base, end, cosine])
+        return np.stack([base, end])
 
     def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
         """Return (1 - x) base + x end."""
-        base, end = _column(tracks[0], parameter), _column(tracks[1], parameter)
-        return (1.0 - parameter) * base + parameter * end
+        base, end = _columns(tracks, parameter)
+        scores: Scalars = (1.0 - parameter) * base + parameter * end
+        return scores
 
     def turned(self, tracks: Scalars, parameter: float) -> Scalars:
-        """Return zeros: a score is linear in the parameter."""
-        return np.zeros(tracks.shape[1])
+        """Return zero: a score is linear in the parameter."""
+        return np.zeros(())
+
+    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+        """Return True throughout."""
+        return np.ones(one.shape[1], dtype=bool)
 
     def crossings(self, one: Scalars, other: Scalars) -> Scalars:
         """Return the one root of a difference of lines."""
-        base, end = one[0] - other[0], one[1] - other[1]
+        base, end = one - other
         with np.errstate(divide="ignore", invalid="ignore"):
-            return (base / (base - end))[:, None]
+            root: Scalars = base / (base - end)
+        return root[:, None]
 
     def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:
         """Return D + t T."""
@@ -166,7 +181,7 @@ class _Sphere:
 
     def moves(self, cosine: Scalars) -> NDArray[np.bool_]:
         """Return False where a document is at its target already or exactly opposite: there is no plane to turn in."""
-        return 1.0 - cosine**2 > _NO_PLANE**2
+        return np.greater(1.0 - cosine**2, _NO_PLANE**2)
 
     def rest(self, base: torch.Tensor) -> torch.Tensor:
         """Return the base score."""
@@ -196,27 +211,38 @@ class Arc(_Sphere):
         return parameters
 
     def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
-        """Return base, slope = (end - base cos phi) / sin phi, and phi."""
+        """Return base, slope = (end - base cos phi) / sin phi, end, phi, and where in [0, pi) the score levels out."""
         moving = self.moves(cosine)
-        angle = np.where(moving, np.arccos(np.clip(cosine, -1.0, 1.0)), 0.0)
-        slope = np.divide(end - base * cosine, np.sin(angle), out=np.zeros_like(base), where=moving)
-        return np.stack([base, slope, angle])
+        sine = np.sqrt(np.maximum(1.0 - cosine**2, 0.0))
+        slope = np.divide(end - base * cosine, sine, out=np.zeros_like(base), where=moving)
+        angle = np.where(moving, np.arctan2(sine, cosine), 0.0)
+        return np.stack([base, slope, np.where(moving, end, base), angle, np.arctan2(slope, base) % np.pi])
 
     def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
-        """Return base cos(theta) + slope sin(theta), theta = min(x, phi)."""
-        turned = np.minimum(parameter, _column(tracks[2], parameter))
-        return _column(tracks[0], parameter) * np.cos(turned) + _column(tracks[1], parameter) * np.sin(turned)
+        """Return base cos x + slope sin x, and ``end`` from phi on."""
+        base, slope, end, angle, _ = _columns(tracks, parameter)
+        scores: Scalars = np.where(parameter < angle, base * np.cos(parameter) + slope * np.sin(parameter), end)
+        return scores
 
     def turned(self, tracks: Scalars, parameter: float) -> Scalars:
-        """Return min(x, phi)."""
-        return np.minimum(tracks[2], parameter)
+        """Return x: no document turns further."""
+        return np.array(parameter)
+
+    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+        """Return True where both turn or both have arrived, or the one that still turns has no extremum in between."""
+        turning, arrived = ([track[3] >= end for track in (one, other)], [track[3] <= begin for track in (one, other)])
+        level = [(track[4] > begin) & (track[4] < end) for track in (one, other)]
+        both = (turning[0] & turning[1]) | (arrived[0] & arrived[1])
+        only_one = (arrived[0] & turning[1] & ~level[1]) | (arrived[1] & turning[0] & ~level[0])
+        once: NDArray[np.bool_] = both | only_one
+        return once
 
     def crossings(self, one: Scalars, other: Scalars) -> Scalars:
         """Return at most three roots: one while both turn, two while only the one with the larger angle does."""
         both = np.arctan2(other[0] - one[0], one[1] - other[1]) % np.pi
-        one_last = one[2] >= other[2]
+        one_last = one[3] >= other[3]
         base, slope = np.where(one_last, one[:2], other[:2])
-        halted = np.where(one_last, self.score(other, other[2]), self.score(one, one[2]))
+        halted = np.where(one_last, other[2], one[2])
         with np.errstate(divide="ignore", invalid="ignore"):
             away = np.arccos(halted / np.hypot(base, slope))
         peak = np.arctan2(slope, base)
@@ -233,23 +259,8 @@ class Arc(_Sphere):
 
 
 @dataclass(frozen=True)
-class Chord(_Sphere):
+class Chord(_Unbounded, _Sphere):
     """NUDGE-M+N: D + t T brought back to unit length; an arc with an angle schedule of each document's own."""
-
-    limit: ClassVar[float] = 1.0
-
-    def parameter(self, step: float) -> float:
-        """Return x = t / (1 + t)."""
-        return step / (1.0 + step)
-
-    def end(self, cosine: Scalars) -> float:
-        """Return 1, where the step is infinite."""
-        return self.limit
-
-    def steps(self, parameters: Scalars) -> Scalars:
-        """Return t = x / (1 - x)."""
-        with np.errstate(divide="ignore"):
-            return parameters / (1.0 - parameters)
 
     def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base, end and the cosine of the angle between them."""
@@ -257,15 +268,22 @@ class Chord(_Sphere):
 
     def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
         """Return ((1 - x) base + x end) / |(1 - x) D + x T|."""
-        base, end, cosine = (_column(row, parameter) for row in tracks)
+        base, end, cosine = _columns(tracks, parameter)
         left = 1.0 - parameter
-        return (left * base + parameter * end) / np.sqrt(left**2 + 2.0 * left * parameter * cosine + parameter**2)
+        length = np.sqrt(left**2 + 2.0 * left * parameter * cosine + parameter**2)
+        scores: Scalars = (left * base + parameter * end) / length
+        return scores
 
     def turned(self, tracks: Scalars, parameter: float) -> Scalars:
         """Return the angle of (1 - x) D + x T from D."""
         cosine = tracks[2]
         sine = np.sqrt(np.maximum(1.0 - cosine**2, 0.0))
-        return np.arctan2(parameter * sine, 1.0 - parameter + parameter * cosine)
+        angle: Scalars = np.arctan2(parameter * sine, 1.0 - parameter + parameter * cosine)
+        return angle
+
+    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+        """Return False throughout: two such curves may cross up to four times."""
+        return np.zeros(one.shape[1], dtype=bool)
 
     def crossings(self, one: Scalars, other: Scalars) -> Scalars:
         """Return the four roots of score^2 = score^2, a quartic; the search keeps those where the order changes."""

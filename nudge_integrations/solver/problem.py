@@ -1,4 +1,4 @@
-"""What a search works on: labels, the documents they name, the queries it is judged by, and where documents are headed."""
+"""What a search works on: labels and the documents they name, the queries that judge, and where documents head."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """How far to go: the exact curve of a ranking metric along a path, and the best step on it.
 
-A metric is piecewise constant along a path, so its maximum is found among the crossings of scores, without a grid. A document
-can matter to a query only if its best score on the way reaches what the query's k-th best document never falls below; those
-few are compared one by one.
+A metric is piecewise constant along a path, so its maximum is found among the crossings of scores, without a grid. A
+document can matter to a query only if its best score on the way reaches what the query's k-th best document never
+falls below; those few are compared one by one.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _block_changes(
     weight = _weights_at(pairs, judged.gains[block], weights[judged.gains.indptr[block.start] :])
     rest = path.rest(torch.from_numpy(pairs.base)).numpy()
     wanted = ~np.isnan(weight)
-    at_rest = (np.where(wanted, rest, pairs.end), np.where(wanted, 1.0, pairs.cosine))
+    at_rest = np.where(wanted, rest, pairs.end), np.where(wanted, 1.0, pairs.cosine)
     results = []
     for end, cosine in ((pairs.end, pairs.cosine), at_rest):
         numbers = path.tracks(pairs.base, end, cosine)

@@ -1,7 +1,7 @@
 """Which documents can matter where on the path: few enough to compare one by one.
 
-A document matters on a stretch of the path only if its best score there reaches what the query's k-th best document never
-falls below there. A stretch with many candidates is cut into shorter ones, on which fewer of them remain.
+A document matters on a stretch of the path only if its best score there reaches what the query's k-th best document
+never falls below there. A stretch with many candidates is cut into shorter ones, on which fewer of them remain.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["SLACK", "Stretch", "Tracks", "stretches"]
 # Rounding of float32 scores may not drop a document that reaches the threshold exactly.
 SLACK = 1e-5
 
-# Into how many a stretch is cut, how often at most, and how many comparisons a candidate may cost before it pays to cut.
+# Into how many a stretch is cut, how often at most, and how many comparisons a candidate may cost uncut.
 _CUTS, _DEPTH, _COMPARISONS = 4, 4, 3
 
 
@@ -30,7 +30,7 @@ class Tracks:
     Attributes:
         query: (p,) int64, ascending.
         row: (p,) int64 corpus rows.
-        numbers: (3, p) float64, what the path makes scores from.
+        numbers: (R, p) float64, what the path makes scores from.
         relevant: (p,) bool, whether the query wants the document.
         weight: (p,) float64, a relevant document's weight in its query's metric.
     """
@@ -77,14 +77,14 @@ class Stretch:
     Attributes:
         begin, end: Parameters.
         tracks: The documents.
-        low, high: (p,) bounds on their scores.
+        at_begin, at_end: (p,) their scores at the two ends.
     """
 
     begin: float
     end: float
     tracks: Tracks
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    at_begin: NDArray[np.float64]
+    at_end: NDArray[np.float64]
 
 
 def stretches(path: Path, tracks: Tracks, k: int, begin: float, end: float, depth: int = _DEPTH) -> Iterator[Stretch]:
@@ -103,8 +103,7 @@ def stretches(path: Path, tracks: Tracks, k: int, begin: float, end: float, dept
 
 
 def _at(path: Path, tracks: Tracks, parameter: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    scores = path.score(tracks.numbers, np.full(len(tracks.query), parameter))
-    return scores, path.turned(tracks.numbers, parameter)
+    return path.score(tracks.numbers, np.array(parameter)), path.turned(tracks.numbers, parameter)
 
 
 def _pruned(
@@ -120,7 +119,7 @@ def _pruned(
     low, high = np.minimum(*scores), np.maximum(*scores)
     low, high = np.where(low < 0.0, low * spread, low), np.where(high > 0.0, high * spread, high)
     kept = high >= _kth_largest(tracks.query, low, k)[tracks.query] - SLACK
-    return Stretch(*edges, tracks.take(kept), low[kept], high[kept])
+    return Stretch(*edges, tracks.take(kept), scores[0][kept], scores[1][kept])
 
 
 def _kth_largest(query: NDArray[np.int64], values: NDArray[np.float64], k: int) -> NDArray[np.float64]:

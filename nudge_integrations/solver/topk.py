@@ -25,8 +25,8 @@ class Corpus:
         count: n, the number of documents.
         labelled: (u, d) float32 unit vectors of the rows asked for.
         sample: (s, d) float32 unit vectors of the rows sampled from the others.
-        scores: (e, k) float32, each query's best scores among the others, descending; -inf where there are fewer than k.
-        rows: (e, k) int64, the rows of those scores; equal scores in row order.
+        scores: (e, k) float32, each query's best scores among the others, best first; -inf where there are too few.
+        rows: (e, k) int64, the rows of those scores.
     """
 
     count: int
@@ -37,36 +37,32 @@ class Corpus:
 
 
 def best_of_block(
-    queries: torch.Tensor, block: torch.Tensor, start: int, k: int, floor: torch.Tensor
+    queries: torch.Tensor, block: torch.Tensor, k: int, floor: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the best k of one block for the queries that have anything above their floor in it.
 
     Args:
         queries: (e, d) float32.
         block: (b, d) float32 unit vectors.
-        start: The corpus row of the block's first row.
         k: How many to keep.
         floor: (e,) float32, a score that a document must beat to matter.
 
     Returns:
-        which queries (h,) int64, their scores (h, k') float32 and corpus rows (h, k') int64, k' = min(k, b).
+        which queries (h,) int64, their scores (h, k') float32 and rows in the block (h, k') int64, k' = min(k, b).
     """
     scores = queries @ block.T
     which = torch.nonzero(scores.amax(dim=1) > floor)[:, 0]
     kept = scores if len(which) == len(queries) else scores[which]
     best = torch.topk(kept, min(k, len(block)), dim=1)
-    return which, best.values, best.indices + start
+    return which, best.values, best.indices
 
 
 def merge_best(
     scores: torch.Tensor, rows: torch.Tensor, more_scores: torch.Tensor, more_rows: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the best k of two lists of candidates per query, equal scores in row order."""
-    k = scores.shape[1]
-    rows, order = torch.sort(torch.cat([rows, more_rows], dim=1), dim=1)
-    scores = torch.cat([scores, more_scores], dim=1).gather(1, order)
-    scores, order = torch.sort(scores, dim=1, descending=True, stable=True)
-    return scores[:, :k], rows.gather(1, order)[:, :k]
+    """Return the best k of two lists of candidates per query, best first."""
+    best = torch.topk(torch.cat([scores, more_scores], dim=1), scores.shape[1], dim=1)
+    return best.values, torch.cat([rows, more_rows], dim=1).gather(1, best.indices)
 
 
 def read_corpus(
@@ -147,7 +143,7 @@ def _search_block(
 ) -> None:
     """Merge the best of one block into the running best, in place, a tile of queries at a time."""
     for tile in row_blocks(len(queries), _TILE_QUERIES):
-        which, found, position = best_of_block(queries[tile], block, 0, scores.shape[1], scores[tile, -1])
+        which, found, position = best_of_block(queries[tile], block, scores.shape[1], scores[tile, -1])
         which = which + tile.start
         if len(which):
             scores[which], rows[which] = merge_best(scores[which], rows[which], found, block_row[position])

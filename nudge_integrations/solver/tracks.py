@@ -1,13 +1,13 @@
 r"""What every judged query scores along the path, with the query's own labels left out.
 
-Most documents are the same for every query: two matrix products give their scores at the base and at the target. A judged
-query that is itself a label must not be judged on what it moved, so its share is removed exactly. With w = W_qi, a = q.D_i,
-g = q.G_i, s = \|G_i\|^2, h = D_i.G_i and unit q, leaving q out turns them into
+Most documents are the same for every query: two matrix products give their scores at the base and at the target. A
+judged query that is itself a label must not be judged on what it moved, so its share is removed exactly. With w =
+W_qi, a = q.D_i, g = q.G_i, s = \|G_i\|^2, h = D_i.G_i and unit q, leaving q out turns them into
 
     g' = g - w          s' = s - 2 w g + w^2          h' = h - w a
 
-(for a group: the sums over its queries), and a document that nobody else asks for rests. Documents that the group labels are
-worked out from their vectors in float64 instead, because there the differences can cancel.
+(for a group: the sums over its queries), and a document that nobody else asks for rests. Documents that the group
+labels are worked out from their vectors in float64 instead, because there the differences can cancel.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Pairs:
         query: (p,) int64 within the block, ascending.
         column: (p,) int64 labelled document.
         base, end, cosine: (p,) float64.
+        resting: (p,) bool, whether nothing moves the document for this query.
     """
 
     query: NDArray[np.int64]
@@ -54,16 +55,18 @@ class Pairs:
     base: NDArray[np.float64]
     end: NDArray[np.float64]
     cosine: NDArray[np.float64]
+    resting: NDArray[np.bool_]
 
 
 def judged_blocks(judged: Judged, labels: Labels, block_bytes: int) -> Iterator[slice]:
     """Yield blocks of judged queries whose scores and labelled pairs fit in ``block_bytes``."""
     documents, width = labels.documents.shape
-    members, pairs = np.ones(len(judged.queries)), np.diff(judged.gains.indptr)
+    # Per query: how many queries its group has, and how many documents they name.
+    sizes = np.stack([np.ones(len(judged.queries)), np.diff(judged.gains.indptr)])
     if judged.own is not None:
         incidence = labels.members()[judged.groups]
-        members, pairs = incidence.sum(axis=1), incidence @ np.diff(labels.gains.indptr)
-    size = np.cumsum(32.0 * documents * members + 32.0 * width * pairs)
+        sizes = np.stack([incidence.sum(axis=1), incidence @ np.diff(labels.gains.indptr)])
+    size = np.cumsum(32.0 * np.array([documents, width]) @ sizes)
     start = 0
     while start < len(size):
         limit = (size[start - 1] if start else 0.0) + block_bytes
@@ -83,7 +86,7 @@ def scores_of(heading: Heading, labels: Labels, judged: Judged, block: slice) ->
     if judged.own is None or heading.direction.temperature is None:
         end = queries @ heading.targets.T
     else:
-        end, cosine = _without_own_push(heading, labels, judged, block)
+        end, cosine = _without_own_push(heading, labels, judged, judged.own, block)
     resting = torch.from_numpy(np.flatnonzero(~heading.moving)).to(base.device)
     if len(resting):
         end[:, resting] = heading.path.rest(base[:, resting])
@@ -91,16 +94,16 @@ def scores_of(heading: Heading, labels: Labels, judged: Judged, block: slice) ->
 
 
 def _without_own_push(
-    heading: Heading, labels: Labels, judged: Judged, block: slice
+    heading: Heading, labels: Labels, judged: Judged, own_rows: NDArray[np.int64], block: slice
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return end and cosine (c, u) without the pushes of each query's group."""
     group, of_judged = np.unique(judged.groups[block], return_inverse=True)
-    of_member, rows = labels.members()[group].tocoo().coords
+    of_member, rows = (axis.astype(np.int64) for axis in labels.members()[group].tocoo().coords)
     device = labels.documents.device
     queries = labels.queries[torch.from_numpy(rows).to(device)]
     base = queries @ labels.documents.T
     push = heading.direction.push(base, rows)
-    owner = torch.from_numpy(of_member.astype(np.int64)).to(device)
+    owner = torch.from_numpy(of_member).to(device)
     along = queries @ heading.sums.T
     # The removed vectors are r = sum of w q over a group: overlap is q.r, and the sums below are 2 r.G - |r|^2 and r.D.
     overlap = ((queries @ queries.T) * (owner[:, None] == owner)) @ push
@@ -114,7 +117,7 @@ def _without_own_push(
     cosine = (inner * scale).clamp(-1.0, 1.0)
     cosine[:, torch.from_numpy(~heading.moving).to(device)] = 1.0
     order = np.argsort(rows)
-    own = torch.from_numpy(order[np.searchsorted(rows, judged.own[block], sorter=order)]).to(device)
+    own = torch.from_numpy(order[np.searchsorted(rows, own_rows[block], sorter=order)]).to(device)
     pick = torch.from_numpy(of_judged).to(device)
     return (along - overlap)[own] * scale[pick], cosine[pick]
 
@@ -191,4 +194,4 @@ def _pairs(
     cosine = (documents * targets).sum(dim=1).clamp(-1.0, 1.0).cpu().numpy()
     resting = resting | ~heading.path.moves(cosine)
     end = np.where(resting, heading.path.rest(base).cpu().numpy(), (vectors * targets).sum(dim=1).cpu().numpy())
-    return Pairs(query, column, base.cpu().numpy(), end, np.where(resting, 1.0, cosine))
+    return Pairs(query, column, base.cpu().numpy(), end, np.where(resting, 1.0, cosine), resting)
