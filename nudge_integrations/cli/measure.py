@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nudge_integrations.evaluation import evaluate
+from nudge_integrations.evaluation import DEFAULT_METRICS, evaluate
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline import fit
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from nudge_integrations.dataset import RetrievalDataset
     from nudge_integrations.encoding import Encoder
 
-__all__ = ["METRICS", "RANKS", "Change", "Measured", "Options", "changes", "measure"]
+__all__ = ["RANKS", "Change", "Measured", "Options", "changes", "measure"]
 
-METRICS = ("ndcg@10", "recall@10", "mrr@10", "hit@1")
 RANKS = 200
 """Ranks are known down to here; a document below is only known to be below."""
 
-Run = Mapping[str, Mapping[str, float]]
+Run = Mapping[str, Sequence[str]]
+"""Query id -> document ids, best first."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
     after = _run(nudged, splits.test, nudge.transform_queries(asked))
     retrieved = time.perf_counter()
 
-    metrics = METRICS if options.metric in METRICS else (options.metric, *METRICS)
+    metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, options.metric)))
     return Measured(
         nudge=nudge,
         before=dict(evaluate(before, splits.test, metrics).means),
@@ -160,7 +160,7 @@ def changes(before: Run, after: Run, dataset: RetrievalDataset) -> list[Change]:
     Of several relevant documents of a query, the one that gained or lost most stands for it.
 
     Args:
-        before: Query id -> document id -> score, at first.
+        before: Query id -> document ids, best first, with the base vectors.
         after: The same with the nudge.
         dataset: The judgements.
 
@@ -168,14 +168,14 @@ def changes(before: Run, after: Run, dataset: RetrievalDataset) -> list[Change]:
         One change a query; queries whose relevant documents stayed where they were are left out.
 
     Example:
-        >>> from nudge_integrations import RetrievalDataset
+        >>> from nudge_integrations.dataset import RetrievalDataset
         >>> dataset = RetrievalDataset({"a": "cats", "b": "dogs"}, {"q": "who barks?"}, {"q": {"b": 1}})
-        >>> changes({"q": {"a": 0.9, "b": 0.8}}, {"q": {"b": 0.9, "a": 0.8}}, dataset)
+        >>> changes({"q": ["a", "b"]}, {"q": ["b", "a"]}, dataset)
         [Change(query='who barks?', document='b', before=2, after=1)]
     """
     found = []
     for query, judged in dataset.qrels.items():
-        old, new = _ranks(before.get(query, {})), _ranks(after.get(query, {}))
+        old, new = _ranks(before.get(query, ())), _ranks(after.get(query, ()))
         relevant = [document for document, grade in judged.items() if grade > 0]
         moved = [
             Change(dataset.queries[query], d, old.get(d), new.get(d)) for d in relevant if old.get(d) != new.get(d)
@@ -185,14 +185,10 @@ def changes(before: Run, after: Run, dataset: RetrievalDataset) -> list[Change]:
     return sorted(found, key=lambda change: (-change.gain, -(change.before or RANKS + 1)))
 
 
-def _ranks(scores: Mapping[str, float]) -> dict[str, int]:
-    ordered: Iterable[str] = sorted(scores, key=scores.__getitem__, reverse=True)
-    return {document: rank for rank, document in enumerate(ordered, start=1)}
+def _ranks(ids: Sequence[str]) -> dict[str, int]:
+    return {document: rank for rank, document in enumerate(ids, start=1)}
 
 
 def _run(index: ExactIndex, dataset: RetrievalDataset, queries: NDArray[np.float32]) -> Run:
-    found, scores = index.search(queries, min(RANKS, len(index)))
-    return {
-        query: dict(zip(ids, map(float, row), strict=True))
-        for query, ids, row in zip(dataset.query_ids, found, scores, strict=True)
-    }
+    found, _ = index.search(queries, min(RANKS, len(index)))
+    return dict(zip(dataset.query_ids, found, strict=True))

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console, RenderableType
 from typer.testing import CliRunner
 
-from nudge_integrations import Nudge, RetrievalDataset
+from nudge_integrations.artifact import Nudge
 from nudge_integrations.cli import app as commands
 from nudge_integrations.cli import demo
 from nudge_integrations.cli.agreement import Agreement
@@ -23,6 +23,7 @@ from nudge_integrations.cli.measure import RANKS, Change, Options, changes, meas
 from nudge_integrations.cli.splits import Splits, read_splits
 from nudge_integrations.cli.tables import agreement_lines, changes_table, metrics_table, splits_line, summary
 from nudge_integrations.data import METATOOL
+from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError
 
@@ -122,10 +123,9 @@ def test_changes_are_sorted_by_gain_and_leave_out_what_stayed() -> None:
         {"up": "up", "down": "down", "same": "same", "found": "found"},
         {"up": {"cat": 1, "dog": 1, "cow": 0}, "down": {"cat": 1}, "same": {"cat": 1}, "found": {"cat": 1}},
     )
-    first = {"cow": 3.0, "dog": 2.0, "cat": 1.0}
-    before = {"up": first, "down": {"cat": 2.0, "dog": 1.0}, "same": first, "found": {"dog": 1.0}}
-    after = {"up": {"cat": 3.0, "dog": 2.0, "cow": 1.0}, "down": {"dog": 2.0, "cat": 1.0}, "same": first}
-    after["found"] = {"cat": 1.0, "dog": 0.5}
+    first = ["cow", "dog", "cat"]
+    before = {"up": first, "down": ["cat", "dog"], "same": first, "found": ["dog"]}
+    after = {"up": ["cat", "dog", "cow"], "down": ["dog", "cat"], "same": first, "found": ["cat", "dog"]}
     assert changes(before, after, dataset) == [
         Change("found", "cat", None, 1),
         Change("up", "cat", 3, 1),
@@ -152,7 +152,7 @@ def test_figures_are_those_of_the_vectors(beir: Path, encoder: Encoder) -> None:
 
 def test_another_metric_is_reported_beside_the_usual_ones(beir: Path, encoder: Encoder) -> None:
     measured = measure(read_splits(beir), encoder, Options(method="nudge-n", metric="mrr@3"))
-    assert list(measured.before) == ["mrr@3", "ndcg@10", "recall@10", "mrr@10", "hit@1"]
+    assert list(measured.before) == ["ndcg@10", "recall@10", "mrr@10", "hit@1", "mrr@3"]
 
 
 # --- drawing
