@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike
 from nudge_integrations.errors import InputError
 from nudge_integrations.solver._solution import Solution
 from nudge_integrations.solver.choice import Trial, Verdict, judge, try_heading
+from nudge_integrations.solver.chord import Chord
 from nudge_integrations.solver.direction import Answered, Contrastive, Direction, log_normaliser
 from nudge_integrations.solver.inputs import Prepared, prepare, read_inputs
 from nudge_integrations.solver.metrics import Metric, parse_metric
-from nudge_integrations.solver.path import Arc, Chord, Line, Path, SparseLine
+from nudge_integrations.solver.path import Arc, Line, Path, SparseLine
 from nudge_integrations.solver.problem import Labels, head_for
 from nudge_integrations.solver.shift import mean_displacement, with_shift
 

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Arc", "Chord", "Line", "Path", "SparseLine"]
+__all__ = ["Arc", "Line", "Path", "Scalars", "SparseLine", "Sphere", "Unbounded", "columns", "unit"]
 
 Scalars = NDArray[np.float64]
 
@@ -80,16 +80,17 @@ class Path(Protocol):
         """Return where unit documents (u, d) are at a step."""
 
 
-def _unit(vectors: torch.Tensor) -> torch.Tensor:
+def unit(vectors: torch.Tensor) -> torch.Tensor:
+    """Make rows unit length; zero rows stay zero."""
     return torch.nn.functional.normalize(vectors, dim=1, eps=1e-30)
 
 
-def _columns(tracks: Scalars, parameter: Scalars) -> Scalars:
+def columns(tracks: Scalars, parameter: Scalars) -> Scalars:
     """Make numbers of N tracks fit parameters (N, P)."""
     return tracks[:, :, None] if parameter.ndim == 2 else tracks
 
 
-class _Unbounded:
+class Unbounded:
     """What `Line` and `Chord` share: a step t >= 0 without end, searched as x = t / (1 + t)."""
 
     limit: ClassVar[float] = 1.0
@@ -109,14 +110,14 @@ class _Unbounded:
 
 
 @dataclass(frozen=True)
-class Line(_Unbounded):
+class Line(Unbounded):
     """NUDGE-M: D + t T. Lengths change, so only the inner product ranks as intended."""
 
     similarity: ClassVar[Literal["cosine", "dot"]] = "dot"
 
     def aim(self, sums: torch.Tensor) -> torch.Tensor:
         """Return the directions at unit length."""
-        return _unit(sums)
+        return unit(sums)
 
     def moves(self, cosine: Scalars) -> NDArray[np.bool_]:
         """Return True throughout: a line needs no plane."""
@@ -136,7 +137,7 @@ class Line(_Unbounded):
 
     def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
         """Return (1 - x) base + x end."""
-        base, end = _columns(tracks, parameter)
+        base, end = columns(tracks, parameter)
         scores: Scalars = (1.0 - parameter) * base + parameter * end
         return scores
 
@@ -170,14 +171,14 @@ class SparseLine(Line):
         return torch.zeros_like(sums).scatter_(1, largest, sums.gather(1, largest).sign())
 
 
-class _Sphere:
+class Sphere:
     """What `Arc` and `Chord` share: unit vectors throughout, from D to T in their plane."""
 
     similarity: ClassVar[Literal["cosine", "dot"]] = "cosine"
 
     def aim(self, sums: torch.Tensor) -> torch.Tensor:
         """Return the directions at unit length."""
-        return _unit(sums)
+        return unit(sums)
 
     def moves(self, cosine: Scalars) -> NDArray[np.bool_]:
         """Return False where a document is at its target already or exactly opposite: there is no plane to turn in."""
@@ -193,7 +194,7 @@ class _Sphere:
 
 
 @dataclass(frozen=True)
-class Arc(_Sphere):
+class Arc(Sphere):
     """NUDGE-N: turn D towards T by the angle min(t, phi). The paper's gamma is the squared chord, 2 - 2 cos t."""
 
     limit: ClassVar[float] = math.pi
@@ -220,7 +221,7 @@ class Arc(_Sphere):
 
     def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
         """Return base cos x + slope sin x, and ``end`` from phi on."""
-        base, slope, end, angle, _ = _columns(tracks, parameter)
+        base, slope, end, angle, _ = columns(tracks, parameter)
         scores: Scalars = np.where(parameter < angle, base * np.cos(parameter) + slope * np.sin(parameter), end)
         return scores
 
@@ -254,70 +255,5 @@ class Arc(_Sphere):
         chord = torch.linalg.vector_norm(targets - documents, dim=1, keepdim=True)
         turned = (2.0 * torch.asin((chord / 2.0).clamp(max=1.0))).clamp(max=step)
         cosine = (documents * targets).sum(dim=1, keepdim=True)
-        sideways = _unit(targets - cosine * documents)
-        return _unit(torch.cos(turned) * documents + torch.sin(turned) * sideways)
-
-
-@dataclass(frozen=True)
-class Chord(_Unbounded, _Sphere):
-    """NUDGE-M+N: D + t T brought back to unit length; an arc with an angle schedule of each document's own."""
-
-    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
-        """Return base, end and the cosine of the angle between them."""
-        return np.stack([base, end, cosine])
-
-    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
-        """Return ((1 - x) base + x end) / |(1 - x) D + x T|."""
-        base, end, cosine = _columns(tracks, parameter)
-        left = 1.0 - parameter
-        length = np.sqrt(left**2 + 2.0 * left * parameter * cosine + parameter**2)
-        scores: Scalars = (left * base + parameter * end) / length
-        return scores
-
-    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
-        """Return the angle of (1 - x) D + x T from D."""
-        cosine = tracks[2]
-        sine = np.sqrt(np.maximum(1.0 - cosine**2, 0.0))
-        angle: Scalars = np.arctan2(parameter * sine, 1.0 - parameter + parameter * cosine)
-        return angle
-
-    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
-        """Return False throughout: two such curves may cross up to four times."""
-        return np.zeros(one.shape[1], dtype=bool)
-
-    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
-        """Return the four roots of score^2 = score^2, a quartic; the search keeps those where the order changes."""
-        quartic = _product(_square(one), _length(other)) - _product(_square(other), _length(one))
-        scale = np.abs(quartic).max(axis=1, keepdims=True)
-        quartic = np.divide(quartic, scale, out=np.zeros_like(quartic), where=scale > 0)
-        # A vanishing leading coefficient is a root at infinity; a tiny one puts it far away instead.
-        lead = np.where(np.abs(quartic[:, :1]) < 1e-12, 1e-12, quartic[:, :1])
-        companion = np.zeros((len(quartic), 4, 4))
-        companion[:, 0, :] = -quartic[:, 1:] / lead
-        companion[:, [1, 2, 3], [0, 1, 2]] = 1.0
-        roots = np.linalg.eigvals(companion)
-        return np.where(np.abs(roots.imag) < 1e-6, roots.real, np.nan)
-
-    def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:
-        """Return unit(D + t T)."""
-        return _unit(documents + step * targets)
-
-
-def _square(tracks: Scalars) -> Scalars:
-    """Return ((1 - x) base + x end)^2 as coefficients of x^2, x, 1."""
-    rise, base = tracks[1] - tracks[0], tracks[0]
-    return np.stack([rise**2, 2.0 * rise * base, base**2], axis=1)
-
-
-def _length(tracks: Scalars) -> Scalars:
-    """Return |(1 - x) D + x T|^2 as coefficients of x^2, x, 1."""
-    bend = 2.0 - 2.0 * tracks[2]
-    return np.stack([bend, -bend, np.ones_like(bend)], axis=1)
-
-
-def _product(left: Scalars, right: Scalars) -> Scalars:
-    """Return the product of two quadratics as coefficients of x^4 ... 1."""
-    out = np.zeros((len(left), 5))
-    for power in range(3):
-        out[:, power : power + 3] += left[:, power : power + 1] * right
-    return out
+        sideways = unit(targets - cosine * documents)
+        return unit(torch.cos(turned) * documents + torch.sin(turned) * sideways)

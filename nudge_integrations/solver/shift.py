@@ -1,7 +1,7 @@
 """Unlabelled documents move too, by the mean displacement of the labelled ones, and are made unit length again.
 
 The shift touches every vector of the corpus, so it is judged in a second pass over it, at the step that was chosen
-without it. It is a mean over all labelled documents; a single query's part in it (one in their number) is not taken out.
+without it. It is a mean over all labelled documents; the part of a single query in it is not taken out.
 """
 
 from __future__ import annotations
