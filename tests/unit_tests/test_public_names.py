@@ -1,0 +1,83 @@
+"""What users may import, and what importing it may load."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import pytest
+
+import nudge_integrations
+
+# Removing or renaming one of these breaks code that others have written.
+PUBLIC = {
+    "nudge_integrations": (
+        *("RetrievalDataset", "ValidationReport", "Encoder", "SentenceTransformerEncoder", "CachedEncoder"),
+        *("solve", "Solution", "fit", "Nudge", "NudgeDiff", "ExactIndex", "evaluate", "Evaluation"),
+        *("NudgeError", "InputError", "DatasetError", "SimilarityError", "ArtifactError", "CorruptArtifactError"),
+        *("MismatchError", "MissingExtraError", "__version__"),
+    ),
+    "nudge_integrations.errors": (
+        *("ArtifactError", "CorruptArtifactError", "DatasetError", "InputError", "MismatchError"),
+        *("MissingExtraError", "NudgeError", "SimilarityError"),
+    ),
+    "nudge_integrations.dataset": ("RetrievalDataset", "ValidationReport"),
+    "nudge_integrations.encoding": (
+        *("CachedEncoder", "Encoder", "SentenceTransformerEncoder", "bundled_model", "text_hash"),
+    ),
+    "nudge_integrations.artifact": ("HasFingerprint", "Nudge", "NudgeDiff"),
+    "nudge_integrations.index": (
+        *("ExactIndex", "Filter", "with_extra_coordinate", "with_zero_coordinate", "without_extra_coordinate"),
+    ),
+    "nudge_integrations.pipeline": ("SolverOptions", "fit"),
+    "nudge_integrations.evaluation": ("DEFAULT_METRICS", "Evaluation", "Run", "evaluate"),
+}
+FRAMEWORKS = ("torch", "llama_index", "langchain_core", "sentence_transformers", "transformers", "ir_measures", "typer")
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_are_these(module: str) -> None:
+    loaded = importlib.import_module(module)
+    assert tuple(loaded.__all__) == PUBLIC[module]
+    for name in loaded.__all__:
+        assert getattr(loaded, name) is not None
+
+
+def test_the_top_level_is_in_flow_order_and_names_the_same_things() -> None:
+    docstring = nudge_integrations.__doc__ or ""
+    drawn = [name for name in PUBLIC["nudge_integrations"] if f"    {name} " in docstring]
+    assert drawn == ["RetrievalDataset", "Encoder", "solve", "fit", "ExactIndex", "evaluate"]
+    assert [docstring.index(f"    {name} ") for name in drawn] == sorted(
+        docstring.index(f"    {name} ") for name in drawn
+    )
+    assert set(PUBLIC["nudge_integrations"]) <= set(dir(nudge_integrations))
+    assert nudge_integrations.Nudge is importlib.import_module("nudge_integrations.artifact").Nudge
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nudgee'"):
+        nudge_integrations.Nudgee  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import nudge_integrations; dir(nudge_integrations)", (*FRAMEWORKS, "numpy", "scipy")),
+        ("from nudge_integrations import RetrievalDataset, NudgeError", FRAMEWORKS),
+        ("from nudge_integrations import Nudge, ExactIndex", FRAMEWORKS),
+        ("from nudge_integrations import fit, solve, evaluate", FRAMEWORKS[1:]),
+    ],
+)
+def test_importing_loads_no_more_than_it_must(statement: str, absent: tuple[str, ...]) -> None:
+    program = f"import sys; {statement}; print(*sorted(set(sys.modules) & set({absent!r})))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == []
+
+
+def test_the_version_is_the_packages() -> None:
+    try:
+        assert version("nudge-integrations") == nudge_integrations.__version__
+    except PackageNotFoundError:
+        pytest.skip("the package is used from its checkout, without being installed")
