@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from nudge_integrations._vectors import as_rows, unit_rows
-from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import InputError, MismatchError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Moves", "NudgeDiff", "compare", "map_queries", "place", "rows_of_documents", "take_back"]
+__all__ = ["Moves", "NudgeDiff", "compare", "map_queries", "place", "take_back"]
 
 # Distance between unit vectors (about 1.1 degrees) up to which two encodings of one text are taken for the same.
 # Half precision and other hardware change a few thousandths, one byte a coordinate about half of it.
@@ -43,22 +42,6 @@ class Moves(Protocol):
     @property
     def by_id(self) -> Mapping[str, int]:
         """Id -> row."""
-
-
-class TextMoves(Moves, Protocol):
-    """The part of a nudge that finds documents by their text."""
-
-    @property
-    def text_hashes(self) -> tuple[str, ...]:
-        """One a row, or none at all."""
-
-    @property
-    def by_text_hash(self) -> Mapping[str, int]:
-        """Text hash -> row."""
-
-    @property
-    def ambiguous_texts(self) -> Mapping[str, tuple[str, ...]]:
-        """Text hash -> ids, of documents that share a text and are not all in one place."""
 
 
 @dataclass(frozen=True)
@@ -107,27 +90,6 @@ def place(moves: Moves, rows: NDArray[np.int64], names: Sequence[str], vectors: 
         placed[~moved] = unit_rows(placed[~moved] + moves.shift, "shifted vectors")
     placed[moved] = moves.vectors[rows[moved]]
     return placed
-
-
-def rows_of_documents(moves: TextMoves, ids: Sequence[str], texts: Sequence[str]) -> NDArray[np.int64]:
-    """Return the (n,) rows of documents, -1 for those that did not move.
-
-    By text, so that a document is found under any id and one whose text changed is new; by id where documents that
-    share the text parted, or the nudge was made without texts.
-
-    Raises:
-        InputError: If the numbers of ids and texts differ.
-    """
-    if len(ids) != len(texts):
-        raise InputError(f"{len(ids)} ids came with {len(texts)} texts; there must be one a document")
-    if not moves.text_hashes:
-        return np.array([moves.by_id.get(document_id, -1) for document_id in ids], dtype=np.int64)
-    rows = np.full(len(ids), -1, dtype=np.int64)
-    for place_of, (document_id, text) in enumerate(zip(ids, texts, strict=True)):
-        known_as = text_hash(text)
-        by_id = document_id in moves.ambiguous_texts.get(known_as, ())
-        rows[place_of] = moves.by_id.get(document_id, -1) if by_id else moves.by_text_hash.get(known_as, -1)
-    return rows
 
 
 def take_back(moves: Moves, rows: NDArray[np.int64], names: Sequence[str], vectors: object) -> NDArray[np.float32]:

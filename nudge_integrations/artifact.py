@@ -211,10 +211,6 @@ class Nudge(NudgeRecord):
         """Do the same as `apply` for documents known by their text: hashes as `text_hash` makes them instead of ids."""
         return placement.place(self, _rows(self.by_text_hash, text_hashes), text_hashes, vectors)
 
-    def apply_documents(self, ids: Sequence[str], texts: Sequence[str], vectors: object) -> NDArray[np.float32]:
-        """Do the same as `apply` for documents found by text, under any id; by id where those of one text parted."""
-        return placement.place(self, placement.rows_of_documents(self, ids, texts), ids, vectors)
-
     def revert(self, ids: Sequence[str], vectors: object) -> NDArray[np.float32]:
         """Return the base vectors, at unit length, for nudged ones: the inverse of `apply`.
 

@@ -471,19 +471,6 @@ def test_its_repr_says_what_it_is_worth() -> None:
     )
 
 
-def test_documents_are_found_by_text_under_any_id_and_by_id_where_texts_do_not_tell() -> None:
-    base = random_units(3, 4)
-    nudge = make(ambiguous_texts={text_hash("text 1"): ("d1", "twin of d1")})
-    ids, texts = ["any name", "d1", "twin of d1", "d2"], ["text 0", "text 1", "text 1", "another text"]
-    placed = nudge.apply_documents(ids, texts, base[[0, 1, 1, 2]])
-    expected = np.array([nudge.vector("d0"), nudge.vector("d1"), base[1], base[2]])
-    np.testing.assert_allclose(placed, expected, atol=1e-6)
-    by_id = make(text_hashes=()).apply_documents(["d0", "d9"], ["whatever", "text 1"], base[:2])
-    np.testing.assert_allclose(by_id, [nudge.vector("d0"), base[1]], atol=1e-6)
-    with pytest.raises(InputError, match="2 ids came with 1 texts"):
-        nudge.apply_documents(["d0", "d1"], ["text 0"], base[:2])
-
-
 def test_a_nudge_can_be_copied_whatever_is_cached_on_it() -> None:
     nudge = make()
     assert nudge.by_id
