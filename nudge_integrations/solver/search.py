@@ -28,6 +28,9 @@ __all__ = ["Sweep", "best_parameter", "curve_of", "sweep"]
 # A plateau narrower than this cannot be told from its neighbours once the vectors are float32.
 _NARROWEST = 3e-6
 
+# Candidates per query from which it pays to look for a higher threshold.
+_MANY = 64
+
 # Sums of the same changes in another order differ by this much.
 _ROUNDING = 1e-9
 
@@ -133,17 +136,21 @@ def _rivals(
     """
     apart = tuple(torch.from_numpy(index).to(scores.base.device) for index in (pairs.query, pairs.column))
     spread = path.spread(scores.cosine)
-    low = torch.minimum(scores.base, scores.end)
-    low = torch.where(low < 0.0, low * spread, low)
     high = torch.maximum(scores.base, scores.end)
-    high = torch.where(high > 0.0, high * spread, high)
-    low[apart] = high[apart] = -torch.inf
+    high = torch.maximum(high, high * spread)
+    high[apart] = -torch.inf
     static = judged.scores[block]
     ends = path.rest(torch.from_numpy(static)).numpy()
-    best = torch.topk(low, min(metric.k, low.shape[1]), dim=1).values.double().cpu().numpy()
-    lowest = np.concatenate([best, np.minimum(static, ends)], axis=1)
-    kth = lowest.shape[1] - metric.k
-    floor = np.partition(lowest, kth, axis=1)[:, kth] - SLACK
+    lowest = np.minimum(static, ends)
+    floor = lowest.min(axis=1) - SLACK
+    if int((high >= torch.from_numpy(floor).to(high)[:, None]).sum()) > _MANY * len(floor):
+        # Documents that never move are too few or too far to tell: those that move set a higher threshold.
+        low = torch.minimum(scores.base, scores.end)
+        low = torch.minimum(low, low * spread)
+        low[apart] = -torch.inf
+        best = torch.topk(low, min(metric.k, low.shape[1]), dim=1).values.double().cpu().numpy()
+        lowest = np.concatenate([best, lowest], axis=1)
+        floor = np.partition(lowest, best.shape[1], axis=1)[:, best.shape[1]] - SLACK
     query, column = torch.nonzero(high >= torch.from_numpy(floor).to(high)[:, None], as_tuple=True)
     reaching = torch.isfinite(high[query, column])
     query, column = query[reaching], column[reaching]
@@ -161,7 +168,7 @@ def curve_of(changes: Changes, path: Path) -> tuple[NDArray[np.float64], Curve]:
     order = np.argsort(changes.parameter, kind="stable")
     parameters, firsts = np.unique(changes.parameter[order], return_index=True)
     values = changes.first.sum() + np.cumsum(changes.change[order])
-    last = np.append(firsts[1:], len(order)) - 1
+    last = np.append(firsts[1:], len(order))[: len(firsts)] - 1  # none where nothing ever changes
     values = np.concatenate([[changes.start.sum()], values[last]]) / count
     parameters = np.concatenate([[0.0], parameters])
     if changes.first.sum() != changes.start.sum():
