@@ -1,0 +1,66 @@
+"""Which documents a nudge knows, when they come with both an id and a text: edited ones and renamed ones too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nudge_integrations._artifact_placement import SAME_VECTOR, place
+from nudge_integrations._vectors import unit_rows
+from nudge_integrations.encoding import text_hash
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nudge_integrations.artifact import Nudge
+
+__all__ = ["apply_documents", "matched_rows"]
+
+
+def matched_rows(nudge: Nudge, ids: Sequence[str], texts: Sequence[str], vectors: object) -> NDArray[np.int64]:
+    """Return the (n,) rows of ``nudge.vectors`` that belong to documents; -1 for those that did not move.
+
+    A document is known by its id, and else by its text, where no two documents share it. One whose id is known and
+    whose text is another is new, unless its vector is still the same: frameworks differ in what they put around a text.
+
+    Args:
+        nudge: The nudge.
+        ids: n ids.
+        texts: n texts.
+        vectors: (n, d) base vectors.
+
+    Raises:
+        InputError: If d differs, or a vector is zero or not finite.
+    """
+    rows = np.full(len(ids), -1, dtype=np.int64)
+    in_doubt: list[int] = []
+    for position, (document_id, text) in enumerate(zip(ids, texts, strict=True)):
+        digest = text_hash(text)
+        row = nudge.by_id.get(document_id)
+        if row is not None:
+            rows[position] = row
+            if nudge.text_hashes and nudge.text_hashes[row] != digest:
+                in_doubt.append(position)
+        elif digest not in nudge.ambiguous_texts:
+            rows[position] = nudge.by_text_hash.get(digest, -1)
+    if in_doubt:
+        unit = unit_rows(np.asarray(vectors)[in_doubt], "document vectors", dimension=nudge.dimension)
+        distance = np.linalg.norm(unit - nudge.base[rows[in_doubt]], axis=1)
+        rows[[position for position, far in zip(in_doubt, distance > SAME_VECTOR, strict=True) if far]] = -1
+    return rows
+
+
+def apply_documents(nudge: Nudge, ids: Sequence[str], texts: Sequence[str], vectors: object) -> NDArray[np.float32]:
+    """Do the same as `Nudge.apply` for documents with both ids and texts; see `matched_rows`.
+
+    Returns:
+        (n, d) float32, a new array; of unit length but for documents that moved under ``"dot"``.
+
+    Raises:
+        InputError: If a vector is zero or not finite.
+        MismatchError: If d differs, or a known document with its known text comes with another vector: another model's,
+            or one that was nudged already.
+    """
+    return place(nudge, matched_rows(nudge, ids, texts, vectors), ids, vectors)

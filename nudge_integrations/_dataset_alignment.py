@@ -1,0 +1,72 @@
+"""Labels of one corpus read over another: the documents that are really served, and the pieces they were cut into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.errors import DatasetError
+
+__all__ = ["labels_over"]
+
+
+def labels_over(
+    dataset: RetrievalDataset, texts: Mapping[str, str], parents: Mapping[str, str] | None = None
+) -> RetrievalDataset:
+    """Say the same about other documents: those that a framework serves, named by its own ids.
+
+    A judged document is, in this order, the served document with its id, the pieces whose parent has its id, or the
+    served documents with its text. Where several judgements meet in one document the highest grade counts.
+
+    Args:
+        dataset: Queries and judgements. Its texts only serve to recognise documents that have another id.
+        texts: Id -> text of the documents that are served: the corpus of the result.
+        parents: Id of a piece -> id of the document that it was cut from.
+
+    Raises:
+        DatasetError: If a relevant document is not served, nor any piece of it.
+
+    >>> dataset = RetrievalDataset({"book": "Cats purr. Dogs bark."}, {"q": "who purrs?"}, {"q": {"book": 1}})
+    >>> pieces = {"p1": "Cats purr.", "p2": "Dogs bark."}
+    >>> dict(labels_over(dataset, pieces, {"p1": "book", "p2": "book"}).qrels["q"])
+    {'p1': 1.0, 'p2': 1.0}
+    """
+    served_as = _Served(texts, parents or {})
+    qrels: dict[str, dict[str, float]] = {}
+    unknown: list[str] = []
+    for query, judged in dataset.qrels.items():
+        grades = qrels.setdefault(query, {})
+        for document, grade in judged.items():
+            found = tuple(served_as(document, dataset.corpus.get(document)))
+            if not found and grade > 0:
+                unknown.append(document)
+            for served in found:
+                grades[served] = max(grade, grades.get(served, grade))
+    if unknown:
+        raise DatasetError(
+            f"document {unknown[0]!r} (of {len(set(unknown))}) answers a query but is not among the "
+            f"{len(texts)} documents, by id or by text: give documents the ids of the dataset, or name where their "
+            "parents' ids are"
+        )
+    return RetrievalDataset(texts, dataset.queries, qrels)
+
+
+class _Served:
+    """Finds what a judged document is called among the served ones."""
+
+    def __init__(self, texts: Mapping[str, str], parents: Mapping[str, str]) -> None:
+        self.texts = texts
+        self.by_text: dict[str, list[str]] = {}
+        self.pieces: dict[str, list[str]] = {}
+        for document, text in texts.items():
+            self.by_text.setdefault(text, []).append(document)
+        for piece, parent in parents.items():
+            self.pieces.setdefault(parent, []).append(piece)
+
+    def __call__(self, document: str, text: str | None) -> Iterator[str]:
+        if document in self.texts:
+            yield document
+        elif document in self.pieces:
+            yield from self.pieces[document]
+        elif text is not None:
+            yield from self.by_text.get(text, ())

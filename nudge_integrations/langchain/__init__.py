@@ -1,0 +1,34 @@
+"""The LangChain edge: a nudge as ordinary embeddings, an ordinary vector store and an ordinary retriever.
+
+    documents, embedding, dataset ──> NudgeRetriever.from_documents ──> chains
+    embedding, nudge ───────────────> NudgedEmbeddings ───────────────> any vector store
+    documents, embedding ───────────> NudgeVectorStore ──> nudge(dataset), revert()
+
+Needs ``pip install 'nudge-integrations[langchain]'``.
+"""
+
+from __future__ import annotations
+
+from nudge_integrations.errors import MissingExtraError
+
+try:
+    import langchain_core as _langchain_core
+except ImportError as error:
+    raise MissingExtraError("langchain_core", "langchain") from error
+
+from nudge_integrations.langchain.documents import document_id, to_documents
+from nudge_integrations.langchain.embeddings import EmbeddingsEncoder, EncoderEmbeddings, NudgedEmbeddings
+from nudge_integrations.langchain.retriever import NudgeRetriever
+from nudge_integrations.langchain.vector_store import NudgeVectorStore
+
+__all__ = [
+    "EmbeddingsEncoder",
+    "EncoderEmbeddings",
+    "NudgeRetriever",
+    "NudgeVectorStore",
+    "NudgedEmbeddings",
+    "document_id",
+    "to_documents",
+]
+
+del _langchain_core

@@ -1,0 +1,201 @@
+"""A LangChain retriever over nudged documents."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Self, Unpack
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.vectorstores import VectorStore
+from pydantic import ConfigDict, Field, field_validator
+
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.langchain.embeddings import NudgedEmbeddings
+from nudge_integrations.langchain.fitting import FitOptions, QueryTransform
+from nudge_integrations.langchain.vector_store import NudgeVectorStore
+
+__all__ = ["NudgeRetriever"]
+
+
+class NudgeRetriever(BaseRetriever):
+    """A retriever that finds documents where labelled queries have moved them; no model is trained.
+
+    Every document has its score in ``metadata["score"]``: the inner product, or what another store's
+    ``similarity_search_with_score`` gives.
+
+    Setup:
+        .. code-block:: bash
+
+            pip install 'nudge-integrations[langchain]'
+
+    Key init args:
+        vectorstore: VectorStore
+            The store that is searched; its vectors are nudged. The constructors below make or check it.
+        k: int
+            How many documents to return; each call may say another number.
+        filter: Mapping | Callable | None
+            Passed to the store's search; each call may say another one.
+        query_transform: Runnable[str, str] | Callable[[str], str] | None
+            Rewrites queries before they are embedded, alike when fitting and when searching (HyDE, say).
+
+    Instantiate:
+        .. code-block:: python
+
+            from nudge_integrations.langchain import NudgeRetriever
+
+            retriever = NudgeRetriever.from_documents(documents, embedding, dataset, k=10)
+            retriever.nudge.save("nudged")
+
+            retriever = NudgeRetriever.from_artifact("nudged", embedding, documents)
+            retriever = NudgeRetriever.from_vectorstore(store, nudge)
+
+    Use:
+        .. code-block:: python
+
+            retriever.invoke("who purrs?")
+            retriever.invoke("who purrs?", k=3, filter={"language": "en"})
+
+    Use within a chain:
+        .. code-block:: python
+
+            chain = {"context": retriever, "question": RunnablePassthrough()} | prompt | model | StrOutputParser()
+            chain.invoke("who purrs?")
+
+    Async:
+        .. code-block:: python
+
+            await retriever.ainvoke("who purrs?")
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    vectorstore: VectorStore
+    k: int = Field(default=10, ge=1)
+    filter: Any = None
+    query_transform: Runnable[Any, Any] | None = None
+
+    @field_validator("query_transform", mode="before")
+    @classmethod
+    def _runnable(cls, value: QueryTransform | None) -> Runnable[str, str] | None:
+        return value if value is None or isinstance(value, Runnable) else RunnableLambda(value)
+
+    @property
+    def nudge(self) -> Nudge | None:
+        """The nudge that documents are served with; None where there is none."""
+        store = self.vectorstore
+        if isinstance(store, NudgeVectorStore):
+            return store.applied
+        embedding = store.embeddings
+        return embedding.nudge if isinstance(embedding, NudgedEmbeddings) else None
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Sequence[Document],
+        embedding: Embeddings,
+        dataset: RetrievalDataset | Any,
+        *,
+        k: int = 10,
+        id_key: str | None = None,
+        parent_key: str | None = None,
+        filter: Any = None,
+        query_transform: QueryTransform | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **options: Unpack[FitOptions],
+    ) -> Self:
+        """Embed documents, fit a nudge to labelled queries and serve the documents with it.
+
+        Args:
+            documents: The documents to search.
+            embedding: Base embeddings.
+            dataset: Queries and the documents that answer them, known by id, else by text; whatever
+                ``RetrievalDataset.from_object`` accepts.
+            k: How many documents to return.
+            id_key: The metadata key that holds the id of documents without ``id``.
+            parent_key: The metadata key that holds the id of a piece's parent; labels on parents are then spread to
+                their pieces.
+            filter: As in the class.
+            query_transform: As in the class; also applied to the dataset's queries.
+            tags: Tags of every run.
+            metadata: Metadata of every run.
+            **options: How to fit, see `FitOptions`.
+
+        Raises:
+            DatasetError: If the dataset has problems, asks for documents that are not there, or for one of several with
+                the same text (``duplicates="merge"`` moves those as one).
+            InputError: If two documents have one id.
+        """
+        store = NudgeVectorStore(embedding, id_key=id_key)
+        store.add_documents(list(documents))
+        store.nudge(dataset, parent_key=parent_key, query_transform=query_transform, **options)
+        given = {"k": k, "filter": filter, "query_transform": query_transform, "tags": tags, "metadata": metadata}
+        return cls(vectorstore=store, **given)
+
+    @classmethod
+    def from_artifact(
+        cls,
+        path: str | os.PathLike[str] | Nudge,
+        embedding: Embeddings,
+        documents: Sequence[Document],
+        *,
+        id_key: str | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Embed documents and serve them with a nudge that was fitted before, by whichever framework.
+
+        Args:
+            path: The folder of a saved nudge, or the nudge.
+            embedding: The embeddings that it was fitted with.
+            documents: The documents to search, known by id, else by text.
+            id_key: The metadata key that holds the id of documents without ``id``.
+            **fields: As in the class: ``k``, ``filter``, ``query_transform``, ``tags``, ``metadata``.
+
+        Raises:
+            CorruptArtifactError: If a file of the nudge is missing, truncated or altered.
+            MismatchError: If the nudge belongs to other embeddings, or moves documents but none of these.
+            InputError: If two documents have one id.
+        """
+        nudge = path if isinstance(path, Nudge) else Nudge.load(path)
+        store = NudgeVectorStore(embedding, id_key=id_key)
+        store.add_documents(list(documents))
+        store.apply(nudge)
+        return cls(vectorstore=store, **fields)
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, filter: Any = None
+    ) -> list[Document]:
+        if self.query_transform is not None:
+            query = self.query_transform.invoke(query, {"callbacks": run_manager.get_child()})
+        return _scored(self.vectorstore.similarity_search_with_score(query, **self._wanted(k, filter)))
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any = None
+    ) -> list[Document]:
+        if self.query_transform is not None:
+            query = await self.query_transform.ainvoke(query, {"callbacks": run_manager.get_child()})
+        return _scored(await self.vectorstore.asimilarity_search_with_score(query, **self._wanted(k, filter)))
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
+        params = super()._get_ls_params(**kwargs)
+        params["ls_vector_store_provider"] = type(self.vectorstore).__name__
+        if self.vectorstore.embeddings is not None:
+            params["ls_embedding_provider"] = type(self.vectorstore.embeddings).__name__
+        return params
+
+    def _wanted(self, k: int | None, where: Any) -> dict[str, Any]:
+        where = self.filter if where is None else where
+        return {"k": self.k if k is None else k, **({} if where is None else {"filter": where})}
+
+
+def _scored(found: list[tuple[Document, float]]) -> list[Document]:
+    return [
+        Document(id=document.id, page_content=document.page_content, metadata={**document.metadata, "score": score})
+        for document, score in found
+    ]
