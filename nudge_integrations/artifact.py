@@ -48,8 +48,16 @@ class Nudge(NudgeRecord):
 
     Its attributes are those of `NudgeRecord`. Frozen; the arrays are read-only.
 
-    >>> nudge = Nudge.load("out")  # doctest: +SKIP
-    >>> vectors = nudge.apply(document_ids, encoder.encode_documents(texts))  # doctest: +SKIP
+    >>> from scipy import sparse
+    >>> from nudge_integrations.solver import solve
+    >>> documents, asked = np.eye(3), np.array([[0.6, 0.8, 0.0]])
+    >>> answers = sparse.csr_array([[1.0, 0.0, 0.0]])
+    >>> solution = solve(documents, asked, answers, method="nudge-n", step=0.1)
+    >>> nudge = Nudge.from_solution(
+    ...     solution, ids=["a", "b", "c"], documents=documents, texts=None, encoder="toy", dataset_hash=""
+    ... )
+    >>> nudge.apply(["b", "a"], documents[[1, 0]]).round(3).tolist()
+    [[0.0, 1.0, 0.0], [0.9950000047683716, 0.10000000149011612, 0.0]]
     """
 
     @classmethod

@@ -140,6 +140,18 @@ def test_options_reach_the_solver(encoder: Encoder) -> None:
         fit(dataset, encoder, stepp=1)  # type: ignore[call-arg]
 
 
+def test_a_shift_moves_the_others_as_the_solver_does(encoder: Encoder) -> None:
+    dataset = labelled(20)
+    documents, queries = vectors_of(dataset, encoder)
+    nudge = fit(dataset, encoder, method="nudge-n", step=0.4, shift=True)
+    solution = solve(documents, queries, dataset.relevance(), method="nudge-n", step=0.4, shift=True)
+    assert nudge.shift is not None
+    assert len(nudge) < len(documents)
+    nudged = nudge.apply(dataset.document_ids, documents)
+    np.testing.assert_allclose(nudged, solution.apply(documents), atol=1e-6)
+    np.testing.assert_allclose(nudge.revert(dataset.document_ids, nudged), documents, atol=1e-5)
+
+
 def test_no_gain_is_an_answer(encoder: Encoder) -> None:
     corpus = {f"d{row}": f"word{row}" for row in range(10)}
     queries = {f"q{row}": f"word{row}" for row in range(10)}
