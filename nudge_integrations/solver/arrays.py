@@ -12,7 +12,7 @@ from scipy import sparse
 
 from nudge_integrations.errors import InputError
 
-__all__ = ["Matrix", "block_of", "check_matrix", "check_relevance", "device_of", "row_blocks", "unit_rows"]
+__all__ = ["Matrix", "block_of", "check_matrix", "check_relevance", "device_of", "ragged", "row_blocks", "unit_rows"]
 
 Matrix: TypeAlias = NDArray[np.floating] | torch.Tensor
 
@@ -109,3 +109,15 @@ def row_blocks(count: int, rows: int) -> Iterator[slice]:
     """Yield slices that cover ``count`` rows, ``rows`` at a time."""
     for start in range(0, count, rows):
         yield slice(start, min(start + rows, count))
+
+
+def ragged(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return owner and position of every item when owner i has ``counts[i]`` of them.
+
+    Example:
+        >>> owner, position = ragged(np.array([2, 0, 1]))
+        >>> owner.tolist(), position.tolist()
+        ([0, 0, 2], [0, 1, 0])
+    """
+    owner = np.repeat(np.arange(len(counts)), counts)
+    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nudge_integrations.solver.arrays import ragged
 from nudge_integrations.solver.metrics import Metric
 from nudge_integrations.solver.path import Path
-from nudge_integrations.solver.problem import ragged
 from nudge_integrations.solver.stretches import Stretch, Tracks
 
 __all__ = ["TIE", "Changes", "changes_on"]

@@ -25,12 +25,12 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from nudge_integrations.solver.arrays import row_blocks
+from nudge_integrations.solver.arrays import ragged, row_blocks
 
 __all__ = ["Answered", "Contrastive", "Direction", "log_normaliser"]
 
-# Columns of the queries summed at a time in float64, so that a document with many labels loses no digits.
-_COLUMNS = 64
+# Queries summed at a time in float32; sums of these are summed in float64, so that many labels lose no digits.
+_SUMMED = 256
 
 
 class Direction(Protocol):
@@ -109,18 +109,30 @@ def sums(
         block_bytes: Bound on the temporary memory.
 
     Returns:
-        (u, d) float32, on the device of the queries. The label part is accumulated in float64.
+        (u, d) float32, on the device of the queries.
     """
-    transposed = direction.weights(gains).T.tocsr()
-    total = torch.empty_like(documents)
-    for columns in row_blocks(queries.shape[1], _COLUMNS):
-        part = transposed @ queries[:, columns].cpu().numpy().astype(np.float64)
-        total[:, columns] = torch.from_numpy(part).to(total)
+    total = _weighted_sums(direction.weights(gains).T.tocsr(), queries).to(documents.dtype)
     if direction.temperature is not None:
         for block in query_blocks(len(queries), len(documents), block_bytes):
             push = direction.push(queries[block] @ documents.T, np.arange(block.start, block.stop))
             total.addmm_(push.T, queries[block])
     return total
+
+
+def _weighted_sums(weights: sparse.csr_array, queries: torch.Tensor) -> torch.Tensor:
+    """Return weights (u, m) @ queries (m, d) as float64."""
+    counts = -(-np.diff(weights.indptr) // _SUMMED)
+    document, part = ragged(counts)
+    begins = torch.from_numpy((weights.indptr[document] + part * _SUMMED).astype(np.int64)).to(queries.device)
+    sums = torch.nn.functional.embedding_bag(
+        torch.from_numpy(weights.indices.astype(np.int64)).to(queries.device),
+        queries,
+        begins,
+        mode="sum",
+        per_sample_weights=torch.from_numpy(weights.data).to(queries),
+    )
+    total = torch.zeros(weights.shape[0], queries.shape[1], dtype=torch.float64, device=queries.device)
+    return total.index_add_(0, torch.from_numpy(document).to(queries.device), sums.double())
 
 
 def query_blocks(queries: int, documents: int, block_bytes: int, arrays: int = 3) -> Iterator[slice]:

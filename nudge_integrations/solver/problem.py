@@ -12,7 +12,7 @@ from scipy import sparse
 from nudge_integrations.solver.direction import Direction, sums
 from nudge_integrations.solver.path import Path
 
-__all__ = ["Heading", "Judged", "Labels", "head_for", "ragged"]
+__all__ = ["Heading", "Judged", "Labels", "head_for"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +100,3 @@ def head_for(labels: Labels, direction: Direction, path: Path, block_bytes: int)
     # A sum that cancels leaves rounding noise, which is no direction.
     moving = (labels.support() > 0) & (lengths > 1e-6) & path.moves(cosine)
     return Heading(direction, path, total, targets, np.where(moving, cosine, 1.0), moving)
-
-
-def ragged(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return owner and position of every item when owner i has ``counts[i]`` of them.
-
-    Example:
-        >>> owner, position = ragged(np.array([2, 0, 1]))
-        >>> owner.tolist(), position.tolist()
-        ([0, 0, 2], [0, 1, 0])
-    """
-    owner = np.repeat(np.arange(len(counts)), counts)
-    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -14,7 +14,7 @@ from nudge_integrations.solver.arrays import Matrix, block_of, row_blocks, unit_
 __all__ = ["Corpus", "best_of_block", "merge_best", "read_corpus"]
 
 # Scores of one tile are looked at right after they are made, while they are still in the processor's cache.
-_TILE_QUERIES, _TILE_BYTES = 1024, 16 << 20
+_TILE_QUERIES, _TILE_BYTES = 1024, 8 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Corpus:
 
 
 def best_of_block(
-    queries: torch.Tensor, block: torch.Tensor, k: int, floor: torch.Tensor
+    queries: torch.Tensor, block: torch.Tensor, k: int, floor: torch.Tensor, buffer: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the best k of one block for the queries that have anything above their floor in it.
 
@@ -46,14 +46,16 @@ def best_of_block(
         block: (b, d) float32 unit vectors.
         k: How many to keep.
         floor: (e,) float32, a score that a document must beat to matter.
+        buffer: float32 space for at least e * b scores; a fresh one for every block would cost as much as a tenth of
+            the product.
 
     Returns:
         which queries (h,) int64, their scores (h, k') float32 and rows in the block (h, k') int64, k' = min(k, b).
     """
-    scores = queries @ block.T
-    which = torch.nonzero(scores.amax(dim=1) > floor)[:, 0]
-    kept = scores if len(which) == len(queries) else scores[which]
-    best = torch.topk(kept, min(k, len(block)), dim=1)
+    # Documents first: the faster order of this product on a processor.
+    scores = torch.mm(block, queries.T, out=buffer[: len(block) * len(queries)].view(len(block), len(queries)))
+    which = torch.nonzero(scores.amax(dim=0) > floor)[:, 0]
+    best = torch.topk(scores[:, which].T.contiguous(), min(k, len(block)), dim=1)
     return which, best.values, best.indices
 
 
@@ -96,12 +98,10 @@ def read_corpus(
     kept = {name: torch.empty(len(rows), width, device=device) for name, rows in _named(labelled, sampled)}
     scores = torch.full((len(queries), k), -torch.inf, device=device)
     rows = torch.full((len(queries), k), count, dtype=torch.int64, device=device)
-    for part in tqdm(
-        list(row_blocks(count, block_rows(width, block_bytes, device))),
-        desc="reading the corpus",
-        unit="block",
-        disable=not progress,
-    ):
+    at_once = block_rows(width, block_bytes, device)
+    buffer = torch.empty(min(len(queries), _TILE_QUERIES) * min(at_once, count), device=device)
+    parts = list(row_blocks(count, at_once))
+    for part in tqdm(parts, desc="reading the corpus", unit="block", disable=not progress):
         block = unit_rows(block_of(documents, part, device), "documents", part.start)
         if shift is not None:
             block = torch.nn.functional.normalize(block + shift, dim=1)
@@ -110,7 +110,7 @@ def read_corpus(
             kept[name][first:last] = block[torch.from_numpy(wanted[first:last] - part.start).to(device)]
         others, start_rows = _without(block, labelled, part)
         if len(others) and k:
-            _search_block(queries, others, start_rows, scores, rows)
+            _search_block(queries, others, start_rows, scores, rows, buffer)
     return Corpus(count, kept["labelled"], kept["sampled"], scores, rows)
 
 
@@ -139,11 +139,16 @@ def _without(block: torch.Tensor, labelled: NDArray[np.int64], part: slice) -> t
 
 
 def _search_block(
-    queries: torch.Tensor, block: torch.Tensor, block_row: torch.Tensor, scores: torch.Tensor, rows: torch.Tensor
+    queries: torch.Tensor,
+    block: torch.Tensor,
+    block_row: torch.Tensor,
+    scores: torch.Tensor,
+    rows: torch.Tensor,
+    buffer: torch.Tensor,
 ) -> None:
     """Merge the best of one block into the running best, in place, a tile of queries at a time."""
     for tile in row_blocks(len(queries), _TILE_QUERIES):
-        which, found, position = best_of_block(queries[tile], block, scores.shape[1], scores[tile, -1])
+        which, found, position = best_of_block(queries[tile], block, scores.shape[1], scores[tile, -1], buffer)
         which = which + tile.start
         if len(which):
             scores[which], rows[which] = merge_best(scores[which], rows[which], found, block_row[position])

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nudge_integrations.solver.problem import Heading, Judged, Labels, ragged
+from nudge_integrations.solver.arrays import ragged
+from nudge_integrations.solver.problem import Heading, Judged, Labels
 
 __all__ = ["Pairs", "Scores", "judged_blocks", "labelled_pairs", "scores_of"]
 
