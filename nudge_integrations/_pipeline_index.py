@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,16 +41,18 @@ class Hit:
 
 
 @dataclass(frozen=True, eq=False)
+class _Served:
+    """What is searched, together with the nudge that made it: the two change at once."""
+
+    vectors: ExactIndex
+    nudge: Nudge | None
+
+
 class NudgedIndex:
     """Documents with base vectors, and where a nudge puts them.
 
     Without a nudge vectors are searched as they came, by inner product. With one they have unit length, but for those
-    that a magnitude method moved. Searches see one moment, whole, while other threads insert and delete.
-
-    Attributes:
-        nudge: What moves the documents; None when nothing does.
-        base: The vectors as they came.
-        placed: The vectors where the nudge puts them; None without one.
+    that a magnitude method moved. Searches see one nudge and its vectors while other threads change either.
 
     >>> index = NudgedIndex()
     >>> index.insert(["a", "b"], [[1.0, 0.0], [0.0, 1.0]], ["cats purr", "dogs bark"], [{}, {"loud": True}])
@@ -58,21 +60,31 @@ class NudgedIndex:
     [('dogs bark', 1.0)]
     """
 
-    nudge: Nudge | None = None
-    base: ExactIndex = field(default_factory=lambda: ExactIndex(similarity="dot"))
-    placed: ExactIndex | None = None
-    _writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    def __init__(self) -> None:
+        self._base = ExactIndex(similarity="dot")
+        self._served = _Served(self._base, None)
+        self._writing = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._base)
+
+    def __contains__(self, document_id: object) -> bool:
+        return document_id in self._base
+
+    @property
+    def nudge(self) -> Nudge | None:
+        """What moves the documents; None when nothing does."""
+        return self._served.nudge
+
+    @property
+    def base(self) -> ExactIndex:
+        """The vectors as they came; to read only."""
+        return self._base
 
     @property
     def served(self) -> ExactIndex:
-        """The vectors that are searched."""
-        return self.base if self.placed is None else self.placed
-
-    def __len__(self) -> int:
-        return len(self.base)
-
-    def __contains__(self, document_id: object) -> bool:
-        return document_id in self.base
+        """The vectors that are searched; to read only."""
+        return self._served.vectors
 
     def insert(
         self, ids: Sequence[str], vectors: object, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
@@ -87,11 +99,12 @@ class NudgedIndex:
         if not len(ids):
             return
         with self._writing:
-            # First of all what may be refused, so that nothing is inserted then.
-            placed = None if self.nudge is None else apply_documents(self.nudge, ids, texts, vectors)
-            self.base.insert(ids, vectors, entries)
-            if self.placed is not None:
-                self.placed.insert(ids, placed, entries)
+            served = self._served
+            # First what may be refused, so that nothing is inserted then.
+            placed = None if served.nudge is None else apply_documents(served.nudge, ids, texts, vectors)
+            self._base.insert(ids, vectors, entries)
+            if placed is not None:
+                served.vectors.insert(ids, placed, entries)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove documents that are there.
@@ -100,14 +113,14 @@ class NudgedIndex:
             InputError: If an id is not there; nothing was removed then.
         """
         with self._writing:
-            self.base.delete(ids)
-            if self.placed is not None:
-                self.placed.delete(ids)
+            self._base.delete(ids)
+            if self._served.nudge is not None:
+                self._served.vectors.delete(ids)
 
     def texts(self) -> dict[str, str]:
         """Return id -> text, in the order of the rows."""
-        ids = self.base.ids
-        return {document_id: entry["text"] for document_id, entry in zip(ids, self._entries(ids), strict=True)}
+        ids = self._base.ids
+        return {i: entry["text"] for i, entry in zip(ids, self._base.get_metadata(ids), strict=True)}
 
     def get(self, ids: Sequence[str]) -> list[Hit]:
         """Return documents by id, with score 0.
@@ -115,8 +128,7 @@ class NudgedIndex:
         Raises:
             InputError: If an id is not there.
         """
-        entries = self._entries(ids)
-        return [Hit(i, entry["text"], entry["metadata"], 0.0) for i, entry in zip(ids, entries, strict=True)]
+        return _hits(self._base, ids, [0.0] * len(ids))
 
     def search(self, query: object, k: int, *, where: Filter | None = None) -> list[Hit]:
         """Return the k documents with the largest inner product with one (d,) query, best first.
@@ -131,35 +143,53 @@ class NudgedIndex:
         Raises:
             InputError: If k < 1, d differs or the query is not finite.
         """
+        served = self._served
         asked = np.atleast_2d(np.asarray(query))
-        if self.nudge is not None:
-            asked = self.nudge.transform_queries(asked)
-        found, scores = self.served.search(asked, k, where=_about_documents(where))
-        return [
-            replace(hit, score=float(score)) for hit, score in zip(self.get(found[0]), scores[0].tolist(), strict=True)
-        ]
+        if served.nudge is not None:
+            asked = served.nudge.transform_queries(asked)
+        test = _about_documents(where)
+        while True:
+            found, scores = served.vectors.search(asked, k, where=test)
+            try:
+                return _hits(served.vectors, found[0], scores[0].tolist())
+            except InputError:
+                # Only if another thread deleted what was found; it is not found again then.
+                if all(document_id in served.vectors for document_id in found[0]):
+                    raise
 
-    def nudged(self, nudge: Nudge | None) -> NudgedIndex:
-        """Return the same documents where a nudge puts them, or with None where they were; this index stays.
+    def apply(self, nudge: Nudge) -> None:
+        """Serve the documents where a nudge puts them, in place of any nudge before.
 
         Raises:
             MismatchError: If the nudge moves documents, but not one of these; or they come from another model.
         """
-        if nudge is None:
-            return NudgedIndex(base=self.base)
         with self._writing:
-            ids = self.base.ids
-            entries, vectors = self.base.get_metadata(ids), self.base.vectors
-        texts = [entry["text"] for entry in entries]
-        if len(nudge) and ids and (matched_rows(nudge, ids, texts, vectors) < 0).all():
-            raise MismatchError(
-                f"none of the {len(nudge)} documents that this nudge moves is among the {len(ids)} here, by id or by "
-                f"text (the nudge knows {nudge.ids[0]!r}, here is {ids[0]!r}): give the documents that it was fitted on"
-            )
-        placed = ExactIndex(similarity="dot")
-        if ids:
-            placed.insert(ids, apply_documents(nudge, ids, texts, vectors), entries)
-        return NudgedIndex(nudge=nudge, base=self.base, placed=placed)
+            ids, vectors = self._base.ids, self._base.vectors
+            entries = self._base.get_metadata(ids)
+            texts = [entry["text"] for entry in entries]
+            if len(nudge) and ids and (matched_rows(nudge, ids, texts, vectors) < 0).all():
+                raise MismatchError(
+                    f"none of the {len(nudge)} documents that this nudge moves is among the {len(ids)} here, by id or "
+                    f"by text (it knows {nudge.ids[0]!r}, here is {ids[0]!r}): give the documents that it was fitted on"
+                )
+            placed = ExactIndex(similarity="dot")
+            if ids:
+                placed.insert(ids, apply_documents(nudge, ids, texts, vectors), entries)
+            self._served = _Served(placed, nudge)
+
+    def revert(self) -> None:
+        """Serve base vectors again, exactly."""
+        with self._writing:
+            self._served = _Served(self._base, None)
+
+    def copy(self) -> NudgedIndex:
+        """Return another index over the same documents, with no nudge."""
+        other = NudgedIndex()
+        with self._writing:
+            ids = self._base.ids
+            if ids:
+                other._base.insert(ids, self._base.vectors, self._base.get_metadata(ids))
+        return other
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a folder, in place of what was saved there; readers see the old state or the new one.
@@ -169,7 +199,8 @@ class NudgedIndex:
             ArtifactError: If something else is in the way.
         """
         with self._writing:
-            index_format.write(path, self.base, self.placed, self.nudge)
+            placed = None if self.nudge is None else self._served.vectors
+            index_format.write(path, self._base, placed, self.nudge)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> NudgedIndex:
@@ -179,11 +210,15 @@ class NudgedIndex:
             CorruptArtifactError: If a file is missing, truncated or altered.
             ArtifactError: If the folder holds something else, or a newer format.
         """
-        base, placed, nudge = index_format.read(path, verify=verify)
-        return cls(nudge=nudge, base=base, placed=placed)
+        index = cls()
+        index._base, placed, nudge = index_format.read(path, verify=verify)
+        index._served = _Served(index._base if placed is None else placed, nudge)
+        return index
 
-    def _entries(self, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-        return self.base.get_metadata(ids)
+
+def _hits(index: ExactIndex, ids: Sequence[str], scores: Sequence[float]) -> list[Hit]:
+    rows = zip(ids, index.get_metadata(ids), scores, strict=True)
+    return [Hit(document_id, entry["text"], entry["metadata"], score) for document_id, entry, score in rows]
 
 
 def _about_documents(where: Filter | None) -> Filter | None:

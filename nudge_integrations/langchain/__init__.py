@@ -19,6 +19,7 @@ except ImportError as error:
 from nudge_integrations.langchain.documents import document_id, to_documents
 from nudge_integrations.langchain.embeddings import EmbeddingsEncoder, EncoderEmbeddings, NudgedEmbeddings
 from nudge_integrations.langchain.retriever import NudgeRetriever
+from nudge_integrations.langchain.similarity import check_store, ranks_by
 from nudge_integrations.langchain.vector_store import NudgeVectorStore
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "NudgeRetriever",
     "NudgeVectorStore",
     "NudgedEmbeddings",
+    "check_store",
     "document_id",
+    "ranks_by",
     "to_documents",
 ]
 

@@ -16,8 +16,10 @@ from pydantic import ConfigDict, Field, field_validator
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.errors import MismatchError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
 from nudge_integrations.langchain.fitting import FitOptions, QueryTransform
+from nudge_integrations.langchain.similarity import check_store
 from nudge_integrations.langchain.vector_store import NudgeVectorStore
 
 __all__ = ["NudgeRetriever"]
@@ -166,6 +168,32 @@ class NudgeRetriever(BaseRetriever):
         store = NudgeVectorStore(embedding, id_key=id_key)
         store.add_documents(list(documents))
         store.apply(nudge)
+        return cls(vectorstore=store, **fields)
+
+    @classmethod
+    def from_vectorstore(cls, store: VectorStore, nudge: Nudge, **fields: Any) -> Self:
+        """Search a store that holds nudged vectors: one filled through `NudgedEmbeddings`, or a `NudgeVectorStore`.
+
+        Args:
+            store: The store. A `NudgeVectorStore` that is served with another nudge or none is copied; any other stays
+                as it is and is searched where it is.
+            nudge: The nudge that its vectors are from.
+            **fields: As in the class: ``k``, ``filter``, ``query_transform``, ``tags``, ``metadata``.
+
+        Raises:
+            InputError: If the store's embeddings are not nudged.
+            MismatchError: If they are nudged by another nudge, or the nudge moves none of the documents.
+            SimilarityError: If the store would rank the vectors wrongly.
+        """
+        if isinstance(store, NudgeVectorStore):
+            same = store.applied is not None and store.applied.fingerprint == nudge.fingerprint
+            return cls(vectorstore=store if same else store.nudged_by(nudge), **fields)
+        embedding = check_store(store)
+        if embedding.nudge.fingerprint != nudge.fingerprint:
+            raise MismatchError(
+                f"the store's embeddings serve {embedding.nudge!r}, not {nudge!r}: fill a store through "
+                "NudgedEmbeddings(base, nudge) with this one"
+            )
         return cls(vectorstore=store, **fields)
 
     def _get_relevant_documents(

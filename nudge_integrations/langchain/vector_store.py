@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
@@ -221,19 +220,20 @@ class NudgeVectorStore(ExactSearch):
         Raises:
             MismatchError: If it moves documents but none of these, or comes from another model.
         """
-        self._index = self._index.nudged(nudge)
+        self._index.apply(nudge)
 
     def revert(self) -> None:
         """Serve base vectors again, exactly."""
-        self._index = self._index.nudged(None)
+        self._index.revert()
 
     def nudged_by(self, nudge: Nudge) -> NudgeVectorStore:
-        """Return a store over the same documents that serves them by a nudge; this one stays as it is.
+        """Return another store with the same documents, served by a nudge; this one stays as it is.
 
         Raises:
             MismatchError: As `apply`.
         """
-        other = copy.copy(self)
+        other = type(self)(self._embedding, id_key=self.id_key)
+        other._index = self._index.copy()
         other.apply(nudge)
         return other
 

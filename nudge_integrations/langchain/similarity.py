@@ -1,0 +1,106 @@
+"""By what a vector store ranks, and whether it ranks nudged vectors rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+
+from nudge_integrations.errors import InputError, SimilarityError
+from nudge_integrations.langchain.embeddings import NudgedEmbeddings
+
+__all__ = ["check_store", "ranks_by"]
+
+
+def ranks_by(store: VectorStore) -> str | None:
+    """Say by what a store ranks.
+
+    Args:
+        store: A LangChain vector store.
+
+    Returns:
+        ``"cosine"``, ``"dot"`` (inner product), ``"l2"``, another word that the store has for it, or None for a store
+        that is not known here: InMemory, Chroma, Qdrant, PGVector, PGVectorStore and FAISS are.
+
+    >>> from langchain_core.embeddings import DeterministicFakeEmbedding
+    >>> ranks_by(InMemoryVectorStore(DeterministicFakeEmbedding(size=4)))
+    'cosine'
+    """
+    if isinstance(store, InMemoryVectorStore):
+        return "cosine"
+    for kind in type(store).__mro__:
+        if kind.__name__ in _KNOWN:
+            said = str(_KNOWN[kind.__name__](store)).lower()
+            return _WORDS.get(said, said)
+    return None
+
+
+def check_store(store: VectorStore) -> NudgedEmbeddings:
+    """Refuse a store that would rank the vectors of its `NudgedEmbeddings` wrongly, before it does.
+
+    Vectors of one length, those of nudges whose ``similarity`` is ``"cosine"`` and all with the extra coordinate, are
+    ranked alike by cosine, inner product and L2. Others by inner product alone.
+
+    Args:
+        store: A store whose embeddings are `NudgedEmbeddings`.
+
+    Returns:
+        The embeddings of the store.
+
+    Raises:
+        InputError: If its embeddings are others.
+        SimilarityError: If it ranks by something else than these vectors are made for.
+    """
+    embedding = store.embeddings
+    if not isinstance(embedding, NudgedEmbeddings):
+        raise InputError(
+            f"the embeddings of this {type(store).__name__} are {type(embedding).__name__}, so its vectors are not "
+            "nudged; make it with NudgedEmbeddings(base, nudge) and add the documents, or use NudgeVectorStore"
+        )
+    said = ranks_by(store)
+    of_one_length = embedding.extra_coordinate or embedding.nudge.similarity == "cosine"
+    if of_one_length and said not in ("cosine", "dot", "l2", None):
+        raise SimilarityError(
+            f"{type(store).__name__} ranks by {said}; nudged vectors need cosine, inner product or L2"
+        )
+    if not of_one_length and said != "dot":
+        raise SimilarityError(
+            f"{type(store).__name__} ranks by {said or 'something unknown'}, and lengths count in the vectors of "
+            f"{embedding.nudge.method!r}: make the store rank by inner product, or give NudgedEmbeddings its extra "
+            "coordinate, with which cosine and L2 are right too"
+        )
+    return embedding
+
+
+_WORDS = {
+    **dict.fromkeys(("ip", "inner", "inner_product", "max_inner_product", "0"), "dot"),
+    **dict.fromkeys(("euclid", "euclidean", "1"), "l2"),
+    "cosine_distance": "cosine",
+}
+
+
+def _value(word: Any) -> Any:
+    return getattr(word, "value", word)
+
+
+def _chroma(store: Any) -> Any:
+    configuration: Mapping[str, Any] = store._collection.configuration_json
+    kinds = (configuration.get("hnsw"), configuration.get("spann"))
+    return next((kind["space"] for kind in kinds if kind and kind.get("space")), "l2")
+
+
+def _postgres(store: Any) -> Any:
+    # PGVectorStore keeps an async store inside, which knows; the enum's name says more than its SQL operator.
+    return getattr(store, "_PGVectorStore__vs", store).distance_strategy.name
+
+
+_KNOWN: Mapping[str, Callable[[Any], Any]] = {
+    "NudgeVectorStore": lambda store: "dot",
+    "Chroma": _chroma,
+    "QdrantVectorStore": lambda store: _value(store.distance),
+    "PGVector": lambda store: _value(store._distance_strategy),
+    "PGVectorStore": _postgres,
+    "AsyncPGVectorStore": _postgres,
+    "FAISS": lambda store: store.index.metric_type,
+}
