@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Problem:
+    """Unit documents (n, d), unit queries (m, d), gains (m, n) and a group for each query."""
+
+    documents: Floats
+    queries: Floats
+    gains: Floats
+    groups: NDArray[np.int64]
+
+    @property
+    def relevance(self) -> sparse.csr_array:
+        return sparse.csr_array(self.gains)
+
+    def part(self, rows: ArrayLike) -> Problem:
+        """Return the problem with some of its queries."""
+        index = np.asarray(rows)
+        return Problem(self.documents, self.queries[index], self.gains[index], self.groups[index])
+
+
 def unit(rows: Floats) -> Floats:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def random_problem(
+    seed: int, documents: int = 20, queries: int = 16, width: int = 5, density: float = 0.15, noise: float = 1.0
+) -> Problem:
+    """Return queries scattered around what they want, graded 1 to 3; every query wants something."""
+    random = np.random.default_rng(seed)
+    corpus = unit(random.normal(size=(documents, width)))
+    gains = (random.random((queries, documents)) < density) * random.integers(1, 4, (queries, documents))
+    gains[np.arange(queries), random.integers(0, documents, queries)] = 1
+    wanted = unit(random.normal(size=(documents, width)))
+    asked = unit((gains > 0) @ wanted + noise * random.normal(size=(queries, width)))
+    groups = random.integers(0, max(2, queries // 2), queries)
+    return Problem(corpus, asked, gains.astype(np.float64), groups)
 
 
 def metric_of(scores: Floats, gains: Floats, metric: str) -> float:
@@ -35,22 +71,23 @@ def metric_of(scores: Floats, gains: Floats, metric: str) -> float:
     return float((found * discount).sum() / (ideal / np.log2(np.arange(2, len(ideal) + 2))).sum())
 
 
-def direction(documents: Floats, queries: Floats, gains: Floats, temperature: float | None) -> Floats:
+def direction(problem: Problem, temperature: float | None = None, *, graded: bool = False) -> Floats:
     """Return G for all documents, zero where nobody asks for one."""
+    gains, queries = problem.gains, problem.queries
     labelled = gains.sum(axis=0) > 0
     if temperature is None:
-        weights = (gains > 0).astype(float)
+        weights = gains if graded else (gains > 0).astype(float)
     else:
         total = gains.sum(axis=1, keepdims=True)
         weights = np.divide(gains, total, out=np.zeros_like(gains), where=total > 0)
-        logits = queries @ documents.T / temperature
-        soft = np.exp(logits - logits.max(axis=1, keepdims=True))
+        logits = queries @ problem.documents.T / temperature
+        soft = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         weights = weights - soft / soft.sum(axis=1, keepdims=True)
     return np.where(labelled[:, None], weights.T @ queries, 0.0)
 
 
 def place(documents: Floats, sums: Floats, method: str, step: float) -> Floats:
-    """Return where documents are at a step of a method."""
+    """Return where documents are at a step of a method; contrastive takes nudge-n's path."""
     placed = documents.copy()
     for row, total in enumerate(sums):
         length = np.linalg.norm(total)
@@ -74,27 +111,71 @@ def place(documents: Floats, sums: Floats, method: str, step: float) -> Floats:
     return placed
 
 
-def score_at(
-    documents: Floats,
-    queries: Floats,
-    gains: Floats,
+def moved(problem: Problem, method: str, step: float, temperature: float | None = None, **options: bool) -> Floats:
+    """Return every document where a method puts it."""
+    return place(problem.documents, direction(problem, temperature, **options), method, step)
+
+
+def mean_metric(documents: Floats, queries: Floats, gains: Floats, metric: str) -> float:
+    """Return the mean over the queries that want something."""
+    rows = np.flatnonzero(gains.sum(axis=1))
+    return float(np.mean([metric_of(documents @ queries[row], gains[row], metric) for row in rows])) if len(rows) else 0.0
+
+
+def leave_one_out(
+    problem: Problem,
     method: str,
     step: float,
     metric: str,
     *,
     temperature: float | None = None,
-    groups: NDArray[np.int64] | None = None,
+    graded: bool = False,
+    grouped: bool = False,
+    unseen: bool = False,
+    shift: Floats | None = None,
+) -> float:
+    """Return the metric at a step by fitting again without each query, or without its group.
+
+    Args:
+        problem: The labels.
+        method: How documents move.
+        step: How far.
+        metric: What to measure.
+        temperature: Of a contrastive direction.
+        graded: Weigh queries by their gains.
+        grouped: Leave the whole group of a query out.
+        unseen: Also hold every document that the query wants where it was.
+        shift: (d,) added to documents that do not move, which are then made unit length again.
+    """
+    groups = problem.groups if grouped else np.arange(len(problem.queries))
+    values = []
+    for query in np.flatnonzero(problem.gains.sum(axis=1)):
+        sums = direction(problem.part(groups != groups[query]), temperature, graded=graded)
+        if unseen:
+            sums[problem.gains[query] > 0] = 0.0
+        placed = place(problem.documents, sums, method, step)
+        if shift is not None:
+            still = np.linalg.norm(sums, axis=1) < 1e-6
+            placed[still] = unit(problem.documents[still] + shift)
+        values.append(metric_of(placed @ problem.queries[query], problem.gains[query], metric))
+    return float(np.mean(values)) if values else 0.0
+
+
+def held_out(
+    problem: Problem,
+    judged: Problem,
+    method: str,
+    step: float,
+    metric: str,
+    *,
+    temperature: float | None = None,
     unseen: bool = False,
 ) -> float:
-    """Return the leave-one-out metric at a step, by fitting again without each query (or its group)."""
-    groups = np.arange(len(queries)) if groups is None else groups
+    """Return the metric of held-out queries at a step, by moving the documents once."""
+    sums = direction(problem, temperature)
     values = []
-    for query in np.flatnonzero(gains.sum(axis=1)):
-        rest = gains * (groups != groups[query])[:, None]
-        others = groups != groups[query]
-        sums = direction(documents, queries[others], rest[others], temperature)
-        if unseen:
-            sums[gains[query] > 0] = 0.0
-        placed = place(documents, sums, method, step)
-        values.append(metric_of(placed @ queries[query], gains[query], metric))
-    return float(np.mean(values))
+    for query in np.flatnonzero(judged.gains.sum(axis=1)):
+        kept = np.where((judged.gains[query] > 0)[:, None], 0.0, sums) if unseen else sums
+        placed = place(problem.documents, kept, method, step)
+        values.append(metric_of(placed @ judged.queries[query], judged.gains[query], metric))
+    return float(np.mean(values)) if values else 0.0
