@@ -71,7 +71,9 @@ def _candidates(product: NDArray[np.float32], kept: int, rounding: float) -> NDA
     if kept == len(product):
         return np.arange(len(product))
     kth = float(np.partition(product, len(product) - kept)[len(product) - kept])
-    return np.flatnonzero(product >= np.float64(kth) - 2 * rounding)
+    # In float32, rounded down: a float64 threshold would copy the whole row to float64.
+    threshold = np.nextafter(np.float32(kth - 2 * rounding), np.float32(-np.inf))
+    return np.flatnonzero(product >= threshold)
 
 
 def _exact(vectors: NDArray[np.float32], rows: NDArray[np.int64], query: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -167,13 +167,14 @@ def test_any_history_ends_as_a_dictionary_would(history: list[tuple[bool, set[in
 def test_many_small_inserts_and_deletes_stay_cheap() -> None:
     index = ExactIndex(names(50_000), random_vectors(50_000, 32))
     fresh = random_vectors(1, 32, seed=2)
-    began = time.perf_counter()
+    buffers = [index._rows.vectors]
     for number in range(300):
         index.insert([f"new{number}"], fresh)
         index.insert([f"d{number}"], fresh)
         index.delete([f"d{40_000 + number}"])
-    # a copy of the vectors for each of the 900 would move 5.8 GB
-    assert time.perf_counter() - began < 2.0
+        buffers.append(index._rows.vectors)
+    # the vectors were copied once, to make room, and not for each of the 900 changes
+    assert len({id(buffer) for buffer in buffers}) == 2
     assert len(index) == 50_000
 
 
@@ -309,7 +310,8 @@ def test_a_hundred_thousand_vectors_load_as_fast_as_the_disk(tmp_path: Path) -> 
     index.save(tmp_path)
     began = time.perf_counter()
     loaded = ExactIndex.load(tmp_path)
-    assert time.perf_counter() - began < 1.0
+    # a quarter of a second on two cores at rest; parsing numbers as text would take minutes
+    assert time.perf_counter() - began < 5.0
     assert not loaded.vectors.flags.owndata
     query = random_vectors(1, 384, seed=1)
     assert loaded.search(query, 10)[0] == index.search(query, 10)[0]
