@@ -11,6 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import _labelled as labelled
@@ -127,13 +128,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--from", dest="saved", type=Path, help="measure nothing: show a saved JSON object")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of markdown")
     return parser.parse_args()
 
 
-def main() -> None:
-    """Measure what the arguments ask for and print it."""
-    arguments = _arguments()
+def _measure(arguments: argparse.Namespace) -> Row:
     torch.set_num_threads(arguments.threads)
     logging.getLogger("nudge_integrations").setLevel(logging.ERROR)
     absent = [name for name in {*arguments.collections, *arguments.unseen} if not labelled.available(name)]
@@ -147,7 +147,7 @@ def main() -> None:
         name: {method: row["ndcg@10"]["mean"] for method, row in found["methods"].items()}
         for name, found in collections.items()
     }
-    result = {
+    return {
         "machine": machine(arguments.threads),
         "seeds": arguments.seeds,
         "methods": arguments.methods,
@@ -155,6 +155,12 @@ def main() -> None:
         "unseen": unseen,
         "expected": compare(means),
     }
+
+
+def main() -> None:
+    """Measure what the arguments ask for, or read it, and print it."""
+    arguments = _arguments()
+    result = json.loads(arguments.saved.read_text()) if arguments.saved else _measure(arguments)
     sys.stdout.write(json.dumps(result, indent=1) + "\n" if arguments.json else report(result))
 
 

@@ -36,6 +36,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="of solve and of the floor; the reference runs once")
     parser.add_argument("--directory", type=Path, help="where the data is made and removed; default: the system's")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda adds the case cuda")
+    parser.add_argument("--from", dest="saved", type=Path, help="measure nothing: show a saved JSON object")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of markdown")
     arguments = parser.parse_args()
     unknown = set(arguments.only or ()) - set(names)
@@ -53,14 +54,18 @@ def _measure(arguments: argparse.Namespace) -> Row:
         from _cuda import cuda
 
         cases["cuda"] = cuda(settings.shape(arguments.cuda_documents, settings.train))
-    return {"machine": machine(settings.threads), "repeats": settings.repeats, "cases": cases}
+    return {
+        "machine": machine(settings.threads),
+        "repeats": settings.repeats,
+        "cases": cases,
+        "expected": expectations(cases),
+    }
 
 
 def main() -> None:
-    """Measure what the arguments ask for and print it."""
+    """Measure what the arguments ask for, or read it, and print it."""
     arguments = _arguments()
-    result = _measure(arguments)
-    result["expected"] = expectations(result["cases"])
+    result = json.loads(arguments.saved.read_text()) if arguments.saved else _measure(arguments)
     sys.stdout.write(json.dumps(result, indent=1) + "\n" if arguments.json else report(result))
 
 
