@@ -1,0 +1,299 @@
+"""NudgeFinetuneEngine: labelled queries and nodes in; retriever, index, embedding model and artifact out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Any, Literal, Self, Unpack
+
+import numpy as np
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks.base import CallbackManager
+from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
+from llama_index.core.indices.query.query_transform.base import BaseQueryTransform
+from llama_index.core.indices.vector_store.base import VectorStoreIndex
+from llama_index.core.schema import BaseNode
+from llama_index.core.storage.storage_context import StorageContext
+from llama_index.core.vector_stores.types import BasePydanticVectorStore
+from numpy.typing import NDArray
+
+from nudge_integrations._artifact_matching import apply_documents
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.encoding import Encoder
+from nudge_integrations.errors import InputError
+from nudge_integrations.index import with_extra_coordinate
+from nudge_integrations.llama_index.embedding import NudgedEmbedding, base_model
+from nudge_integrations.llama_index.encoder import check_model
+from nudge_integrations.llama_index.events import tell_end, tell_start
+from nudge_integrations.llama_index.former_engine import check_device, chosen_method, register
+from nudge_integrations.llama_index.nodes import text_of, with_embeddings
+from nudge_integrations.llama_index.retriever import NudgeRetriever
+from nudge_integrations.llama_index.store import needs_extra_coordinate, remove
+from nudge_integrations.llama_index.training import Training
+from nudge_integrations.pipeline import SolverOptions
+
+__all__ = ["NudgeFinetuneEngine"]
+
+
+class NudgeFinetuneEngine:
+    """Finds out which nodes' vectors to move where, and serves them; an engine like the framework's former ones.
+
+    Nodes are embedded once, as an index embeds them (``MetadataMode.EMBED``), in the model's batches; those that come
+    with an ``embedding`` keep it, image nodes go through a multi-modal model's image path. Queries go through the query
+    path. Every fit starts from base vectors, so fitting twice is fitting once.
+
+    Args:
+        train_dataset: Queries and the documents that answer them: a ``RetrievalDataset``, an
+            ``EmbeddingQAFinetuneDataset`` or what looks like one, or the path of its JSON.
+        embed_model: The embedding model, or encoder. Of a ``NudgedEmbedding`` the base model is taken.
+        val_dataset: Other queries, to choose the step by; its documents are added to the corpus. None takes exact
+            leave-one-out over the training queries.
+        nodes: What is to be served; None makes one node of every document. Labels find nodes by node id, by the id of
+            the document that a node was cut from, or by text.
+        method: As of ``nudge_integrations.fit``, like ``metric``, ``step``, ``unseen_weight``, ``seed`` and
+            ``duplicates``: nodes with one text move as one by default, so that their text is enough to know them.
+        metric: What to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
+        step: Take this step instead of searching for it.
+        unseen_weight: 0 .. 1: how much the choice weighs queries for documents that nobody labelled.
+        seed: For whatever is sampled.
+        duplicates: ``"merge"``, ``"keep"`` or ``"error"``.
+        query_transform: Rewrites queries, alike when fitting and in ``as_retriever``, such as ``HyDEQueryTransform``.
+        use_nudge_n: As of the framework's former engine: True is ``method="nudge-n"``, False ``"nudge-m"``.
+        callback_manager: Traces the fit, and goes to retrievers and indexes.
+        show_progress: Whether to show progress bars.
+        **solver_options: ``device`` and the rarer options of ``nudge_integrations.fit``.
+
+    Raises:
+        DatasetError: If a dataset cannot be read, or a relevant document is not among the nodes.
+        InputError: If node ids come twice, the device is not there, or options contradict each other.
+
+    >>> engine = NudgeFinetuneEngine("pairs.json", embed_model)  # doctest: +SKIP
+    >>> engine.finetune()  # doctest: +SKIP
+    >>> retriever = engine.as_retriever(similarity_top_k=10)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        train_dataset: RetrievalDataset | Any,
+        embed_model: BaseEmbedding | Encoder,
+        val_dataset: RetrievalDataset | Any | None = None,
+        *,
+        nodes: Sequence[BaseNode] | None = None,
+        method: str = "auto",
+        metric: str = "ndcg@10",
+        step: float | None = None,
+        unseen_weight: float = 0.0,
+        seed: int = 0,
+        duplicates: Literal["keep", "merge", "error"] = "merge",
+        query_transform: BaseQueryTransform | None = None,
+        use_nudge_n: bool | None = None,
+        callback_manager: CallbackManager | None = None,
+        show_progress: bool = False,
+        **solver_options: Unpack[SolverOptions],
+    ) -> None:
+        self.embed_model = base_model(embed_model)
+        self.method = chosen_method(method, use_nudge_n)
+        self.metric = metric
+        self.query_transform = query_transform
+        self.callback_manager = callback_manager or CallbackManager([])
+        self.show_progress = show_progress
+        check_device(solver_options.get("device"))
+        self._options: dict[str, Any] = {
+            **{"step": step, "unseen_weight": unseen_weight, "seed": seed, "duplicates": duplicates},
+            **solver_options,
+        }
+        self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
+        self._training.add(train_dataset, val_dataset, nodes)
+        self._nudge: Nudge | None = None
+
+    @classmethod
+    def from_artifact(
+        cls,
+        path: str | os.PathLike[str] | Nudge,
+        embed_model: BaseEmbedding | Encoder,
+        nodes: Sequence[BaseNode],
+        **options: Any,
+    ) -> Self:
+        """Serve nodes with a nudge that was fitted before, by whichever framework; it has no labels to fit again.
+
+        Args:
+            path: The folder of a saved nudge, or the nudge.
+            embed_model: The embedding model, or encoder, that it was fitted with.
+            nodes: What is to be served.
+            **options: ``query_transform``, ``callback_manager`` and ``show_progress`` as of the constructor.
+
+        Raises:
+            CorruptArtifactError: If a file is missing, truncated or altered.
+            MismatchError: If the nudge belongs to another model.
+        """
+        engine = cls(RetrievalDataset({}, {}, {}), embed_model, nodes=nodes, **options)
+        nudge = path if isinstance(path, Nudge) else Nudge.load(path)
+        check_model(engine.embed_model, nudge)
+        engine._nudge = nudge
+        return engine
+
+    @property
+    def nudge(self) -> Nudge:
+        """The result: what moved, where to, and what that is worth.
+
+        Raises:
+            InputError: If nothing was fitted yet.
+        """
+        if self._nudge is None:
+            raise InputError("nothing was fitted yet: call finetune() first")
+        return self._nudge
+
+    @property
+    def nodes(self) -> list[BaseNode]:
+        """The nodes that are served, in order."""
+        return list(self._training.nodes)
+
+    def finetune(self) -> None:
+        """Embed what is not embedded yet, and fit; the result is ``nudge``, and whatever is built from now on.
+
+        Raises:
+            DatasetError: If the dataset has problems; ``RetrievalDataset.repaired`` leaves them out.
+            InputError: If there are no labels, or vectors cannot be used.
+        """
+        self._begin()
+        with self.callback_manager.as_trace("nudge_finetune"):
+            self._training.embed()
+            self._fit()
+
+    async def afinetune(self) -> None:
+        """Do the same as `finetune` without blocking: ``num_workers`` calls of the model at once."""
+        self._begin()
+        with self.callback_manager.as_trace("nudge_finetune"):
+            await self._training.aembed()
+            await asyncio.to_thread(self._fit)
+
+    def insert_data_and_finetune(
+        self,
+        new_train_dataset_batch: RetrievalDataset | Any,
+        new_val_dataset_batch: RetrievalDataset | Any | None = None,
+        new_nontrain_dataset_batch: RetrievalDataset | Any | None = None,
+    ) -> None:
+        """Add documents and queries, and fit all labels together, from base vectors; only what is new is embedded.
+
+        Args:
+            new_train_dataset_batch: New queries, about new documents or old ones.
+            new_val_dataset_batch: New validation queries.
+            new_nontrain_dataset_batch: A dataset of which only the documents are taken.
+
+        Raises:
+            DatasetError: If an id that is there comes with another text.
+        """
+        self._training.add(new_train_dataset_batch, new_val_dataset_batch, more=new_nontrain_dataset_batch)
+        self.finetune()
+
+    def get_finetuned_model(self, **model_kwargs: Any) -> NudgedEmbedding:
+        """Return an embedding model that gives every known text its nudged vector.
+
+        Args:
+            **model_kwargs: As of `NudgedEmbedding`: ``extra_coordinate`` and fields of ``BaseEmbedding``.
+        """
+        return NudgedEmbedding(self.embed_model, self.nudge, **model_kwargs)
+
+    def get_finetuned_corpus_embeddings(self) -> NDArray[np.float32]:
+        """Return the nudged vectors of all nodes, (n, d) float32 in the order of the nodes.
+
+        With a magnitude method (``nudge.similarity == "dot"``) they mean something under inner product alone;
+        `get_finetuned_nodes` and `as_index` see to that by themselves.
+        """
+        self._training.embed_nodes()
+        training = self._training
+        ids, texts = [node.node_id for node in training.nodes], [text_of(node) for node in training.nodes]
+        return apply_documents(self.nudge, ids, texts, training.vectors)
+
+    def get_finetuned_nodes(self, *, extra_coordinate: bool | None = None) -> list[BaseNode]:
+        """Return copies of the nodes with nudged vectors as ``embedding``, for an index or a store.
+
+        Args:
+            extra_coordinate: As of `NudgedEmbedding`, which embeds the queries for them: the same there and here.
+        """
+        vectors = self.get_finetuned_corpus_embeddings()
+        if self.nudge.similarity == "dot" if extra_coordinate is None else extra_coordinate:
+            vectors = with_extra_coordinate(vectors, self.nudge.max_norm)
+        return with_embeddings(self._training.nodes, vectors)
+
+    def as_retriever(self, similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K, **kwargs: Any) -> NudgeRetriever:
+        """Return a retriever that searches nudged vectors exactly.
+
+        Args:
+            similarity_top_k: How many nodes to return.
+            **kwargs: As of `NudgeRetriever`: ``filters`` and so on.
+        """
+        nudge = self.nudge
+        self._training.embed_nodes()
+        options = {"query_transform": self.query_transform, "callback_manager": self.callback_manager, **kwargs}
+        options |= {"similarity_top_k": similarity_top_k, "vectors": self._training.vectors}
+        return NudgeRetriever(self._training.nodes, self.embed_model, nudge, **options)
+
+    def as_index(
+        self,
+        vector_store: BasePydanticVectorStore | None = None,
+        storage_context: StorageContext | None = None,
+        *,
+        extra_coordinate: bool | None = None,
+        **kwargs: Any,
+    ) -> VectorStoreIndex:
+        """Write nudged vectors to a vector store and return its index; nothing is embedded again.
+
+        Nodes that are in the store already are replaced. The index embeds queries, and nodes that are inserted later,
+        through `NudgedEmbedding`. It knows nothing of ``query_transform``: wrap its retriever in the framework's
+        ``TransformRetriever``.
+
+        Args:
+            vector_store: The store; None and no storage_context takes the framework's store in memory.
+            storage_context: A storage context with the store in it.
+            extra_coordinate: Whether vectors get one more coordinate, with which cosine and L2 rank by inner product.
+                None decides by what the store ranks by, and adds it where that cannot be told and lengths matter.
+            **kwargs: As of ``VectorStoreIndex``.
+
+        Raises:
+            SimilarityError: If the store would rank the vectors wrongly and cannot take the coordinate.
+            InputError: If both a store and a context are given, or the store cannot replace what it holds.
+        """
+        if vector_store is not None and storage_context is not None:
+            raise InputError("as_index got a vector_store and a storage_context; the context has a store of its own")
+        context = storage_context or StorageContext.from_defaults(vector_store=vector_store)
+        target = context.vector_store
+        extra = needs_extra_coordinate(target, self.nudge) if extra_coordinate is None else extra_coordinate
+        nodes = self.get_finetuned_nodes(extra_coordinate=extra)
+        remove(target, [node.node_id for node in nodes])
+        index = VectorStoreIndex(
+            [],
+            embed_model=self.get_finetuned_model(extra_coordinate=extra),
+            storage_context=context,
+            **{"callback_manager": self.callback_manager, "show_progress": self.show_progress, **kwargs},
+        )
+        # Not through the constructor, which leaves out nodes without text even where they have a vector.
+        index.insert_nodes(nodes)
+        return index
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the nudge to a folder, for `from_artifact`, `Nudge.load` and the LangChain retriever.
+
+        Raises:
+            ArtifactError: If files of those names are there that are no nudge.
+        """
+        self.nudge.save(path)
+
+    def __repr__(self) -> str:
+        """Say what is served and what came of the fit."""
+        result = f"method={self.method!r}, not fitted" if self._nudge is None else repr(self._nudge)
+        return f"NudgeFinetuneEngine({len(self._training.nodes)} nodes, {self._training.queries} queries, {result})"
+
+    def _begin(self) -> None:
+        if not self._training.queries:
+            raise InputError("there are no labelled queries to fit: this engine serves a saved nudge, or got none")
+        tell_start(self.method, self.metric, len(self._training.nodes), self._training.queries)
+
+    def _fit(self) -> None:
+        self._nudge = self._training.fit(method=self.method, metric=self.metric, **self._options)
+        tell_end(self._nudge)
+
+
+register(NudgeFinetuneEngine)

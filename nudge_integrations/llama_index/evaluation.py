@@ -1,0 +1,89 @@
+"""Any LlamaIndex retriever against a dataset: every query counts, and one without results counts zero."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from llama_index.core.async_utils import run_jobs
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import NodeWithScore
+from llama_index.core.utils import get_tqdm_iterable
+
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.evaluation import DEFAULT_METRICS, Evaluation, evaluate
+
+__all__ = ["aevaluate_retriever", "evaluate_retriever"]
+
+
+def evaluate_retriever(
+    retriever: BaseRetriever,
+    dataset: RetrievalDataset,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    k: int | None = None,
+    *,
+    show_progress: bool = False,
+) -> Evaluation:
+    """Ask a retriever every query of a dataset and judge what it returns, by order and not by score.
+
+    Args:
+        retriever: Any LlamaIndex retriever. One with a ``similarity_top_k`` is asked for as many nodes as the metrics
+            look at, whatever it was made with; it stays as it is.
+        dataset: Queries and the ids of nodes that answer them.
+        metrics: Names such as ``"ndcg@10"``; ``"ndcg"`` is taken at ``k``.
+        k: The cutoff of metrics without one, 10 if None.
+        show_progress: Whether to show a bar over the queries.
+
+    Returns:
+        Means and the value of every query.
+
+    Raises:
+        InputError: If a metric is unknown.
+        DatasetError: If a query has no relevant document, or no node that was found is in the corpus.
+        MissingExtraError: If ir_measures is not installed.
+
+    >>> evaluate_retriever(retriever, dataset, ["ndcg", "hit@1"], k=10)  # doctest: +SKIP
+    Evaluation(ndcg@10=0.7312, hit@1=0.6133, queries=300)
+    """
+    names = _with_cutoff(metrics, k)
+    asked = _asking_for(retriever, names)
+    bar = get_tqdm_iterable(list(dataset.queries.items()), show_progress, "Retrieving")
+    return evaluate({query: _ids(asked.retrieve(text)) for query, text in bar}, dataset, names)
+
+
+async def aevaluate_retriever(
+    retriever: BaseRetriever,
+    dataset: RetrievalDataset,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    k: int | None = None,
+    *,
+    workers: int = 4,
+    show_progress: bool = False,
+) -> Evaluation:
+    """Do the same as `evaluate_retriever` with ``workers`` queries at once."""
+    names = _with_cutoff(metrics, k)
+    asked = _asking_for(retriever, names)
+    jobs = [asked.aretrieve(text) for text in dataset.queries.values()]
+    found = await run_jobs(jobs, show_progress=show_progress, workers=workers, desc="Retrieving")
+    return evaluate(dict(zip(dataset.queries, map(_ids, found), strict=True)), dataset, names)
+
+
+def _with_cutoff(metrics: Sequence[str], k: int | None) -> list[str]:
+    names = [metrics] if isinstance(metrics, str) else metrics
+    return [name if "@" in name else f"{name}@{10 if k is None else k}" for name in names]
+
+
+def _asking_for(retriever: BaseRetriever, metrics: Sequence[str]) -> BaseRetriever:
+    """Return a copy that returns at least as many nodes as the metrics look at; itself where it has no such number."""
+    cutoffs = [name.partition("@")[2] for name in metrics]
+    depth = max((int(cutoff) for cutoff in cutoffs if cutoff.isdecimal()), default=0)
+    own = getattr(retriever, "similarity_top_k", None)
+    if not isinstance(own, int) or own >= depth:
+        return retriever
+    deeper = copy.copy(retriever)
+    deeper.similarity_top_k = depth  # type: ignore[attr-defined]
+    return deeper
+
+
+def _ids(found: Sequence[NodeWithScore]) -> list[str]:
+    return list(dict.fromkeys(hit.node.node_id for hit in found))

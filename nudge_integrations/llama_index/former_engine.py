@@ -1,0 +1,51 @@
+"""What code that was written for the framework's former finetune engines relies on."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from nudge_integrations.errors import InputError
+
+__all__ = ["check_device", "chosen_method", "register"]
+
+
+def chosen_method(method: str, use_nudge_n: bool | None) -> str:
+    """Return the method that ``method`` and the former ``use_nudge_n`` ask for.
+
+    Raises:
+        InputError: If both say something.
+
+    >>> chosen_method("auto", True), chosen_method("auto", False), chosen_method("contrastive", None)
+    ('nudge-n', 'nudge-m', 'contrastive')
+    """
+    if use_nudge_n is None:
+        return method
+    if method != "auto":
+        raise InputError(f"method={method!r} and use_nudge_n={use_nudge_n} were both given; leave use_nudge_n out")
+    return "nudge-n" if use_nudge_n else "nudge-m"
+
+
+def check_device(device: Any) -> None:
+    """Refuse a device that is not there now, instead of after the corpus was embedded.
+
+    Raises:
+        InputError: If torch cannot put anything on it.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"device {device!r} cannot be used here ({error}); give another one, or None") from error
+
+
+def register(engine: type[Any]) -> None:
+    """Make a class an engine in the eyes of the framework's base class, where that package can be imported."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the package says on import that it is deprecated
+            import_module("llama_index.finetuning.types").BaseEmbeddingFinetuneEngine.register(engine)
+    except Exception:  # noqa: S110  its dependencies break in many ways, none of which concerns us
+        pass

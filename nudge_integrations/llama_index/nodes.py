@@ -1,0 +1,65 @@
+"""LlamaIndex nodes and what they are to a dataset: ids, the text that is embedded, vectors that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, TextNode
+from numpy.typing import NDArray
+
+from nudge_integrations._dataset_alignment import labels_over
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.errors import InputError
+
+__all__ = ["check_ids", "embed_text", "labels_over_nodes", "text_of", "to_nodes", "with_embeddings"]
+
+
+def to_nodes(dataset: RetrievalDataset) -> list[TextNode]:
+    """Make a node of every document: its id, its text, nothing else.
+
+    >>> [node.node_id for node in to_nodes(RetrievalDataset({"d1": "cats purr"}, {}, {}))]
+    ['d1']
+    """
+    return [TextNode(id_=document_id, text=text) for document_id, text in dataset.corpus.items()]
+
+
+def embed_text(node: BaseNode) -> str:
+    """Return the text that an index embeds for a node: metadata and body, as ``MetadataMode.EMBED`` puts them."""
+    return node.get_content(metadata_mode=MetadataMode.EMBED)
+
+
+def text_of(node: BaseNode) -> str:
+    """Return the text that a node is known by: what is embedded, or its id where its vector is made of no text."""
+    text = "" if isinstance(node, ImageNode) else embed_text(node)
+    return text if text.strip() else node.node_id
+
+
+def check_ids(nodes: Sequence[BaseNode]) -> None:
+    """Refuse nodes that share an id.
+
+    Raises:
+        InputError: Names the id.
+    """
+    seen: set[str] = set()
+    for node in nodes:
+        if node.node_id in seen:
+            raise InputError(f"node id {node.node_id!r} comes twice; give every node its own id")
+        seen.add(node.node_id)
+
+
+def labels_over_nodes(nodes: Sequence[BaseNode], labels: RetrievalDataset) -> RetrievalDataset:
+    """Read labels over nodes: by node id, by the id of the document that a node was cut from, or by text.
+
+    Raises:
+        DatasetError: If a relevant document is none of these.
+    """
+    texts = {node.node_id: text_of(node) for node in nodes}
+    return labels_over(labels, texts, {node.node_id: node.ref_doc_id for node in nodes if node.ref_doc_id})
+
+
+def with_embeddings(nodes: Sequence[BaseNode], vectors: NDArray[Any]) -> list[BaseNode]:
+    """Copy n nodes and give each its row of (n, d) vectors as ``embedding``; the given nodes stay as they are."""
+    rows = np.asarray(vectors, dtype=np.float32).tolist()
+    return [node.model_copy(update={"embedding": row}) for node, row in zip(nodes, rows, strict=True)]

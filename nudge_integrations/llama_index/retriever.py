@@ -1,0 +1,190 @@
+"""NudgeRetriever: exact search over nudged vectors of its own, as a LlamaIndex retriever."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
+from llama_index.core.indices.query.query_transform.base import BaseQueryTransform
+from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
+from llama_index.core.vector_stores.types import MetadataFilters
+from numpy.typing import NDArray
+
+from nudge_integrations._pipeline_index import NudgedIndex
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.encoding import Encoder
+from nudge_integrations.errors import ArtifactError
+from nudge_integrations.llama_index.embedding import base_model
+from nudge_integrations.llama_index.encoder import check_model
+from nudge_integrations.llama_index.filters import passes
+from nudge_integrations.llama_index.nodes import check_ids, text_of
+from nudge_integrations.llama_index.vectors import anode_vectors, aquery_vector, node_vectors, query_vector, transformed
+
+__all__ = ["NudgeRetriever"]
+
+
+class NudgeRetriever(BaseRetriever):
+    """A LlamaIndex retriever with nudged vectors of its own, which it searches exactly.
+
+    Scores are inner products of query and served vector. Nodes of equal score come in the order in which they were
+    inserted. A ``QueryBundle`` with an ``embedding``, which must be of the base model, is searched by that embedding,
+    one with several ``embedding_strs`` by their mean.
+
+    Args:
+        nodes: n nodes with distinct ids.
+        embed_model: The embedding model, or encoder, that the nudge was fitted with.
+        nudge: What moved, and where to.
+        similarity_top_k: How many nodes to return at most.
+        filters: Only nodes whose metadata pass.
+        query_transform: Rewrites queries before they are embedded, such as ``HyDEQueryTransform``.
+        vectors: (n, d) base vectors of the nodes, if they are there already; else the nodes are embedded, except those
+            that come with an ``embedding``.
+        show_progress: Whether to show the framework's bar while nodes are embedded.
+        **kwargs: ``callback_manager``, ``object_map``, ``objects`` and ``verbose`` of ``BaseRetriever``.
+
+    Raises:
+        InputError: If ids come twice, or vectors do not fit.
+        MismatchError: If the nudge was made with another model, or a node's vector is not its base vector.
+
+    >>> retriever = NudgeRetriever(nodes, embed_model, Nudge.load("out"), similarity_top_k=5)  # doctest: +SKIP
+    >>> [found.node.node_id for found in retriever.retrieve("who purrs?")]  # doctest: +SKIP
+    ['d1', 'd7', 'd3', 'd2', 'd9']
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[BaseNode],
+        embed_model: BaseEmbedding | Encoder,
+        nudge: Nudge,
+        *,
+        similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K,
+        filters: MetadataFilters | None = None,
+        query_transform: BaseQueryTransform | None = None,
+        vectors: NDArray[Any] | None = None,
+        show_progress: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.embed_model = base_model(embed_model)
+        check_model(self.embed_model, nudge)
+        self.nudge = nudge
+        self.similarity_top_k = similarity_top_k
+        self.filters = filters
+        self.query_transform = query_transform
+        self._show_progress = show_progress
+        super().__init__(**kwargs)
+        self._index = NudgedIndex()
+        _insert(self._index, nodes, self._base_vectors(nodes) if vectors is None else vectors)
+        self._index.apply(nudge)
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The (n, d) float32 vectors that are searched, in the order of insertion; read-only."""
+        return self._index.served.vectors
+
+    def insert_nodes(self, nodes: Sequence[BaseNode]) -> None:
+        """Add nodes, or replace those whose ids are there; the next retrieval sees them.
+
+        A node whose text was nudged gets its nudged vector, whatever its id.
+
+        Raises:
+            InputError: If ids come twice, or a vector does not fit; nothing was inserted then.
+            MismatchError: If a node comes with an ``embedding`` that is not its base vector.
+        """
+        _insert(self._index, nodes, self._base_vectors(nodes))
+
+    async def ainsert_nodes(self, nodes: Sequence[BaseNode]) -> None:
+        """Do the same as `insert_nodes` without blocking."""
+        _insert(self._index, nodes, await anode_vectors(nodes, self.embed_model, show_progress=self._show_progress))
+
+    def delete_nodes(self, node_ids: Sequence[str]) -> None:
+        """Remove nodes; the next retrieval does not see them.
+
+        Raises:
+            InputError: If an id is not there; nothing was removed then.
+        """
+        self._index.delete(node_ids)
+
+    def persist(self, persist_dir: str | os.PathLike[str]) -> None:
+        """Write nodes, vectors and nudge to a folder: JSON and numbers, nothing that can run.
+
+        Args:
+            persist_dir: A folder; created if absent, and with a retriever in it replaced.
+
+        Raises:
+            InputError: If a node is no JSON.
+            ArtifactError: If the folder holds files of those names that are something else.
+        """
+        base = self._index.base
+        ids = base.ids
+        hits = self._index.get(ids)
+        written = NudgedIndex()
+        written.insert(
+            ids, base.vectors, [hit.text for hit in hits], [doc_to_json(hit.metadata["node"]) for hit in hits]
+        )
+        written.apply(self.nudge)
+        written.save(persist_dir)
+
+    @classmethod
+    def from_persist_dir(
+        cls, persist_dir: str | os.PathLike[str], embed_model: BaseEmbedding | Encoder, **kwargs: Any
+    ) -> NudgeRetriever:
+        """Open what `persist` wrote; nothing is embedded.
+
+        Args:
+            persist_dir: The folder.
+            embed_model: The embedding model, or encoder, that the nudge was fitted with.
+            **kwargs: As of the constructor: ``similarity_top_k``, ``filters`` and so on.
+
+        Raises:
+            CorruptArtifactError: If a file is missing, truncated or altered.
+            ArtifactError: If the folder holds something else.
+            MismatchError: If the nudge was made with another model.
+        """
+        saved = NudgedIndex.load(persist_dir)
+        if saved.nudge is None:
+            raise ArtifactError(f"{persist_dir} holds an index without a nudge; give the folder of a NudgeRetriever")
+        nodes = [json_to_doc(dict(hit.metadata)) for hit in saved.get(saved.base.ids)]
+        return cls(nodes, embed_model, saved.nudge, vectors=saved.base.vectors, **kwargs)
+
+    def __len__(self) -> int:
+        """Return the number of nodes."""
+        return len(self._index)
+
+    def __bool__(self) -> bool:
+        """Stay true without nodes: the framework asks for a retriever's presence this way."""
+        return True
+
+    def __repr__(self) -> str:
+        """Say what is searched."""
+        return f"NudgeRetriever({len(self)} nodes, similarity_top_k={self.similarity_top_k}, {self.nudge!r})"
+
+    def _base_vectors(self, nodes: Sequence[BaseNode]) -> NDArray[np.float32]:
+        return node_vectors(nodes, self.embed_model, show_progress=self._show_progress)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        query = transformed(query_bundle, self.query_transform)
+        return self._search(query_vector(query, self.embed_model))
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        query = await asyncio.to_thread(transformed, query_bundle, self.query_transform)
+        return await asyncio.to_thread(self._search, await aquery_vector(query, self.embed_model))
+
+    def _search(self, vector: Sequence[float]) -> list[NodeWithScore]:
+        filters = self.filters
+        where = None if filters is None else lambda metadata: passes(filters, metadata["node"].metadata)
+        hits = self._index.search(vector, self.similarity_top_k, where=where)
+        return [NodeWithScore(node=hit.metadata["node"], score=hit.score) for hit in hits]
+
+
+def _insert(index: NudgedIndex, nodes: Sequence[BaseNode], vectors: NDArray[Any]) -> None:
+    check_ids(nodes)
+    # The vector lies in the index; a node goes out to language models and users without it.
+    entries = [{"node": node.model_copy(update={"embedding": None})} for node in nodes]
+    index.insert([node.node_id for node in nodes], vectors, [text_of(node) for node in nodes], entries)
