@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,17 @@ def test_demo_shows_the_point(demo: tuple[dict[str, Any], Path]) -> None:
     assert 0.68 < result["before"]["ndcg@10"] < 0.74
     assert result["after"]["ndcg@10"] >= 0.82
     assert result["after"]["hit@1"] - result["before"]["hit@1"] > 0.1
+
+
+def test_readme_shows_what_the_demo_prints(demo: tuple[dict[str, Any], Path]) -> None:
+    result, _ = demo
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    for metric, name in zip(METRICS, ("nDCG@10", "recall@10", "MRR@10", "hit@1"), strict=True):
+        row = re.search(rf"^  {name} +([\d.]+) +([\d.]+) +\+", readme, flags=re.MULTILINE)
+        assert row is not None, name
+        # Half a point: the last bits of an embedding differ between machines.
+        assert float(row[1]) == pytest.approx(100 * result["before"][metric], abs=0.5)
+        assert float(row[2]) == pytest.approx(100 * result["after"][metric], abs=0.5)
 
 
 def test_both_frameworks_retrievers_agree(demo: tuple[dict[str, Any], Path]) -> None:

