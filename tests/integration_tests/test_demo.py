@@ -73,7 +73,8 @@ def test_demo_keeps_the_nudge_and_its_figures(demo: tuple[dict[str, Any], Path])
     result, output = demo
     assert json.loads((output / "result.json").read_text()) == result
     kept = Nudge.load(output)
-    assert (kept.method, kept.step) == (result["method"], pytest.approx(result["step"]))
+    assert kept.method == result["method"]
+    assert kept.step == pytest.approx(result["step"])
     train = RetrievalDataset.from_beir(METATOOL, "train")
     assert set(kept.ids) <= {document for judged in train.qrels.values() for document in judged}
 
