@@ -93,9 +93,12 @@ def head_for(labels: Labels, direction: Direction, path: Path, block_bytes: int)
     """
     total = sums(direction, labels.gains, labels.queries, labels.documents, block_bytes)
     targets = path.aim(total)
-    # 1 - |T - D|^2 / 2 keeps the small angles that the inner product of float32 vectors loses.
-    chord = torch.linalg.vector_norm(targets - labels.documents, dim=1).double().cpu().numpy()
-    cosine = 1.0 - chord**2 / 2.0
+    # |T - D| and |T + D| keep the angles near 0 and pi that the inner product of float32 vectors loses.
+    apart, opposite = (
+        torch.linalg.vector_norm(ends, dim=1).double().cpu().numpy() ** 2 / 2.0
+        for ends in (targets - labels.documents, targets + labels.documents)
+    )
+    cosine = np.where(apart <= opposite, 1.0 - apart, opposite - 1.0)
     lengths = torch.linalg.vector_norm(total, dim=1).cpu().numpy()
     # A sum that cancels leaves rounding noise, which is no direction.
     moving = (labels.support() > 0) & (lengths > 1e-6) & path.moves(cosine)
