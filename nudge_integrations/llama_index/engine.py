@@ -30,7 +30,7 @@ from nudge_integrations.llama_index.events import tell_end, tell_start
 from nudge_integrations.llama_index.former_engine import check_device, chosen_method, register
 from nudge_integrations.llama_index.nodes import text_of, with_embeddings
 from nudge_integrations.llama_index.retriever import NudgeRetriever
-from nudge_integrations.llama_index.store import needs_extra_coordinate, remove
+from nudge_integrations.llama_index.store import make_room, needs_extra_coordinate
 from nudge_integrations.llama_index.training import Training
 from nudge_integrations.pipeline import SolverOptions
 
@@ -262,7 +262,7 @@ class NudgeFinetuneEngine:
         target = context.vector_store
         extra = needs_extra_coordinate(target, self.nudge) if extra_coordinate is None else extra_coordinate
         nodes = self.get_finetuned_nodes(extra_coordinate=extra)
-        remove(target, [node.node_id for node in nodes])
+        make_room(target, [node.node_id for node in nodes])
         index = VectorStoreIndex(
             [],
             embed_model=self.get_finetuned_model(extra_coordinate=extra),

@@ -1,105 +1,154 @@
-"""Vector stores behind LlamaIndex: what each ranks by, whether our vectors fit, and writing over what is there."""
+"""Vector stores behind LlamaIndex: what each ranks by, whether vectors fit in, and making room for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
+from uuid import UUID
 
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.errors import InputError, SimilarityError
 
-__all__ = ["needs_extra_coordinate", "ranking_of", "remove"]
+__all__ = ["make_room", "needs_extra_coordinate", "ranking_of", "width_of"]
 
 Ranking = Literal["dot", "cosine", "l2"]
 
-# faiss.METRIC_INNER_PRODUCT and faiss.METRIC_L2, which faiss keeps stable across versions.
+_RANKINGS: Mapping[str, Ranking] = {"ip": "dot", "dot": "dot", "cosine": "cosine", "l2": "l2", "euclid": "l2"}
+# faiss.METRIC_INNER_PRODUCT and faiss.METRIC_L2.
 _FAISS: Mapping[int, Ranking] = {0: "dot", 1: "l2"}
-_SPACES: Mapping[str, Ranking] = {"ip": "dot", "dot": "dot", "cosine": "cosine", "l2": "l2", "euclid": "l2"}
 
 
 def ranking_of(store: BasePydanticVectorStore) -> Ranking | None:
     """Say what a store ranks by; None where that cannot be told."""
-    reader = _READERS.get(type(store).__name__)
-    return None if reader is None else reader(store)
+    return _read(_RANKING_OF, store)
+
+
+def width_of(store: BasePydanticVectorStore) -> int | None:
+    """Return how many numbers a store's vectors have; None where that cannot be told, or the first vector decides."""
+    return _read(_WIDTH_OF, store)
 
 
 def needs_extra_coordinate(store: BasePydanticVectorStore, nudge: Nudge) -> bool:
     """Decide whether vectors go to a store with one more coordinate, so that it ranks them by inner product.
 
     Unit vectors rank alike under cosine, L2 and inner product and need none. Vectors with lengths need it everywhere
-    but in a store that ranks by inner product itself.
+    but in a store that ranks by inner product itself. A store that has room for it gets it in any case.
 
     Raises:
-        SimilarityError: If they need it, and the store was made for vectors without it.
+        SimilarityError: If they need it and the store has no room, or the store is for vectors of another width.
     """
-    if nudge.similarity == "cosine":
+    ranking, width = ranking_of(store), width_of(store)
+    needed = nudge.similarity == "dot" and ranking != "dot"
+    if width is None:
+        return needed
+    if width == nudge.dimension + 1:
+        return True
+    if width == nudge.dimension and not needed:
         return False
-    ranking, width = ranking_of(store), _width_of(store)
-    if ranking == "dot" and width in (None, nudge.dimension):
-        return False
-    if width not in (None, nudge.dimension + 1):
-        raise SimilarityError(
-            f"{type(store).__name__} ranks by {ranking or 'an unknown similarity'} and was made for vectors of {width} "
-            f"numbers, but {nudge.method} vectors have lengths that matter: make it for inner product and "
-            f"{nudge.dimension} numbers, or for {nudge.dimension + 1}, which leaves room for one more coordinate"
-        )
-    return True
-
-
-def remove(store: BasePydanticVectorStore, node_ids: Sequence[str]) -> None:
-    """Take nodes out of a store before they are written: adding an id again is ignored by some, doubled by others.
-
-    Raises:
-        InputError: If the store cannot delete and is not empty.
-    """
-    index = getattr(store, "_faiss_index", None)
-    if type(store).__name__ == "FaissVectorStore" and index is not None:
-        if index.ntotal:
-            raise InputError(
-                f"FaissVectorStore holds {index.ntotal} vectors and cannot delete any: give an empty one, "
-                "or FaissMapVectorStore"
-            )
-        return
-    if type(store).__name__ == "LanceDBVectorStore" and getattr(store, "_table", None) is None:
-        return
-    store.delete_nodes(list(node_ids))
-
-
-def _width_of(store: Any) -> int | None:
-    """Return the number of coordinates that a store was made for; None where it takes what comes first."""
-    index = getattr(store, "_faiss_index", None)
-    config = getattr(store, "_dense_config", None)
-    width = (
-        getattr(index, "d", None)
-        or getattr(config, "size", None)
-        or (getattr(store, "embed_dim", None) if type(store).__name__ == "PGVectorStore" else None)
+    why = (
+        f"{nudge.method} vectors have lengths that matter: give it room for {nudge.dimension + 1} numbers, for one "
+        "more coordinate that makes it rank rightly, or take a store of inner products"
+        if needed
+        else f"the model's have {nudge.dimension}"
     )
-    return None if width is None else int(width)
+    ranks = f"ranks by {ranking or 'an unknown similarity'}"
+    raise SimilarityError(f"{type(store).__name__} {ranks} and is for vectors of {width} numbers; {why}")
 
 
-def _faiss(store: Any) -> Ranking | None:
-    return _FAISS.get(int(store.client.metric_type))
+def make_room(store: BasePydanticVectorStore, node_ids: Sequence[str]) -> None:
+    """Take nodes out of a store before they are written: some ignore an id that is added again, some double it.
+
+    Raises:
+        InputError: If the store holds vectors and cannot delete any, or takes no such ids.
+    """
+    ready = _READY.get(type(store).__name__)
+    if node_ids and (ready is None or ready(store, node_ids)):
+        store.delete_nodes(list(node_ids))
 
 
-def _chroma(store: Any) -> Ranking | None:
-    configuration = getattr(store._collection, "configuration", None) or {}
+def _read(readers: Mapping[str, Callable[[Any], Any]], store: BasePydanticVectorStore) -> Any:
+    # By name: none of these packages needs to be installed.
+    reader = next((readers[kind.__name__] for kind in type(store).__mro__ if kind.__name__ in readers), None)
+    return None if reader is None else reader(store)
+
+
+def _chroma_ranking(store: Any) -> Ranking | None:
+    configuration = store._collection.configuration
     index = configuration.get("hnsw") or configuration.get("spann") or {}
-    return _SPACES.get(str(index.get("space", "l2")))
+    return _RANKINGS.get(str(index.get("space", "l2")))
 
 
-def _qdrant(store: Any) -> Ranking | None:
-    distance = getattr(store._dense_config, "distance", "Cosine")
-    return _SPACES.get(str(getattr(distance, "value", distance)).lower())
+def _chroma_width(store: Any) -> int | None:
+    vectors = store._collection.get(limit=1, include=["embeddings"])["embeddings"]
+    return len(vectors[0]) if len(vectors) else None
 
 
-_READERS: Mapping[str, Callable[[Any], Ranking | None]] = {
+def _qdrant_vectors(store: Any) -> Any:
+    """Return the parameters of a collection's dense vectors: of the one that is there, else of the one to be made."""
+    if not store.client.collection_exists(store.collection_name):
+        return store._dense_config
+    vectors = store.client.get_collection(store.collection_name).config.params.vectors
+    return vectors.get(store.dense_vector_name) if isinstance(vectors, dict) else vectors
+
+
+def _qdrant_ranking(store: Any) -> Ranking | None:
+    vectors = _qdrant_vectors(store)
+    return "cosine" if vectors is None else _RANKINGS.get(str(vectors.distance.value).lower())
+
+
+def _lance_width(store: Any) -> int | None:
+    table = getattr(store, "_table", None)
+    return None if table is None else int(table.schema.field(store.vector_column_name).type.list_size)
+
+
+def _faiss_ready(store: Any, node_ids: Sequence[str]) -> bool:
+    if store.client.ntotal:
+        raise InputError(
+            f"FaissVectorStore holds {store.client.ntotal} vectors and cannot delete any: give an empty one, or "
+            "FaissMapVectorStore"
+        )
+    return False
+
+
+def _qdrant_ready(store: Any, node_ids: Sequence[str]) -> bool:
+    for node_id in node_ids:
+        try:
+            UUID(node_id)
+        except ValueError as error:
+            raise InputError(
+                f"Qdrant takes UUIDs as node ids; {node_id!r} is none: give nodes that have some, as nodes do unless "
+                "they are given others, and labels find them by their text"
+            ) from error
+    return bool(store.client.collection_exists(store.collection_name))
+
+
+def _lance_ready(store: Any, node_ids: Sequence[str]) -> bool:
+    if getattr(store, "_table", None) is not None:
+        # The adapter's own deletion puts ids in double quotes, which LanceDB reads as names of columns.
+        quoted = ", ".join("'" + node_id.replace("'", "''") + "'" for node_id in node_ids)
+        store.table.delete(f"id in ({quoted})")
+    return False
+
+
+_RANKING_OF: Mapping[str, Callable[[Any], Ranking | None]] = {
     "SimpleVectorStore": lambda store: "cosine",
-    "FaissVectorStore": _faiss,
-    "FaissMapVectorStore": _faiss,
-    "ChromaVectorStore": _chroma,
-    "QdrantVectorStore": _qdrant,
+    "FaissVectorStore": lambda store: _FAISS.get(int(store.client.metric_type)),
+    "ChromaVectorStore": _chroma_ranking,
+    "QdrantVectorStore": _qdrant_ranking,
     "LanceDBVectorStore": lambda store: "l2",
     "PGVectorStore": lambda store: "cosine",
+}
+_WIDTH_OF: Mapping[str, Callable[[Any], int | None]] = {
+    "FaissVectorStore": lambda store: int(store.client.d),
+    "ChromaVectorStore": _chroma_width,
+    "QdrantVectorStore": lambda store: getattr(_qdrant_vectors(store), "size", None),
+    "LanceDBVectorStore": _lance_width,
+    "PGVectorStore": lambda store: int(store.embed_dim),
+}
+_READY: Mapping[str, Callable[[Any, Sequence[str]], bool]] = {
+    "FaissVectorStore": _faiss_ready,
+    "QdrantVectorStore": _qdrant_ready,
+    "LanceDBVectorStore": _lance_ready,
 }
