@@ -33,6 +33,9 @@ Scalars = NDArray[np.float64]
 # Below this sine a document and its target span no plane: it is there already, or exactly opposite.
 _NO_PLANE = 1e-6
 
+# Below this angle an arc and its chord differ by less than float32 tells.
+_SMALL_ANGLE = 0.01
+
 
 class Path(Protocol):
     """What the search asks of a path; ``tracks`` are the (R, N) numbers that describe N scores along it."""
@@ -60,6 +63,9 @@ class Path(Protocol):
 
     def spread(self, cosine: torch.Tensor) -> torch.Tensor:
         """Return how much a score may exceed the larger of ``base`` and ``end`` on the way, as a factor >= 1."""
+
+    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return a, b and the angle turned by, so that the score at a parameter is a base + b end."""
 
     def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return the (R, N) numbers from which everything below works."""
@@ -130,6 +136,11 @@ class Line(Unbounded):
     def spread(self, cosine: torch.Tensor) -> torch.Tensor:
         """Return ones: a linear score is largest at an end."""
         return torch.ones_like(cosine)
+
+    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return 1 - x, x, and no turn."""
+        ends = torch.ones_like(cosine)
+        return (1.0 - parameter) * ends, parameter * ends, torch.zeros_like(cosine)
 
     def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base and end."""
@@ -210,6 +221,16 @@ class Arc(Sphere):
     def steps(self, parameters: Scalars) -> Scalars:
         """Return the angles themselves."""
         return parameters
+
+    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return sin(phi - theta) / sin phi, sin(theta) / sin phi and theta = min(x, phi)."""
+        angle = torch.arccos(cosine.clamp(-1.0, 1.0))
+        turned = angle.clamp(max=parameter)
+        # Small angles blend in proportion: their sines are lost in float32.
+        share = turned / angle.clamp_min(1e-30)
+        small, sine = angle < _SMALL_ANGLE, torch.sin(angle).clamp_min(1e-30)
+        base = torch.where(small, 1.0 - share, torch.sin(angle - turned) / sine)
+        return base, torch.where(small, share, torch.sin(turned) / sine), turned
 
     def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base, slope = (end - base cos phi) / sin phi, end, phi, and where in [0, pi) the score levels out."""

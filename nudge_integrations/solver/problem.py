@@ -12,7 +12,7 @@ from scipy import sparse
 from nudge_integrations.solver.direction import Direction, sums
 from nudge_integrations.solver.path import Path
 
-__all__ = ["Heading", "Judged", "Labels", "head_for"]
+__all__ = ["Heading", "Judged", "Labels", "chord_cosine", "head_for"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,3 +103,13 @@ def head_for(labels: Labels, direction: Direction, path: Path, block_bytes: int)
     # A sum that cancels leaves rounding noise, which is no direction.
     moving = (labels.support() > 0) & (lengths > 1e-6) & path.moves(cosine)
     return Heading(direction, path, total, targets, np.where(moving, cosine, 1.0), moving)
+
+
+def chord_cosine(one: torch.Tensor, other: torch.Tensor) -> NDArray[np.float64]:
+    """Return the cosine between unit rows (p, d), exact also near 1 and -1, where an inner product in float32 is not.
+
+    1 - |T - D|^2 / 2 for sharp angles, |T + D|^2 / 2 - 1 for blunt ones.
+    """
+    near, far = (torch.linalg.vector_norm(pair, dim=1).double().cpu().numpy() for pair in (one - other, one + other))
+    cosine: NDArray[np.float64] = np.where(near <= far, 1.0 - near**2 / 2.0, far**2 / 2.0 - 1.0)
+    return cosine

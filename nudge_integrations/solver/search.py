@@ -20,16 +20,14 @@ from nudge_integrations.solver.crossings import Changes, changes_on
 from nudge_integrations.solver.metrics import Metric
 from nudge_integrations.solver.path import Path
 from nudge_integrations.solver.problem import Heading, Judged, Labels
-from nudge_integrations.solver.stretches import SLACK, Tracks, stretches
-from nudge_integrations.solver.tracks import Pairs, Scores, judged_blocks, labelled_pairs, scores_of
+from nudge_integrations.solver.rivals import rival_stretches
+from nudge_integrations.solver.stretches import Tracks, stretch_of
+from nudge_integrations.solver.tracks import Pairs, judged_blocks, labelled_pairs, scores_of
 
 __all__ = ["Sweep", "best_parameter", "curve_of", "sweep"]
 
 # A plateau narrower than this cannot be told from its neighbours once the vectors are float32.
 _NARROWEST = 3e-6
-
-# Candidates per query from which it pays to look for a higher threshold.
-_MANY = 64
 
 # Sums of the same changes in another order differ by this much.
 _ROUNDING = 1e-9
@@ -83,38 +81,45 @@ def _block_changes(
 ) -> tuple[Changes, Changes]:
     path = heading.path
     pairs = labelled_pairs(heading, labels, judged, block)
-    rivals = _rivals(path, labels, judged, block, metric, scores_of(heading, labels, judged, block), pairs)
     weight = _weights_at(pairs, judged.gains[block], weights[judged.gains.indptr[block.start] :])
-    rest = path.rest(torch.from_numpy(pairs.base)).numpy()
     wanted = ~np.isnan(weight)
+    rest = path.rest(torch.from_numpy(pairs.base)).numpy()
     at_rest = np.where(wanted, rest, pairs.end), np.where(wanted, 1.0, pairs.cosine)
-    results = []
-    for end, cosine in ((pairs.end, pairs.cosine), at_rest):
-        numbers = path.tracks(pairs.base, end, cosine)
-        own = Tracks(pairs.query, labels.rows[pairs.column], numbers, wanted, np.where(wanted, weight, 0.0))
-        results.append(_changes(path, metric, Tracks.join(rivals, own), block.stop - block.start))
-    return results[0], results[1]
+    own = [
+        Tracks(
+            pairs.query,
+            labels.rows[pairs.column],
+            path.tracks(pairs.base, end, cosine),
+            wanted,
+            np.where(wanted, weight, 0.0),
+        )
+        for end, cosine in ((pairs.end, pairs.cosine), at_rest)
+    ]
+    parts: tuple[list[tuple[float, Changes]], list[tuple[float, Changes]]] = ([], [])
+    scores = scores_of(heading, labels, judged, block)
+    for begin, end, rivals in rival_stretches(path, labels, judged, block, metric.k, scores, pairs):
+        for tracks, found in zip(own, parts, strict=True):
+            stretch = stretch_of(path, Tracks.join(rivals, tracks), metric.k, begin, end)
+            found.append((begin, changes_on(path, metric, stretch, block.stop - block.start)))
+    return _one_after_another(parts[0]), _one_after_another(parts[1])
 
 
-def _changes(path: Path, metric: Metric, tracks: Tracks, queries: int) -> Changes:
-    """Return the changes along the whole path, stretch by stretch."""
-    parts: list[Changes] = []
-    value = np.zeros(0)
-    for stretch in stretches(path, tracks, metric.k, 0.0, path.limit):
-        part = changes_on(path, metric, stretch, queries)
-        if parts:
-            # What changes exactly where two stretches meet belongs to neither.
-            jump = part.first - value
-            at = np.flatnonzero(np.abs(jump) > _ROUNDING)
-            parts.append(Changes(part.start, part.first, at, np.full(len(at), stretch.begin), jump[at]))
-        value = part.first + np.bincount(part.query, weights=part.change, minlength=queries)
-        parts.append(part)
+def _one_after_another(parts: list[tuple[float, Changes]]) -> Changes:
+    """Return the changes on consecutive stretches of the path as one."""
+    changes: list[Changes] = []
+    value = parts[0][1].first
+    for begin, part in parts:
+        # What changes exactly where two stretches meet belongs to neither.
+        jump = part.first - value
+        at = np.flatnonzero(np.abs(jump) > _ROUNDING)
+        changes += [Changes(part.start, part.first, at, np.full(len(at), begin), jump[at]), part]
+        value = part.first + np.bincount(part.query, weights=part.change, minlength=len(jump))
     return Changes(
-        parts[0].start,
-        parts[0].first,
-        np.concatenate([part.query for part in parts]),
-        np.concatenate([part.parameter for part in parts]),
-        np.concatenate([part.change for part in parts]),
+        parts[0][1].start,
+        parts[0][1].first,
+        np.concatenate([part.query for part in changes]),
+        np.concatenate([part.parameter for part in changes]),
+        np.concatenate([part.change for part in changes]),
     )
 
 
@@ -127,45 +132,12 @@ def _weights_at(pairs: Pairs, gains: sparse.csr_array, weights: NDArray[np.float
     return np.where(key[place] == wanted, weights[place], np.nan)
 
 
-def _rivals(
-    path: Path, labels: Labels, judged: Judged, block: slice, metric: Metric, scores: Scores, pairs: Pairs
-) -> Tracks:
-    """Return the documents that can reach what each query's k-th best never falls below.
-
-    The labelled pairs are left out: their scores are worked out apart.
-    """
-    apart = tuple(torch.from_numpy(index).to(scores.base.device) for index in (pairs.query, pairs.column))
-    spread = path.spread(scores.cosine)
-    high = torch.maximum(scores.base, scores.end)
-    high = torch.maximum(high, high * spread)
-    high[apart] = -torch.inf
-    static = judged.scores[block]
-    ends = path.rest(torch.from_numpy(static)).numpy()
-    lowest = np.minimum(static, ends)
-    floor = lowest.min(axis=1) - SLACK
-    if int((high >= torch.from_numpy(floor).to(high)[:, None]).sum()) > _MANY * len(floor):
-        # Documents that never move are too few or too far to tell: those that move set a higher threshold.
-        low = torch.minimum(scores.base, scores.end)
-        low = torch.minimum(low, low * spread)
-        low[apart] = -torch.inf
-        best = torch.topk(low, min(metric.k, low.shape[1]), dim=1).values.double().cpu().numpy()
-        lowest = np.concatenate([best, lowest], axis=1)
-        floor = np.partition(lowest, best.shape[1], axis=1)[:, best.shape[1]] - SLACK
-    query, column = torch.nonzero(high >= torch.from_numpy(floor).to(high)[:, None], as_tuple=True)
-    reaching = torch.isfinite(high[query, column])
-    query, column = query[reaching], column[reaching]
-    cosine = scores.cosine[query, column] if scores.cosine.ndim == 2 else scores.cosine[column]
-    numbers = (part.double().cpu().numpy() for part in (scores.base[query, column], scores.end[query, column], cosine))
-    moving = Tracks.rivals(query.cpu().numpy(), labels.rows[column.cpu().numpy()], path.tracks(*numbers))
-    rows, ranks = np.nonzero(np.isfinite(static) & (np.maximum(static, ends) >= floor[:, None]))
-    rested = path.tracks(static[rows, ranks], ends[rows, ranks], np.ones(len(rows)))
-    return Tracks.join(moving, Tracks.rivals(rows, judged.rows[block][rows, ranks], rested))
-
-
 def curve_of(changes: Changes, path: Path) -> tuple[NDArray[np.float64], Curve]:
     """Return the parameters at which the mean metric changes, and the curve over the steps."""
     count = max(1, len(changes.start))
-    order = np.argsort(changes.parameter, kind="stable")
+    # So close to the end of a line every step is out of float32's reach.
+    within = np.flatnonzero(changes.parameter < path.limit - _NARROWEST)
+    order = within[np.argsort(changes.parameter[within], kind="stable")]
     parameters, firsts = np.unique(changes.parameter[order], return_index=True)
     values = changes.first.sum() + np.cumsum(changes.change[order])
     last = np.append(firsts[1:], len(order))[: len(firsts)] - 1  # none where nothing ever changes
@@ -190,7 +162,9 @@ def best_parameter(parameters: NDArray[np.float64], curve: Curve, end: float) ->
         curve: Its values.
         end: The parameter after which no document moves any more.
     """
-    width = np.diff(np.append(parameters, max(end, parameters[-1] + _NARROWEST)))
+    # Without its own labels a document may turn further than ``end``; a line's parameter never exceeds 1.
+    beyond = parameters[-1] + 2.0 * _NARROWEST if np.isfinite(curve.end) else 1.0
+    width = np.diff(np.append(parameters, max(end, beyond)))
     values = np.where((width >= _NARROWEST) | (parameters == 0.0), curve.values, -np.inf)
     best = values.max()
     if curve.values[0] >= best - _ROUNDING:

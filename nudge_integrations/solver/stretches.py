@@ -1,12 +1,11 @@
 """Which documents can matter where on the path: few enough to compare one by one.
 
 A document matters on a stretch of the path only if its best score there reaches what the query's k-th best document
-never falls below there. A stretch with many candidates is cut into shorter ones, on which fewer of them remain.
+never falls below there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +13,10 @@ from numpy.typing import NDArray
 
 from nudge_integrations.solver.path import Path
 
-__all__ = ["SLACK", "Stretch", "Tracks", "stretches"]
+__all__ = ["SLACK", "Stretch", "Tracks", "stretch_of"]
 
 # Rounding of float32 scores may not drop a document that reaches the threshold exactly.
 SLACK = 1e-5
-
-# Into how many a stretch is cut, how often at most, and how many comparisons a candidate may cost uncut.
-_CUTS, _DEPTH, _COMPARISONS = 4, 4, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,39 +83,15 @@ class Stretch:
     at_end: NDArray[np.float64]
 
 
-def stretches(path: Path, tracks: Tracks, k: int, begin: float, end: float, depth: int = _DEPTH) -> Iterator[Stretch]:
-    """Yield stretches of the path in order, each with the documents that can be among a query's best k on it."""
-    edges = np.linspace(begin, end, _CUTS + 1) if depth < _DEPTH else np.array([begin, end])
-    scores, turned = _at(path, tracks, float(edges[0]))
-    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        before, turned_before = scores, turned
-        scores, turned = _at(path, tracks, last)
-        stretch = _pruned(tracks, k, (first, last), (before, scores), turned - turned_before)
-        kept = stretch.tracks
-        if depth and kept.mates()[kept.relevant].sum() > _COMPARISONS * len(kept.query):
-            yield from stretches(path, kept, k, first, last, depth - 1)
-        else:
-            yield stretch
-
-
-def _at(path: Path, tracks: Tracks, parameter: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return path.score(tracks.numbers, np.array(parameter)), path.turned(tracks.numbers, parameter)
-
-
-def _pruned(
-    tracks: Tracks,
-    k: int,
-    edges: tuple[float, float],
-    scores: tuple[NDArray[np.float64], NDArray[np.float64]],
-    turn: NDArray[np.float64],
-) -> Stretch:
-    """Drop the documents of each query that stay below its k-th best throughout."""
+def stretch_of(path: Path, tracks: Tracks, k: int, begin: float, end: float) -> Stretch:
+    """Return a stretch of the path without the documents that stay below their query's k-th best throughout."""
+    scores = [path.score(tracks.numbers, np.array(parameter)) for parameter in (begin, end)]
     # On an arc of angle a no score exceeds its larger end by more than the factor 1 / cos(a / 2).
-    spread = 1.0 / np.cos(turn / 2.0)
+    spread = 1.0 / np.cos((path.turned(tracks.numbers, end) - path.turned(tracks.numbers, begin)) / 2.0)
     low, high = np.minimum(*scores), np.maximum(*scores)
-    low, high = np.where(low < 0.0, low * spread, low), np.where(high > 0.0, high * spread, high)
+    low, high = np.minimum(low, low * spread), np.maximum(high, high * spread)
     kept = high >= _kth_largest(tracks.query, low, k)[tracks.query] - SLACK
-    return Stretch(*edges, tracks.take(kept), scores[0][kept], scores[1][kept])
+    return Stretch(begin, end, tracks.take(kept), scores[0][kept], scores[1][kept])
 
 
 def _kth_largest(query: NDArray[np.int64], values: NDArray[np.float64], k: int) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ W_qi, a = q.D_i, g = q.G_i, s = \|G_i\|^2, h = D_i.G_i and unit q, leaving q out
     g' = g - w          s' = s - 2 w g + w^2          h' = h - w a
 
 (for a group: the sums over its queries), and a document that nobody else asks for rests. Documents that the group
-labels are worked out from their vectors in float64 instead, because there the differences can cancel.
+labels are worked out from their vectors instead, because there the differences can cancel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from nudge_integrations.solver.arrays import ragged
-from nudge_integrations.solver.problem import Heading, Judged, Labels
+from nudge_integrations.solver.problem import Heading, Judged, Labels, chord_cosine
 
 __all__ = ["Pairs", "Scores", "judged_blocks", "labelled_pairs", "scores_of"]
 
@@ -144,7 +144,7 @@ def labelled_pairs(heading: Heading, labels: Labels, judged: Judged, block: slic
 
 
 def _rows_of(matrix: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
-    return matrix[torch.from_numpy(rows).to(matrix.device)].double()
+    return matrix[torch.from_numpy(rows).to(matrix.device)]
 
 
 def _left_out(
@@ -157,8 +157,8 @@ def _left_out(
     key = of_member[own.coords[0]] * documents + own.coords[1]
     pairs, pair = np.unique(key, return_inverse=True)
     pair_group, column = np.divmod(pairs, documents)
-    removed = torch.zeros(len(pairs), labels.queries.shape[1], dtype=torch.float64, device=labels.queries.device)
-    _add(removed, pair, torch.from_numpy(own.data).to(removed.device), labels.queries, rows[own.coords[0]])
+    removed = torch.zeros(len(pairs), labels.queries.shape[1], device=labels.queries.device)
+    _add(removed, pair, torch.from_numpy(own.data).to(removed), labels.queries, rows[own.coords[0]])
     if heading.direction.temperature is not None:
         size = np.bincount(of_member, minlength=len(group))
         every, position = ragged(size[pair_group])
@@ -191,8 +191,9 @@ def _pairs(
 ) -> Pairs:
     """Return scores of pairs whose documents head for ``targets`` (p, d), or rest."""
     vectors, documents = _rows_of(queries, query), _rows_of(labels.documents, column)
-    base = (vectors * documents).sum(dim=1)
-    cosine = (documents * targets).sum(dim=1).clamp(-1.0, 1.0).cpu().numpy()
+    base = (vectors * documents).sum(dim=1).double()
+    end = (vectors * targets).sum(dim=1).double().cpu().numpy()
+    cosine = chord_cosine(documents, targets)
     resting = resting | ~heading.path.moves(cosine)
-    end = np.where(resting, heading.path.rest(base).cpu().numpy(), (vectors * targets).sum(dim=1).cpu().numpy())
+    end = np.where(resting, heading.path.rest(base).cpu().numpy(), end)
     return Pairs(query, column, base.cpu().numpy(), end, np.where(resting, 1.0, cosine), resting)
