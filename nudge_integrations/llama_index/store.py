@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
@@ -14,6 +14,7 @@ from nudge_integrations.errors import InputError, SimilarityError
 __all__ = ["make_room", "needs_extra_coordinate", "ranking_of", "width_of"]
 
 Ranking = Literal["dot", "cosine", "l2"]
+_Answer = TypeVar("_Answer")
 
 _RANKINGS: Mapping[str, Ranking] = {"ip": "dot", "dot": "dot", "cosine": "cosine", "l2": "l2", "euclid": "l2"}
 # faiss.METRIC_INNER_PRODUCT and faiss.METRIC_L2.
@@ -68,7 +69,7 @@ def make_room(store: BasePydanticVectorStore, node_ids: Sequence[str]) -> None:
         store.delete_nodes(list(node_ids))
 
 
-def _read(readers: Mapping[str, Callable[[Any], Any]], store: BasePydanticVectorStore) -> Any:
+def _read(readers: Mapping[str, Callable[[Any], _Answer | None]], store: BasePydanticVectorStore) -> _Answer | None:
     # By name: none of these packages needs to be installed.
     reader = next((readers[kind.__name__] for kind in type(store).__mro__ if kind.__name__ in readers), None)
     return None if reader is None else reader(store)

@@ -183,8 +183,8 @@ def _plan(
         ("max_queries", max_queries, 1, np.inf),
         ("block_bytes", block_bytes, 1 << 16, np.inf),
     ):
-        if not low <= value <= high:
-            raise InputError(f"{name} must be between {low:g} and {high:g}; got {value}")
+        if not isinstance(value, int | float | np.number) or not low <= value <= high:
+            raise InputError(f"{name} must be a number between {low:g} and {high:g}; got {value!r}")
     temperatures: tuple[float | None, ...] = (None,)
     if method in ("auto", "contrastive"):
         temperatures = (None, *TEMPERATURES) if temperature is None else (temperature,)
