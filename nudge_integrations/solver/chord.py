@@ -58,7 +58,8 @@ class Chord(Unbounded, Sphere):
         companion[:, 0, :] = -quartic[:, 1:] / lead
         companion[:, [1, 2, 3], [0, 1, 2]] = 1.0
         roots = np.linalg.eigvals(companion)
-        return np.where(np.abs(roots.imag) < 1e-6, roots.real, np.nan)
+        # Where curves touch, rounding makes a complex pair of a double root; a root too many does no harm.
+        return np.where(np.abs(roots.imag) < 1e-3, roots.real, np.nan)
 
     def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:
         """Return unit(D + t T)."""

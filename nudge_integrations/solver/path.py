@@ -266,7 +266,8 @@ class Arc(Sphere):
         base, slope = np.where(one_last, one[:2], other[:2])
         halted = np.where(one_last, other[2], one[2])
         with np.errstate(divide="ignore", invalid="ignore"):
-            away = np.arccos(halted / np.hypot(base, slope))
+            # Clipped, so that scores that only touch part there despite rounding; a root too many does no harm.
+            away = np.arccos(np.clip(halted / np.hypot(base, slope), -1.0, 1.0))
         peak = np.arctan2(slope, base)
         return np.stack([both, (peak - away) % (2.0 * np.pi), (peak + away) % (2.0 * np.pi)], axis=1)
 
