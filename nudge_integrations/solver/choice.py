@@ -97,7 +97,7 @@ def judge(trial: Trial, prepared: Prepared, metric: Metric, *, step: float | Non
     count = len(prepared.judged.queries)
     change = f"{metric} {trial.baseline:.4f} -> {candidate.score:.4f} over {count} queries ({protocol})"
     if step is not None:
-        return Verdict("fixed", f"the step was given; {change}", _warnings(trial, metric, standard_errors))
+        return Verdict("fixed", f"the step was given; {change}", _warnings(trial, prepared, metric, standard_errors))
     if trial.parameter == 0.0:
         why = _nothing_to_learn(prepared) or "no step beats leaving the documents where they are"
         return Verdict("no_gain", why, ())
@@ -107,11 +107,12 @@ def judge(trial: Trial, prepared: Prepared, metric: Metric, *, step: float | Non
             f"of {candidate.standard_error:.4f}: {change}"
         )
         return Verdict("no_gain", noise, ())
-    return Verdict("improved", change, _warnings(trial, metric, standard_errors))
+    return Verdict("improved", change, _warnings(trial, prepared, metric, standard_errors))
 
 
-def _warnings(trial: Trial, metric: Metric, standard_errors: float) -> tuple[str, ...]:
-    if not trial.unseen_gain < -standard_errors * trial.unseen_error:
+def _warnings(trial: Trial, prepared: Prepared, metric: Metric, standard_errors: float) -> tuple[str, ...]:
+    every_document_labelled = prepared.others == 0 and bool((prepared.labels.support() > 0).all())
+    if every_document_labelled or not trial.unseen_gain < -standard_errors * trial.unseen_error:
         return ()
     return (
         f"queries for documents that nobody labelled lose: {metric} {trial.baseline:.4f} -> "
