@@ -21,7 +21,7 @@ def ranks_by(store: VectorStore) -> str | None:
 
     Returns:
         ``"cosine"``, ``"dot"`` (inner product), ``"l2"``, another word that the store has for it, or None for a store
-        that is not known here: InMemory, Chroma, Qdrant, PGVector, PGVectorStore and FAISS are.
+        that is not known here: InMemory, Chroma, Qdrant, PGVector and PGVectorStore are.
 
     >>> from langchain_core.embeddings import DeterministicFakeEmbedding
     >>> ranks_by(InMemoryVectorStore(DeterministicFakeEmbedding(size=4)))
@@ -31,8 +31,8 @@ def ranks_by(store: VectorStore) -> str | None:
         return "cosine"
     for kind in type(store).__mro__:
         if kind.__name__ in _KNOWN:
-            said = str(_KNOWN[kind.__name__](store)).lower()
-            return _WORDS.get(said, said)
+            said = _KNOWN[kind.__name__](store)
+            return None if said is None else _WORDS.get(str(said).lower(), str(said).lower())
     return None
 
 
@@ -74,8 +74,8 @@ def check_store(store: VectorStore) -> NudgedEmbeddings:
 
 
 _WORDS = {
-    **dict.fromkeys(("ip", "inner", "inner_product", "max_inner_product", "0"), "dot"),
-    **dict.fromkeys(("euclid", "euclidean", "1"), "l2"),
+    **dict.fromkeys(("ip", "inner", "inner_product"), "dot"),
+    **dict.fromkeys(("euclid", "euclidean"), "l2"),
     "cosine_distance": "cosine",
 }
 
@@ -85,14 +85,13 @@ def _value(word: Any) -> Any:
 
 
 def _chroma(store: Any) -> Any:
-    configuration: Mapping[str, Any] = store._collection.configuration_json
-    kinds = (configuration.get("hnsw"), configuration.get("spann"))
-    return next((kind["space"] for kind in kinds if kind and kind.get("space")), "l2")
+    hnsw = store._collection.configuration_json.get("hnsw") or {}
+    return hnsw.get("space")
 
 
 def _postgres(store: Any) -> Any:
-    # PGVectorStore keeps an async store inside, which knows; the enum's name says more than its SQL operator.
-    return getattr(store, "_PGVectorStore__vs", store).distance_strategy.name
+    # The store keeps an asynchronous one inside, which knows; the enum's name says more than its SQL operator.
+    return store._PGVectorStore__vs.distance_strategy.name
 
 
 _KNOWN: Mapping[str, Callable[[Any], Any]] = {
@@ -101,6 +100,4 @@ _KNOWN: Mapping[str, Callable[[Any], Any]] = {
     "QdrantVectorStore": lambda store: _value(store.distance),
     "PGVector": lambda store: _value(store._distance_strategy),
     "PGVectorStore": _postgres,
-    "AsyncPGVectorStore": _postgres,
-    "FAISS": lambda store: store.index.metric_type,
 }

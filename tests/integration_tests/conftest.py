@@ -24,7 +24,9 @@ class LookupEncoder:
     fingerprint: str = "all-MiniLM-L6-v2, looked up"
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return np.array([self.documents[text] for text in texts], dtype=np.float32).reshape(len(texts), -1)
+        # A store may embed a text of its own, to learn the dimension.
+        other = np.ones(len(next(iter(self.documents.values()))), dtype=np.float32)
+        return np.array([self.documents.get(text, other) for text in texts], dtype=np.float32).reshape(len(texts), -1)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return np.array([self.queries[text] for text in texts], dtype=np.float32).reshape(len(texts), -1)
