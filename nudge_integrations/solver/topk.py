@@ -55,16 +55,30 @@ def best_of_block(
     # Documents first: the faster order of this product on a processor.
     scores = torch.mm(block, queries.T, out=buffer[: len(block) * len(queries)].view(len(block), len(queries)))
     which = torch.nonzero(scores.amax(dim=0) > floor)[:, 0]
-    best = torch.topk(scores[:, which].T.contiguous(), min(k, len(block)), dim=1)
-    return which, best.values, best.indices
+    return which, *_best(scores[:, which].T.contiguous(), torch.arange(len(block), device=block.device), k)
 
 
 def merge_best(
     scores: torch.Tensor, rows: torch.Tensor, more_scores: torch.Tensor, more_rows: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the best k of two lists of candidates per query, best first."""
-    best = torch.topk(torch.cat([scores, more_scores], dim=1), scores.shape[1], dim=1)
-    return best.values, torch.cat([rows, more_rows], dim=1).gather(1, best.indices)
+    every = torch.cat([rows, more_rows], dim=1)
+    values, position = _best(torch.cat([scores, more_scores], dim=1), every, scores.shape[1])
+    return values, every.gather(1, position)
+
+
+def _best(scores: torch.Tensor, rows: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the k best scores (h, k') and their positions; of equal ones at the cutoff those with the lowest rows."""
+    best = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1)
+    values, position = best.values[:, :k], best.indices[:, :k]
+    if best.values.shape[1] > k:
+        # topk keeps any of equal scores; documents that occur twice must not change who is above whom.
+        tied = torch.nonzero((values[:, -1] == best.values[:, k]) & torch.isfinite(values[:, -1]))[:, 0]
+        if len(tied):
+            by_row = rows.expand_as(scores)[tied].argsort(dim=1)
+            order = scores[tied].gather(1, by_row).argsort(dim=1, descending=True, stable=True)[:, :k]
+            position[tied] = by_row.gather(1, order)
+    return values, position
 
 
 def read_corpus(
