@@ -3,6 +3,7 @@
     documents, embedding, dataset ──> NudgeRetriever.from_documents ──> chains
     embedding, nudge ───────────────> NudgedEmbeddings ───────────────> any vector store
     documents, embedding ───────────> NudgeVectorStore ──> nudge(dataset), revert()
+    documents, language model ──────> generate_qa_pairs ──> dataset
 
 Needs ``pip install 'nudge-integrations[langchain]'``.
 """
@@ -18,6 +19,8 @@ except ImportError as error:
 
 from nudge_integrations.langchain.documents import document_id, to_documents
 from nudge_integrations.langchain.embeddings import EmbeddingsEncoder, EncoderEmbeddings, NudgedEmbeddings
+from nudge_integrations.langchain.evaluators import langsmith_evaluators
+from nudge_integrations.langchain.pairs import agenerate_qa_pairs, generate_qa_pairs
 from nudge_integrations.langchain.retriever import NudgeRetriever
 from nudge_integrations.langchain.similarity import check_store, ranks_by
 from nudge_integrations.langchain.vector_store import NudgeVectorStore
@@ -28,8 +31,11 @@ __all__ = [
     "NudgeRetriever",
     "NudgeVectorStore",
     "NudgedEmbeddings",
+    "agenerate_qa_pairs",
     "check_store",
     "document_id",
+    "generate_qa_pairs",
+    "langsmith_evaluators",
     "ranks_by",
     "to_documents",
 ]
