@@ -183,6 +183,8 @@ def _orders(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the (N, P) parameters at which pairs may cross, and whether ``two`` is above on the P + 1 pieces."""
     lower, upper = stretch.tracks.numbers[:, one], stretch.tracks.numbers[:, two]
+    # Copies of a document start equal: rounding must not let them part a little later than at once.
+    upper[0] = np.where(np.abs(upper[0] - lower[0]) <= TIE, lower[0], upper[0])
     begin, end = stretch.begin, stretch.end
     knots = path.crossings(lower, upper)
     knots = np.sort(np.where((knots > begin) & (knots < end), knots, end), axis=1)
