@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # How the fingerprints begin that stand for a framework's embeddings.
 FRAMEWORKS = ("langchain:", "llama-index:")
 
-__all__ = ["EmbeddingsEncoder", "EncoderEmbeddings", "NudgedEmbeddings", "encoder_of"]
+__all__ = ["EmbeddingsEncoder", "EncoderEmbeddings", "NudgedEmbeddings", "as_embeddings", "check_model", "encoder_of"]
 
 
 class NudgedEmbeddings(Embeddings):
@@ -34,8 +34,8 @@ class NudgedEmbeddings(Embeddings):
         Fit a nudge (``nudge_integrations.fit``) or load one (``Nudge.load``); no further package is needed.
 
     Key init args:
-        base: Embeddings
-            The embeddings that the nudge was fitted with.
+        base: Embeddings | Encoder
+            The embeddings, or the encoder, that the nudge was fitted with.
         nudge: Nudge
             What moved.
         extra_coordinate: bool | None
@@ -74,7 +74,8 @@ class NudgedEmbeddings(Embeddings):
         MismatchError: If the base says that it is another model; on embedding, if a known text gets another vector.
     """
 
-    def __init__(self, base: Embeddings, nudge: Nudge, *, extra_coordinate: bool | None = None) -> None:
+    def __init__(self, base: Embeddings | Encoder, nudge: Nudge, *, extra_coordinate: bool | None = None) -> None:
+        base = as_embeddings(base)
         if isinstance(base, NudgedEmbeddings):
             raise InputError("the base embeddings are nudged already; give those that they stand on (.base)")
         if len(nudge) and not nudge.text_hashes:
@@ -86,7 +87,7 @@ class NudgedEmbeddings(Embeddings):
                 "text does not say which: fit with duplicates='merge' to move them as one, or search by id "
                 "(NudgeRetriever, NudgeVectorStore)"
             )
-        _check_fingerprint(base, nudge)
+        check_model(base, nudge)
         self.base = base
         self.nudge = nudge
         self.extra_coordinate = nudge.similarity == "dot" if extra_coordinate is None else extra_coordinate
@@ -197,6 +198,19 @@ class EmbeddingsEncoder:
         return np.asarray([self.embedding.embed_query(text) for text in texts], dtype=np.float32)
 
 
+def as_embeddings(model: Embeddings | Encoder) -> Embeddings:
+    """Take embeddings as they are, and an encoder as `EncoderEmbeddings`.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    if isinstance(model, Embeddings):
+        return model
+    if isinstance(model, Encoder):
+        return EncoderEmbeddings(model)
+    raise InputError(f"embedding is {model!r}, expected LangChain embeddings or an encoder")
+
+
 def encoder_of(embedding: Embeddings) -> Encoder:
     """Return the encoder that embeddings stand on, or an encoder that stands on them.
 
@@ -208,7 +222,13 @@ def encoder_of(embedding: Embeddings) -> Encoder:
     return embedding.encoder if isinstance(embedding, EncoderEmbeddings) else EmbeddingsEncoder(embedding)
 
 
-def _check_fingerprint(base: Embeddings, nudge: Nudge) -> None:
-    # A framework's embeddings have no fingerprint but a made-up one, so those are known by the vectors that they give.
+def check_model(base: Embeddings, nudge: Nudge) -> None:
+    """Refuse an encoder that a nudge was not made with.
+
+    A framework's embeddings have no fingerprint of their weights; they are known by the vectors that they give.
+
+    Raises:
+        MismatchError: If the fingerprints differ.
+    """
     if isinstance(base, EncoderEmbeddings) and not nudge.encoder.startswith(FRAMEWORKS):
         nudge.check_encoder(base.encoder)

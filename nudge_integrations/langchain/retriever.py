@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import MismatchError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
 from nudge_integrations.langchain.fitting import FitOptions, QueryTransform
@@ -100,7 +101,7 @@ class NudgeRetriever(BaseRetriever):
     def from_documents(
         cls,
         documents: Sequence[Document],
-        embedding: Embeddings,
+        embedding: Embeddings | Encoder,
         dataset: RetrievalDataset | Any,
         *,
         k: int = 10,
@@ -116,7 +117,7 @@ class NudgeRetriever(BaseRetriever):
 
         Args:
             documents: The documents to search.
-            embedding: Base embeddings.
+            embedding: Base embeddings, or an encoder.
             dataset: Queries and the documents that answer them, known by id, else by text; whatever
                 ``RetrievalDataset.from_object`` accepts.
             k: How many documents to return.
@@ -144,7 +145,7 @@ class NudgeRetriever(BaseRetriever):
     def from_artifact(
         cls,
         path: str | os.PathLike[str] | Nudge,
-        embedding: Embeddings,
+        embedding: Embeddings | Encoder,
         documents: Sequence[Document],
         *,
         id_key: str | None = None,
@@ -154,7 +155,7 @@ class NudgeRetriever(BaseRetriever):
 
         Args:
             path: The folder of a saved nudge, or the nudge.
-            embedding: The embeddings that it was fitted with.
+            embedding: The embeddings, or the encoder, that it was fitted with.
             documents: The documents to search, known by id, else by text.
             id_key: The metadata key that holds the id of documents without ``id``.
             **fields: As in the class: ``k``, ``filter``, ``query_transform``, ``tags``, ``metadata``.

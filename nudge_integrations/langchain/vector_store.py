@@ -13,9 +13,10 @@ from langchain_core.runnables import run_in_executor
 from nudge_integrations._pipeline_index import NudgedIndex
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
 from nudge_integrations.langchain.documents import distinct, document_id
-from nudge_integrations.langchain.embeddings import NudgedEmbeddings
+from nudge_integrations.langchain.embeddings import NudgedEmbeddings, as_embeddings, check_model
 from nudge_integrations.langchain.fitting import FitOptions, QueryTransform, fit_documents
 from nudge_integrations.langchain.vector_search import ExactSearch, document_of
 
@@ -29,12 +30,10 @@ class NudgeVectorStore(ExactSearch):
     ordered by insertion.
 
     Setup:
-        .. code-block:: bash
-
-            pip install 'nudge-integrations[langchain]'
+        ``pip install 'nudge-integrations[langchain]'``
 
     Key init args:
-        embedding: Embeddings
+        embedding: Embeddings | Encoder
             Makes the vectors of documents and queries. Base embeddings, not nudged ones: the store nudges.
         id_key: str | None
             The metadata key that holds the id of documents without ``id``.
@@ -78,10 +77,10 @@ class NudgeVectorStore(ExactSearch):
         InputError: If the embeddings are nudged ones.
     """
 
-    def __init__(self, embedding: Embeddings, *, id_key: str | None = None) -> None:
+    def __init__(self, embedding: Embeddings | Encoder, *, id_key: str | None = None) -> None:
         if isinstance(embedding, NudgedEmbeddings):
             raise InputError("this store nudges its own vectors; give it the base embeddings (embedding.base)")
-        self._embedding = embedding
+        self._embedding = as_embeddings(embedding)
         self.id_key = id_key
         self._index = NudgedIndex()
 
@@ -172,7 +171,7 @@ class NudgeVectorStore(ExactSearch):
             True.
 
         Raises:
-            InputError: If no ids are given: to remove everything, make a new store.
+            InputError: If no ids are given.
         """
         if ids is None:
             raise InputError("delete needs ids; to remove everything, make a new store")
@@ -220,6 +219,7 @@ class NudgeVectorStore(ExactSearch):
         Raises:
             MismatchError: If it moves documents but none of these, or comes from another model.
         """
+        check_model(self._embedding, nudge)
         self._index.apply(nudge)
 
     def revert(self) -> None:
@@ -227,11 +227,7 @@ class NudgeVectorStore(ExactSearch):
         self._index.revert()
 
     def nudged_by(self, nudge: Nudge) -> NudgeVectorStore:
-        """Return another store with the same documents, served by a nudge; this one stays as it is.
-
-        Raises:
-            MismatchError: As `apply`.
-        """
+        """Return another store with the same documents, served by a nudge (see `apply`); this one stays as it is."""
         other = type(self)(self._embedding, id_key=self.id_key)
         other._index = self._index.copy()
         other.apply(nudge)
@@ -248,7 +244,12 @@ class NudgeVectorStore(ExactSearch):
 
     @classmethod
     def load_local(
-        cls, path: str | os.PathLike[str], embedding: Embeddings, *, id_key: str | None = None, verify: bool = True
+        cls,
+        path: str | os.PathLike[str],
+        embedding: Embeddings | Encoder,
+        *,
+        id_key: str | None = None,
+        verify: bool = True,
     ) -> NudgeVectorStore:
         """Open a saved store; its vectors are mapped from the disk.
 
@@ -270,7 +271,7 @@ class NudgeVectorStore(ExactSearch):
     def from_texts(
         cls,
         texts: list[str],
-        embedding: Embeddings,
+        embedding: Embeddings | Encoder,
         metadatas: list[dict[str, Any]] | None = None,
         *,
         ids: list[str] | None = None,
@@ -292,7 +293,7 @@ class NudgeVectorStore(ExactSearch):
         return distinct(documents, order), order
 
     def _ids(self, documents: Sequence[Document], ids: Sequence[str | None] | None) -> list[str]:
-        given = [None] * len(documents) if ids is None else list(ids)
+        given = [None] * len(documents) if ids is None else ids
         if len(given) != len(documents):
             raise InputError(f"{len(documents)} documents came with {len(given)} ids; give one each")
         pairs = zip(documents, given, strict=True)

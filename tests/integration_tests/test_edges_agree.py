@@ -1,0 +1,104 @@
+"""The two edges on the same documents, labels and vectors: the same documents in the same order with their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from langchain_core.embeddings import Embeddings
+
+from nudge_integrations import RetrievalDataset, langchain, llama_index
+from nudge_integrations.evaluation import evaluate
+
+METHODS = ("nudge-n", "nudge-m")
+Answers = list[list[tuple[str, float]]]
+
+
+class Plain(Embeddings):
+    """A framework's own embeddings: no fingerprint, but the same vectors."""
+
+    def __init__(self, encoder: Any) -> None:
+        self.inner = langchain.EncoderEmbeddings(encoder)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return self.inner.embed_documents(texts)
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.inner.embed_query(text)
+
+
+def asked_of_llama_index(retriever: Any, dataset: RetrievalDataset) -> Answers:
+    return [
+        [(found.node.node_id, found.score) for found in retriever.retrieve(query)] for query in dataset.queries.values()
+    ]
+
+
+def asked_of_langchain(retriever: Any, dataset: RetrievalDataset) -> Answers:
+    return [
+        [(str(document.id), document.metadata["score"]) for document in retriever.invoke(query)]
+        for query in dataset.queries.values()
+    ]
+
+
+def check_same(one: Answers, other: Answers) -> None:
+    assert [[name for name, _ in found] for found in one] == [[name for name, _ in found] for found in other]
+    scores = [np.array([[score for _, score in found] for found in answers]) for answers in (one, other)]
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)
+
+
+def some(real: Callable[[str], Any], name: str) -> tuple[RetrievalDataset, RetrievalDataset, Any]:
+    collection = real(name)
+    train, test = collection.split("train"), collection.split("test")
+    if name == "metatool":  # some of its many labels
+        train, test = train.split((0.04, 0.96))[0], test.split((0.05, 0.95))[0]
+    return train, test, collection.encoder
+
+
+@pytest.mark.parametrize(("name", "method"), [("scifact", "nudge-n"), ("metatool", "nudge-m")])
+def test_each_fits_and_both_retrieve_the_same(real: Callable[[str], Any], name: str, method: str) -> None:
+    train, test, encoder = some(real, name)
+    engine = llama_index.NudgeFinetuneEngine(train, encoder, nodes=llama_index.to_nodes(train), method=method)
+    engine.finetune()
+    retriever = langchain.NudgeRetriever.from_documents(
+        langchain.to_documents(train), encoder, train, k=10, method=method, duplicates="keep"
+    )
+    one = asked_of_llama_index(engine.as_retriever(similarity_top_k=10), test)
+    other = asked_of_langchain(retriever, test)
+    check_same(one, other)
+    runs = [{q: dict(found) for q, found in zip(test.queries, answers, strict=True)} for answers in (one, other)]
+    assert evaluate(runs[0], test).means == evaluate(runs[1], test).means
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_one_edge_saves_the_other_serves(real: Callable[[str], Any], method: str, tmp_path: Path) -> None:
+    train, test, encoder = some(real, "metatool")
+    nodes, documents = llama_index.to_nodes(train), langchain.to_documents(train)
+    theirs, ours = llama_index.EncoderEmbedding(encoder), Plain(encoder)
+    fitted = langchain.NudgeRetriever.from_documents(documents, ours, train, k=5, method=method, step=0.4)
+    assert fitted.nudge is not None
+    fitted.nudge.save(tmp_path / "nudged")
+    engine = llama_index.NudgeFinetuneEngine.from_artifact(tmp_path / "nudged", theirs, nodes)
+    expected = asked_of_langchain(fitted, test)
+    check_same(asked_of_llama_index(engine.as_retriever(similarity_top_k=5), test), expected)
+    engine.save(tmp_path / "saved by the other")
+    again = langchain.NudgeRetriever.from_artifact(tmp_path / "saved by the other", ours, documents, k=5)
+    check_same(asked_of_langchain(again, test), expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_both_nudged_embeddings_give_the_same_vectors(real: Callable[[str], Any], method: str) -> None:
+    train, test, encoder = some(real, "metatool")
+    engine = llama_index.NudgeFinetuneEngine(train, encoder, nodes=llama_index.to_nodes(train), method=method, step=0.4)
+    engine.finetune()
+    nudge = langchain.NudgeRetriever.from_documents(
+        langchain.to_documents(train), encoder, train, method=method, step=0.4
+    ).nudge
+    assert nudge is not None
+    theirs, ours = engine.get_finetuned_model(), langchain.NudgedEmbeddings(encoder, nudge)
+    texts, queries = list(train.corpus.values()), list(test.queries.values())[:20]
+    np.testing.assert_allclose(theirs.get_text_embedding_batch(texts), ours.embed_documents(texts), atol=1e-6)
+    asked = [theirs.get_query_embedding(query) for query in queries]
+    np.testing.assert_allclose(asked, [ours.embed_query(query) for query in queries], atol=1e-6)
