@@ -31,7 +31,7 @@ __all__ = ["Arc", "Line", "Path", "Scalars", "SparseLine", "Sphere", "Unbounded"
 Scalars = NDArray[np.float64]
 
 # Below this sine a document and its target span no plane: it is there already, or exactly opposite.
-_NO_PLANE = 1e-6
+_NO_PLANE = 1e-5
 
 # Below this angle an arc and its chord differ by less than float32 tells.
 _SMALL_ANGLE = 0.01

@@ -12,7 +12,10 @@ from scipy import sparse
 from nudge_integrations.solver.direction import Direction, sums
 from nudge_integrations.solver.path import Path
 
-__all__ = ["Heading", "Judged", "Labels", "chord_cosine", "head_for"]
+__all__ = ["NO_DIRECTION", "Heading", "Judged", "Labels", "chord_cosine", "head_for"]
+
+# Queries that cancel leave a sum of about this length by rounding, which is no direction.
+NO_DIRECTION = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,15 +96,9 @@ def head_for(labels: Labels, direction: Direction, path: Path, block_bytes: int)
     """
     total = sums(direction, labels.gains, labels.queries, labels.documents, block_bytes)
     targets = path.aim(total)
-    # |T - D| and |T + D| keep the angles near 0 and pi that the inner product of float32 vectors loses.
-    apart, opposite = (
-        torch.linalg.vector_norm(ends, dim=1).double().cpu().numpy() ** 2 / 2.0
-        for ends in (targets - labels.documents, targets + labels.documents)
-    )
-    cosine = np.where(apart <= opposite, 1.0 - apart, opposite - 1.0)
+    cosine = chord_cosine(labels.documents, targets)
     lengths = torch.linalg.vector_norm(total, dim=1).cpu().numpy()
-    # A sum that cancels leaves rounding noise, which is no direction.
-    moving = (labels.support() > 0) & (lengths > 1e-6) & path.moves(cosine)
+    moving = (labels.support() > 0) & (lengths > NO_DIRECTION) & path.moves(cosine)
     return Heading(direction, path, total, targets, np.where(moving, cosine, 1.0), moving)
 
 

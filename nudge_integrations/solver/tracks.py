@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from nudge_integrations.solver.arrays import ragged
-from nudge_integrations.solver.problem import Heading, Judged, Labels, chord_cosine
+from nudge_integrations.solver.problem import NO_DIRECTION, Heading, Judged, Labels, chord_cosine
 
 __all__ = ["Pairs", "Scores", "judged_blocks", "labelled_pairs", "scores_of"]
 
@@ -135,8 +135,9 @@ def labelled_pairs(heading: Heading, labels: Labels, judged: Judged, block: slic
         return _pairs(heading, labels, judged.queries[block], query, column, _rows_of(targets, column), resting)
     group, of_judged = np.unique(judged.groups[block], return_inverse=True)
     pair_group, column, left, removed = _left_out(heading, labels, group)
-    targets = heading.path.aim(_rows_of(heading.sums, column) - removed)
-    resting = (left == 0) | (torch.linalg.vector_norm(targets, dim=1).cpu().numpy() == 0)
+    sums = _rows_of(heading.sums, column) - removed
+    targets = heading.path.aim(sums)
+    resting = (left == 0) | (torch.linalg.vector_norm(sums, dim=1).cpu().numpy() <= NO_DIRECTION)
     counts = np.bincount(pair_group, minlength=len(group))
     query, position = ragged(counts[of_judged])
     pair = (np.cumsum(counts) - counts)[of_judged][query] + position
