@@ -33,7 +33,10 @@ def check_matrix(matrix: object, name: str) -> Matrix:
     rows = matrix if isinstance(matrix, np.ndarray | torch.Tensor) else np.asarray(matrix)
     if rows.ndim != 2:
         raise InputError(f"{name} must be a matrix with one vector a row; got {rows.ndim} dimension(s)")
-    floating = rows.is_floating_point() if isinstance(rows, torch.Tensor) else np.issubdtype(rows.dtype, np.floating)
+    if isinstance(rows, torch.Tensor):
+        floating = rows.is_floating_point()
+    else:  # wider numbers than float64 have no tensor
+        floating = rows.dtype.kind == "f" and rows.dtype.itemsize <= 8
     if not floating:
         raise InputError(f"{name} must hold float16, bfloat16, float32 or float64 numbers; got {rows.dtype}")
     return rows.detach() if isinstance(rows, torch.Tensor) else rows
