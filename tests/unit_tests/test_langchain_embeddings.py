@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from langchain_classic.embeddings import CacheBackedEmbeddings
-from langchain_classic.retrievers import EnsembleRetriever, MultiVectorRetriever, ParentDocumentRetriever
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_core.stores import InMemoryByteStore, InMemoryStore
 from langchain_core.vectorstores import InMemoryVectorStore
-from langchain_text_splitters import CharacterTextSplitter
 
 from nudge_integrations import Nudge, RetrievalDataset, fit
 from nudge_integrations.encoding import Encoder
@@ -175,16 +172,15 @@ def test_the_indexing_api_writes_to_our_store(base: Embeddings) -> None:
 
 
 def test_a_cache_under_or_over_them_serves_the_right_vectors(base: Embeddings) -> None:
+    cached = pytest.importorskip("langchain_classic.embeddings").CacheBackedEmbeddings
     watched = Watched(base)
-    under = CacheBackedEmbeddings.from_bytes_store(watched, InMemoryByteStore(), namespace="base", key_encoder="sha256")
+    under = cached.from_bytes_store(watched, InMemoryByteStore(), namespace="base", key_encoder="sha256")
     first, second = (NudgedEmbeddings(under, fitted(base, step=step)) for step in (0.3, 0.8))
     assert first.embed_documents(LIST) != second.embed_documents(LIST)
     assert watched.calls == ["documents"]
     files = InMemoryByteStore()
     for embedding in (first, second, first):
-        over = CacheBackedEmbeddings.from_bytes_store(
-            embedding, files, namespace=embedding.fingerprint, key_encoder="sha256"
-        )
+        over = cached.from_bytes_store(embedding, files, namespace=embedding.fingerprint, key_encoder="sha256")
         np.testing.assert_allclose(over.embed_documents(LIST), embedding.embed_documents(LIST))
     assert first.fingerprint != second.fingerprint
     assert first.fingerprint == NudgedEmbeddings(base, fitted(base, step=0.3)).fingerprint
@@ -212,25 +208,28 @@ def test_from_vectorstore_gives_what_from_artifact_gives(base: Embeddings) -> No
 
 
 def test_in_an_ensemble(base: Embeddings) -> None:
+    ensemble_of = pytest.importorskip("langchain_classic.retrievers").EnsembleRetriever
     nudged = NudgeRetriever.from_documents(to_documents(DATASET), base, DATASET, step=0.9, k=2)
     plain = NudgeVectorStore(base)
     plain.add_documents(to_documents(DATASET))
-    ensemble = EnsembleRetriever(retrievers=[nudged, plain.as_retriever(search_kwargs={"k": 2})], weights=[0.9, 0.1])
+    ensemble = ensemble_of(retrievers=[nudged, plain.as_retriever(search_kwargs={"k": 2})], weights=[0.9, 0.1])
     assert ensemble.invoke("a breakfast")[0].id == nudged.invoke("a breakfast")[0].id
 
 
 def test_parents_are_found_by_their_nudged_pieces(base: Embeddings) -> None:
+    classic = pytest.importorskip("langchain_classic.retrievers")
+    splitters = pytest.importorskip("langchain_text_splitters")
     parents = {"farm": "hens lay eggs\n\ncows give milk", "yard": "dogs bark\n\ncats purr", "city": "trams\n\nbuses"}
     labels = RetrievalDataset(parents, {"q": "a breakfast"}, {"q": {"farm": 1}})
     store = NudgeVectorStore(base)
-    splitter = CharacterTextSplitter(separator="\n\n", chunk_size=14, chunk_overlap=0)
-    retriever = ParentDocumentRetriever(vectorstore=store, docstore=InMemoryStore(), child_splitter=splitter)
+    splitter = splitters.CharacterTextSplitter(separator="\n\n", chunk_size=14, chunk_overlap=0)
+    retriever = classic.ParentDocumentRetriever(vectorstore=store, docstore=InMemoryStore(), child_splitter=splitter)
     retriever.add_documents([Document(page_content=text) for text in parents.values()], ids=list(parents))
     assert len(store) == 5
     nudge = store.nudge(labels, parent_key="doc_id", step=0.9)
     assert len(nudge) == 2
     assert retriever.invoke("a breakfast")[0].page_content == parents["farm"]
-    several = MultiVectorRetriever(vectorstore=store, docstore=retriever.docstore, id_key="doc_id")
+    several = classic.MultiVectorRetriever(vectorstore=store, docstore=retriever.docstore, id_key="doc_id")
     assert several.invoke("a breakfast")[0].page_content == parents["farm"]
 
 
