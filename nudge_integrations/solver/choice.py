@@ -98,15 +98,15 @@ def judge(trial: Trial, prepared: Prepared, metric: Metric, *, step: float | Non
     change = f"{metric} {trial.baseline:.4f} -> {candidate.score:.4f} over {count} queries ({protocol})"
     if step is not None:
         return Verdict("fixed", f"the step was given; {change}", _warnings(trial, prepared, metric, standard_errors))
+    why = _nothing_to_learn(prepared)
     if trial.parameter == 0.0:
-        why = _nothing_to_learn(prepared) or "no step beats leaving the documents where they are"
-        return Verdict("no_gain", why, ())
+        return Verdict("no_gain", why or "no step beats leaving the documents where they are", ())
     if not candidate.gain > standard_errors * candidate.standard_error:
         noise = (
             f"the best step gains {candidate.gain:.4f}, which is not more than {standard_errors:g} standard errors "
             f"of {candidate.standard_error:.4f}: {change}"
         )
-        return Verdict("no_gain", noise, ())
+        return Verdict("no_gain", f"{why}; {noise}" if why else noise, ())
     return Verdict("improved", change, _warnings(trial, prepared, metric, standard_errors))
 
 
