@@ -18,7 +18,7 @@ from nudge_integrations.llama_index.encoder import EmbeddingEncoder, EncoderEmbe
 from nudge_integrations.llama_index.engine import NudgeFinetuneEngine
 from nudge_integrations.llama_index.evaluation import aevaluate_retriever, evaluate_retriever
 from nudge_integrations.llama_index.events import NudgeFinetuneEndEvent, NudgeFinetuneStartEvent
-from nudge_integrations.llama_index.nodes import to_nodes
+from nudge_integrations.llama_index.nodes import labels_over_nodes, to_nodes
 from nudge_integrations.llama_index.questions import agenerate_qa_pairs, generate_qa_pairs
 from nudge_integrations.llama_index.retriever import NudgeRetriever
 from nudge_integrations.llama_index.transform import NudgeTransform
@@ -36,5 +36,6 @@ __all__ = [
     "agenerate_qa_pairs",
     "evaluate_retriever",
     "generate_qa_pairs",
+    "labels_over_nodes",
     "to_nodes",
 ]
