@@ -31,7 +31,8 @@ class Problem:
 
 
 def unit(rows: Floats) -> Floats:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    scaled: Floats = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return scaled
 
 
 def random_problem(
@@ -48,10 +49,14 @@ def random_problem(
     return Problem(corpus, asked, gains.astype(np.float64), groups)
 
 
-def metric_of(scores: Floats, gains: Floats, metric: str) -> float:
-    """Return one query's metric; equal scores are ranked by row."""
+def metric_of(scores: Floats, gains: Floats, metric: str, ties: float = 0.0) -> float:
+    """Return one query's metric; equal scores are ranked by row.
+
+    With ``ties`` > 0, scores that are that close are ranked as well as they can be; < 0, as badly.
+    """
     name, cutoff = metric.split("@")
     k = int(cutoff)
+    scores = scores + ties * gains / gains.max()
     ranked = np.argsort(-np.round(scores, 9), kind="stable")[:k]
     found = gains[ranked]
     hits = found > 0
@@ -119,7 +124,9 @@ def moved(problem: Problem, method: str, step: float, temperature: float | None 
 def mean_metric(documents: Floats, queries: Floats, gains: Floats, metric: str) -> float:
     """Return the mean over the queries that want something."""
     rows = np.flatnonzero(gains.sum(axis=1))
-    return float(np.mean([metric_of(documents @ queries[row], gains[row], metric) for row in rows])) if len(rows) else 0.0
+    return (
+        float(np.mean([metric_of(documents @ queries[row], gains[row], metric) for row in rows])) if len(rows) else 0.0
+    )
 
 
 def leave_one_out(
@@ -133,6 +140,7 @@ def leave_one_out(
     grouped: bool = False,
     unseen: bool = False,
     shift: Floats | None = None,
+    ties: float = 0.0,
 ) -> float:
     """Return the metric at a step by fitting again without each query, or without its group.
 
@@ -146,6 +154,7 @@ def leave_one_out(
         grouped: Leave the whole group of a query out.
         unseen: Also hold every document that the query wants where it was.
         shift: (d,) added to documents that do not move, which are then made unit length again.
+        ties: As in `metric_of`.
     """
     groups = problem.groups if grouped else np.arange(len(problem.queries))
     values = []
@@ -157,7 +166,7 @@ def leave_one_out(
         if shift is not None:
             still = np.linalg.norm(sums, axis=1) < 1e-6
             placed[still] = unit(problem.documents[still] + shift)
-        values.append(metric_of(placed @ problem.queries[query], problem.gains[query], metric))
+        values.append(metric_of(placed @ problem.queries[query], problem.gains[query], metric, ties))
     return float(np.mean(values)) if values else 0.0
 
 
@@ -170,6 +179,7 @@ def held_out(
     *,
     temperature: float | None = None,
     unseen: bool = False,
+    ties: float = 0.0,
 ) -> float:
     """Return the metric of held-out queries at a step, by moving the documents once."""
     sums = direction(problem, temperature)
@@ -177,5 +187,5 @@ def held_out(
     for query in np.flatnonzero(judged.gains.sum(axis=1)):
         kept = np.where((judged.gains[query] > 0)[:, None], 0.0, sums) if unseen else sums
         placed = place(problem.documents, kept, method, step)
-        values.append(metric_of(placed @ judged.queries[query], judged.gains[query], metric))
+        values.append(metric_of(placed @ judged.queries[query], judged.gains[query], metric, ties))
     return float(np.mean(values)) if values else 0.0
