@@ -23,14 +23,16 @@ class Clock:
 
     connection: Connection
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
 
     def timed(self, call: Callable[[], Any], repeats: int = 1) -> Any:
         """Call several times, keep every time and return the last answer; the memory peak is taken over all of them."""
         self.connection.send(("start", None))
         for _ in range(repeats):
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             answer = call()
             self.seconds.append(time.perf_counter() - start)
+            self.cpu_seconds.append(time.process_time() - start_cpu)
         self.connection.send(("stop", None))
         return answer
 
@@ -69,7 +71,7 @@ def _child(connection: Connection, job: Job, threads: int, arguments: dict[str, 
     connection.recv()
     clock = Clock(connection)
     answer = job(clock, **arguments)
-    connection.send(("answer", {**answer, "all_seconds": clock.seconds}))
+    connection.send(("answer", {**answer, "all_seconds": clock.seconds, "all_cpu_seconds": clock.cpu_seconds}))
 
 
 def in_own_process(job: Job, threads: int, **arguments: Any) -> dict[str, Any]:
