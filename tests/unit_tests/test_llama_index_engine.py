@@ -13,6 +13,7 @@ import pytest
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler
 from llama_index.core.indices.query.query_transform.base import HyDEQueryTransform
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -235,6 +236,26 @@ def test_an_event_tells_of_start_and_end() -> None:
     assert (end.method, end.step, end.moved_documents) == ("nudge-n", nudge.step, len(nudge))
     assert (end.before, end.after, end.status) == (nudge.baseline, nudge.score, "improved")
     assert end.after > end.before
+
+
+def test_callbacks_trace_the_fit_and_go_to_what_is_built(capfd: pytest.CaptureFixture[str]) -> None:
+    traces: list[str | None] = []
+
+    class Tracing(LlamaDebugHandler):
+        def start_trace(self, trace_id: str | None = None) -> None:
+            traces.append(trace_id)
+
+    debug = Tracing(print_trace_on_end=False)
+    manager = CallbackManager([debug])
+    engine = fitted(callback_manager=manager, show_progress=True)
+    assert traces == ["nudge_finetune"]
+    assert "Embedding queries" in capfd.readouterr().err
+    engine.as_retriever().retrieve("nickname3")
+    assert traces == ["nudge_finetune", "query"]
+    assert len(debug.get_event_pairs(CBEventType.RETRIEVE)) == 1
+    assert engine.as_retriever().callback_manager is manager
+    fitted()
+    assert capfd.readouterr().err == ""
 
 
 def test_what_it_accepts_as_a_dataset(tmp_path: Path) -> None:
