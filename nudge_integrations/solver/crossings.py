@@ -18,7 +18,7 @@ from nudge_integrations.solver.metrics import Metric
 from nudge_integrations.solver.path import Path
 from nudge_integrations.solver.stretches import Stretch, Tracks
 
-__all__ = ["TIE", "Changes", "changes_on"]
+__all__ = ["Changes", "changes_on", "is_above"]
 
 # The rounding of a float32 inner product of unit vectors.
 TIE = 2e-7
@@ -156,7 +156,7 @@ def _toggles(path: Path, stretch: Stretch, relevant: NDArray[np.int64]) -> _Togg
     one, two = relevant[mine[maybe]], other[maybe]
     sure = path.cross_once(tracks.numbers[:, one], tracks.numbers[:, two], stretch.begin, stretch.end)
     left = np.sort(np.concatenate([left, maybe[~sure]]))
-    just_after = _above((ahead_begin + ahead_end) / 2.0, first_row)
+    just_after = is_above((ahead_begin + ahead_end) / 2.0, first_row)
     knots, state = _orders(path, stretch, relevant[mine[left]], other[left], first_row[left])
     just_after[left] = state[:, 0]
     which, piece = np.nonzero((state[:, 1:] != state[:, :-1]) & (knots < stretch.end))
@@ -165,7 +165,7 @@ def _toggles(path: Path, stretch: Stretch, relevant: NDArray[np.int64]) -> _Togg
         return np.stack([np.bincount(mine[above & (inner == side)], minlength=len(relevant)) for side in (False, True)])
 
     return _Toggles(
-        at_begin=counts(_above(ahead_begin, first_row)),
+        at_begin=counts(is_above(ahead_begin, first_row)),
         just_after=counts(just_after),
         relevant=mine[left[which]],
         parameter=knots[which, piece],
@@ -174,7 +174,8 @@ def _toggles(path: Path, stretch: Stretch, relevant: NDArray[np.int64]) -> _Togg
     )
 
 
-def _above(ahead: NDArray[np.float64], first_row: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def is_above(ahead: NDArray[np.float64], first_row: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which documents rank above others, by how far their scores are ahead and whether their row is first."""
     return (ahead > TIE) | ((ahead >= -TIE) & first_row)
 
 
@@ -190,4 +191,4 @@ def _orders(
     knots = np.sort(np.where((knots > begin) & (knots < end), knots, end), axis=1)
     edges = np.concatenate([np.full((len(one), 1), begin), knots, np.full((len(one), 1), end)], axis=1)
     middles = (edges[:, :-1] + edges[:, 1:]) / 2.0
-    return knots, _above(path.score(upper, middles) - path.score(lower, middles), first_row[:, None])
+    return knots, is_above(path.score(upper, middles) - path.score(lower, middles), first_row[:, None])

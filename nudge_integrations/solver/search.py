@@ -27,7 +27,7 @@ from nudge_integrations.solver.tracks import Pairs, judged_blocks, labelled_pair
 __all__ = ["Sweep", "best_parameter", "curve_of", "sweep"]
 
 # A plateau narrower than this cannot be told from its neighbours once the vectors are float32.
-_NARROWEST = 3e-6
+_NARROWEST = 1e-5
 
 # Sums of the same changes in another order differ by this much.
 _ROUNDING = 1e-9

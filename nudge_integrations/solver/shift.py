@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nudge_integrations.solver.arrays import Matrix, row_blocks
 from nudge_integrations.solver.choice import Trial, gain_and_error, mean
+from nudge_integrations.solver.crossings import is_above
 from nudge_integrations.solver.inputs import Prepared
 from nudge_integrations.solver.metrics import Metric
 from nudge_integrations.solver.problem import Heading, Labels
@@ -57,7 +58,7 @@ def with_shift(
         shift=shift,
         progress=progress,
     )
-    static = others.scores.double().cpu().numpy()
+    static = others.scores.double().cpu().numpy(), others.rows.cpu().numpy()
     both = list(_judged(trial, prepared, metric, shift, static, block_bytes))
     seen, unseen = (np.concatenate([np.zeros(0), *(part[side] for part in both)]) for side in (0, 1))
     objective = (1.0 - unseen_weight) * (seen - trial.at_zero) + unseen_weight * (unseen - trial.at_zero)
@@ -72,7 +73,7 @@ def _judged(
     prepared: Prepared,
     metric: Metric,
     shift: torch.Tensor,
-    static: NDArray[np.float64],
+    static: tuple[NDArray[np.float64], NDArray[np.int64]],
     block_bytes: int,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield each block's metric with everything moved, and with the wanted documents only shifted."""
@@ -97,8 +98,10 @@ def _judged(
         mine = weights[judged.gains.indptr[block.start] : judged.gains.indptr[block.stop]]
         left = placed.copy()
         left[wanted] = at_rest[wanted]
+        rows = np.concatenate([np.broadcast_to(labels.rows, placed.shape), static[1][block]], axis=1)
         seen, unseen = (
-            _metric(metric, values, static[block], (wanted[0], wanted[1]), mine) for values in (placed, left)
+            _metric(metric, np.concatenate([values, static[0][block]], axis=1), rows, (wanted[0], wanted[1]), mine)
+            for values in (placed, left)
         )
         yield seen, unseen
 
@@ -106,19 +109,19 @@ def _judged(
 def _metric(
     metric: Metric,
     scores: NDArray[np.float64],
-    static: NDArray[np.float64],
+    rows: NDArray[np.int64],
     wanted: tuple[NDArray[np.int64], NDArray[np.int64]],
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return each query's metric for scores (c, u) of the labelled documents and the best (c, k) of all others."""
+    """Return each query's metric for (c, u + k) scores and rows: the labelled documents, then the best others."""
     query, column = wanted
     relevant = np.zeros(scores.shape, dtype=bool)
     relevant[wanted] = True
     total = np.zeros(len(scores))
     for part in row_blocks(len(query), 4096):
-        of, own = query[part], scores[query[part], column[part]][:, None]
-        above = scores[of] > own
-        rank = 1 + above.sum(axis=1) + (static[of] > own).sum(axis=1)
+        of, own = query[part], (query[part], column[part])
+        above = is_above(scores[of] - scores[own][:, None], rows[of] < rows[own][:, None])
         order = 1 + (above & relevant[of]).sum(axis=1)
-        total += np.bincount(of, weights=weights[part] * metric.contribution(rank, order), minlength=len(total))
+        contribution = metric.contribution(1 + above.sum(axis=1), order)
+        total += np.bincount(of, weights=weights[part] * contribution, minlength=len(total))
     return total
