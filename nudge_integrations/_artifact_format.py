@@ -2,7 +2,7 @@
 
 ``nudge.json`` holds every scalar and the hashes of the other two (see `_manifest`), ``vectors.safetensors`` the arrays,
 ``ids.jsonl`` one object a moved document, in the order of the rows: ``{"id": ..., "text_sha256": ... or null}``.
-JSON and raw numbers only: nothing that is read can run code.
+JSON and raw numbers only: nothing that is read can run code. Files attached to it lie beside, under the same hashes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _FIGURES = ("step", "baseline", "score", "unseen_baseline", "unseen_score")
 _MOST_CURVE_POINTS = 20_000
 
 
-def write(path: str | os.PathLike[str], fields: Mapping[str, Any]) -> None:
-    """Save the fields of a nudge to a folder, all at once.
+def write(path: str | os.PathLike[str], fields: Mapping[str, Any], attachments: Mapping[str, bytes]) -> None:
+    """Save the fields of a nudge, and what is kept beside it, to a folder, all at once.
 
     Raises:
         ArtifactError: If something that is no nudge is in the way.
@@ -59,6 +59,7 @@ def write(path: str | os.PathLike[str], fields: Mapping[str, Any]) -> None:
     hashes = fields["text_hashes"] or [None] * len(fields["ids"])
     lines = (json.dumps({"id": i, "text_sha256": digest}) for i, digest in zip(fields["ids"], hashes, strict=True))
     files = {
+        **{name: [attached] for name, attached in attachments.items()},
         "vectors.safetensors": [save_tensors(tensors)],
         "ids.jsonl": ["".join(f"{line}\n" for line in lines).encode("ascii")],
     }

@@ -9,8 +9,9 @@ itself, so replacing it (``os.replace``, atomic) is the commit. A save goes
 
 and a reader that finds a file not to be the one that the manifest names looks for it under its staged name. So a reader
 sees the old content or the new at any moment, and so does whoever comes after a crash or a full disk; a save that died
-between commit and settle is settled by the next one. Other files in the folder are never touched. On POSIX systems a
-lock on the folder keeps writers apart and vanishes with its process; elsewhere let one process write at a time.
+between commit and settle is settled by the next one. Files that the former manifest named and the new one does not are
+removed; other files in the folder are never touched. On POSIX systems a lock on the folder keeps writers apart and
+vanishes with its process; elsewhere let one process write at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import mmap
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,7 +48,7 @@ def save_files(
     """Replace the files and the manifest in a folder, all at once.
 
     Args:
-        directory: Created if absent. Files in it that this save does not name stay as they are.
+        directory: Created if absent. Files in it that neither this save nor the one before names stay as they are.
         manifest: File name of the manifest.
         content: What else the manifest holds: JSON values. ``content["format"]`` says whose folder it is.
         files: File name -> its bytes, in pieces.
@@ -62,12 +63,14 @@ def save_files(
     except (FileExistsError, NotADirectoryError) as error:
         raise ArtifactError(f"cannot save to {folder}: a file is in the way; give the path of a folder") from error
     with _only_writer(folder):
-        _refuse_to_overwrite_others(folder, manifest, str(content["format"]), files)
-        _settle(folder, manifest, files)
+        former = _refuse_to_overwrite_others(folder, manifest, str(content["format"]), files)
+        _settle(folder, manifest, {*files, *former})
         entries = {name: _stage(folder, name, pieces) for name, pieces in files.items()}
         _write(folder / f".{manifest}.part", [_seal({**content, "files": entries})])
         os.replace(folder / f".{manifest}.part", folder / manifest)
         _settle(folder, manifest, files)
+        for name in former - files.keys():
+            (folder / name).unlink(missing_ok=True)
 
 
 def load_files(
@@ -79,12 +82,12 @@ def load_files(
     version: int,
     verify: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Buffer]]:
-    """Read the manifest and map the files that it names into memory.
+    """Read the manifest and map all files that it names into memory.
 
     Args:
         directory: A folder written by `save_files`.
         manifest: File name of the manifest.
-        names: The files that it must name.
+        names: The files that it must name; there may be more.
         format_name: What ``content["format"]`` must say.
         version: The ``content["version"]`` that the caller can read.
         verify: Hash every file. False checks sizes only, for files too large to be read through.
@@ -102,13 +105,14 @@ def load_files(
         data, identity = _read_manifest(folder, manifest)
         content = _unseal(data, folder / manifest)
         _check_format(content, folder / manifest, format_name, version)
+        wanted = dict.fromkeys((*names, *_names(content, folder / manifest)))
         try:
-            return content, {name: _open(folder, name, content["files"].get(name), verify) for name in names}
+            return content, {name: _open(folder, name, content["files"].get(name), verify) for name in wanted}
         except CorruptArtifactError:
             # While a writer settles, each file can be missed once; a failure more under one manifest is damage.
             failures = failures + 1 if identity == seen else 1
             seen = identity
-            if failures > len(names):
+            if failures > len(wanted):
                 raise
     raise CorruptArtifactError(f"{folder} changed {_MOST_RESTARTS} times while it was read; try again when it rests")
 
@@ -137,19 +141,27 @@ def _only_writer(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _refuse_to_overwrite_others(folder: Path, manifest: str, format_name: str, names: Iterable[str]) -> None:
-    present = [name for name in (manifest, *names) if (folder / name).exists()]
-    if not present:
-        return
-    try:
-        ours = _unseal(_read_manifest(folder, manifest)[0], folder / manifest).get("format") == format_name
-    except CorruptArtifactError:
-        ours = False
-    if not ours:
+def _refuse_to_overwrite_others(folder: Path, manifest: str, format_name: str, names: Iterable[str]) -> set[str]:
+    """Return the names of the files that the manifest there names, which may be replaced."""
+    ours: set[str] = set()
+    with suppress(CorruptArtifactError):
+        content = _unseal(_read_manifest(folder, manifest)[0], folder / manifest)
+        if content.get("format") == format_name:
+            ours = {manifest, *_names(content, folder / manifest)}
+    others = [name for name in (manifest, *names) if name not in ours and (folder / name).exists()]
+    if others:
         raise ArtifactError(
-            f"{folder} holds {', '.join(present)}, not written by this package (or damaged); "
+            f"{folder} holds {', '.join(others)}, not written by this package (or damaged); "
             "nothing was overwritten: choose another folder or remove them"
         )
+    return ours - {manifest}
+
+
+def _names(content: Mapping[str, Any], path: Path) -> list[str]:
+    names = content.get("files")
+    if not isinstance(names, dict) or any(name != Path(name).name for name in names):
+        raise CorruptArtifactError(f"{path} does not name the files beside it; nothing of it can be trusted")
+    return list(names)
 
 
 def _stage(folder: Path, name: str, pieces: Iterable[bytes | memoryview]) -> dict[str, Any]:

@@ -128,19 +128,20 @@ class Nudge(NudgeRecord):
             nudge.check_encoder(encoder)
         return nudge
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, attachments: Mapping[str, bytes] | None = None) -> None:
         """Write ``nudge.json``, ``vectors.safetensors`` and ``ids.jsonl`` to a folder, in place of any nudge there.
 
         Readers see the old one or the new one at any moment, also after a crash. Other files in the folder stay.
 
         Args:
             path: A folder; created if absent.
+            attachments: File name -> bytes to keep beside it; `load` refuses the folder if one of them was altered.
 
         Raises:
             ArtifactError: If files of those names are there that are no nudge, or the path is a file.
             OSError: If the disk refuses; a nudge that was there before is still whole.
         """
-        artifact_format.write(path, self._fields())
+        artifact_format.write(path, self._fields(), attachments or {})
 
     @property
     def dimension(self) -> int:

@@ -206,6 +206,12 @@ def test_a_blank_more_or_a_key_twice_is_refused(tmp_path: Path) -> None:
         ({"similarity": "l2"}, CorruptArtifactError, "similarity must be"),
         ({"queries_": 1}, CorruptArtifactError, "whole nudge"),
         ({"files": {}}, CorruptArtifactError, "not named by the manifest"),
+        (
+            {"files": {"../beside": {"bytes": 0, "sha256": ""}}},
+            CorruptArtifactError,
+            "does not name the files beside it",
+        ),
+        ({"files": None}, CorruptArtifactError, "does not name the files beside it"),
         ({"step": "far"}, CorruptArtifactError, "whole nudge"),
     ],
 )
@@ -231,6 +237,30 @@ def test_saving_leaves_the_neighbours_alone(tmp_path: Path) -> None:
     make(2).save(tmp_path)
     assert len(Nudge.load(tmp_path)) == 2
     assert sorted(os.listdir(tmp_path)) == sorted([*FILES, "result.json"])
+
+
+def test_no_byte_of_an_attachment_can_change_unseen(tmp_path: Path) -> None:
+    make().save(tmp_path, attachments={"result.json": b"{}", "empty": b""})
+    assert len(Nudge.load(tmp_path)) == len(make())
+    for name, altered in (("result.json", b"[]"), ("empty", b" ")):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(altered)
+        with pytest.raises(CorruptArtifactError, match=name):
+            Nudge.load(tmp_path)
+        (tmp_path / name).write_bytes(whole)
+    (tmp_path / "result.json").unlink()
+    with pytest.raises(CorruptArtifactError, match=r"result\.json is missing"):
+        Nudge.load(tmp_path)
+
+
+def test_attachments_go_with_the_nudge_that_they_belong_to(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("somebody's")
+    with pytest.raises(ArtifactError, match=r"holds notes\.txt, not written by this package"):
+        make().save(tmp_path, attachments={"notes.txt": b"ours"})
+    make().save(tmp_path, attachments={"result.json": b"{}"})
+    make().save(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted([*FILES, "notes.txt"])
+    assert (tmp_path / "notes.txt").read_text() == "somebody's"
 
 
 def test_files_that_are_no_nudge_are_not_overwritten(tmp_path: Path) -> None:
