@@ -170,7 +170,7 @@ def _plain(grade: float) -> float | int:
     return int(grade) if grade.is_integer() else grade
 
 
-def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ``(where, record)`` for each line that is not blank."""
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
@@ -181,10 +181,10 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield where, record
 
 
-def _read_texts(path: Path) -> Texts:
+def read_texts(path: Path) -> Texts:
     """Read ``_id``, ``text`` and, where given, ``title`` of each line; the title goes before the text."""
     texts: Texts = {}
-    for where, record in _read_jsonl(path):
+    for where, record in read_jsonl(path):
         identifier, title, text = record.get("_id"), record.get("title") or "", record.get("text")
         if not isinstance(identifier, str | int) or not isinstance(text, str) or not isinstance(title, str):
             raise DatasetError(f"{where}: expected '_id' and 'text', both text; found the keys {sorted(record)}")
@@ -223,9 +223,9 @@ def read_beir(directory: Path, split: str) -> Parts:
         splits = sorted(found.stem for found in path.parent.glob("*.tsv"))
         raise DatasetError(f"{path} does not exist; splits in this folder: {', '.join(splits) or 'none'}")
     qrels = _read_qrels(path)
-    queries = _read_texts(directory / "queries.jsonl")
+    queries = read_texts(directory / "queries.jsonl")
     judged = {query_id: text for query_id, text in queries.items() if query_id in qrels}
-    return _read_texts(directory / "corpus.jsonl"), judged, qrels
+    return read_texts(directory / "corpus.jsonl"), judged, qrels
 
 
 def write_beir(directory: Path, split: str, parts: Parts) -> None:
@@ -237,9 +237,9 @@ def write_beir(directory: Path, split: str, parts: Parts) -> None:
                 f"id {identifier!r} holds a tab, a line break or half a character; BEIR qrels cannot; rename it"
             )
     known = directory / "corpus.jsonl"
-    if known.exists() and _read_texts(known) != corpus:
+    if known.exists() and read_texts(known) != corpus:
         raise DatasetError(f"{known} holds another corpus; write to an empty folder")
-    kept = _read_texts(directory / "queries.jsonl") if (directory / "queries.jsonl").exists() else {}
+    kept = read_texts(directory / "queries.jsonl") if (directory / "queries.jsonl").exists() else {}
     for query_id in kept.keys() & queries.keys():
         if kept[query_id] != queries[query_id]:
             raise DatasetError(
