@@ -32,6 +32,10 @@ PUBLIC = {
         *("ExactIndex", "Filter", "with_extra_coordinate", "with_zero_coordinate", "without_extra_coordinate"),
     ),
     "nudge_integrations.pipeline": ("SolverOptions", "fit"),
+    "nudge_integrations.finetune": (
+        *("DEVICES", "ParameterCounts", "Plan", "PlannedStrategy", "count_parameters", "finetune_encoder"),
+        "plan_finetuning",
+    ),
     "nudge_integrations.evaluation": ("DEFAULT_METRICS", "Evaluation", "Run", "evaluate"),
 }
 FRAMEWORKS = ("torch", "llama_index", "langchain_core", "sentence_transformers", "transformers", "ir_measures", "typer")

@@ -1,0 +1,189 @@
+"""Training itself: sentence-transformers' Trainer and loss, with checkpoints that hold no code."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.evaluation import BaseEvaluator
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from transformers import EarlyStoppingCallback, PrinterCallback
+
+from nudge_integrations.finetune.batches import ConflictFreeBatches
+from nudge_integrations.finetune.options import Options
+from nudge_integrations.finetune.pairs import Texts, TrainingPair
+from nudge_integrations.finetune.strategies import make_trainable, merged_weights
+from nudge_integrations.finetune.validation import METRIC
+
+__all__ = ["train"]
+
+WEIGHTS = "trained.safetensors"
+STATE = "trainer_state.json"
+
+
+def train(
+    model: SentenceTransformer,
+    pairs: Sequence[TrainingPair],
+    texts: Texts,
+    prompts: dict[str, str],
+    options: Options,
+    folder: Path,
+    *,
+    judge: Callable[[SentenceTransformer], float] | None,
+    progress: bool,
+) -> tuple[dict[str, torch.Tensor], float | None]:
+    """Train a model in place, from its last checkpoint in the folder if there is one.
+
+    Args:
+        model: Is changed, and of no use afterwards.
+        pairs: What is trained on.
+        texts: Which texts answer which.
+        prompts: ``"query"`` and ``"document"`` prompts, where there are any.
+        options: How to train.
+        folder: Where checkpoints go.
+        judge: Scores a model on a validation set; None trains to the end.
+        progress: Whether to show a bar.
+
+    Returns:
+        The state of the best checkpoint, or of the last step without a judge, under the names of the model that was
+        given; and the best score.
+    """
+    with _seeded(options.seed):
+        make_trainable(model, options.strategy, lora_rank=options.lora_rank, frozen_blocks=options.frozen_blocks)
+        trainer = _Trainer(
+            model=model,
+            args=_arguments(model, pairs, prompts, options, folder, judged=judge is not None, progress=progress),
+            train_dataset=_columns(pairs, texts),
+            loss=MultipleNegativesRankingLoss(model, scale=1 / options.temperature),
+            evaluator=None if judge is None else _Judge(judge),
+            callbacks=[] if judge is None else [EarlyStoppingCallback(options.patience)],
+        )
+        trainer.batches = ConflictFreeBatches(pairs, texts, options.batch_size, options.seed)
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    return merged_weights(model), None if judge is None else trainer.state.best_metric
+
+
+class _Trainer(SentenceTransformerTrainer):
+    """The Trainer with our batches, and with checkpoints of the trained weights alone, in safetensors."""
+
+    batches: ConflictFreeBatches
+
+    def get_batch_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        return self.batches
+
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Leave out the model card, which would look for the model on a hub."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        save_file({name: weight.detach().contiguous() for name, weight in trained.items()}, folder / WEIGHTS)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        weights = load_file(Path(resume_from_checkpoint) / WEIGHTS)
+        self.model.load_state_dict(weights, strict=False)
+
+    def _load_best_model(self) -> None:
+        # By its step and not by its path, so that a folder may be moved between a kill and the resumption.
+        self._load_from_checkpoint(f"{self.args.output_dir}/checkpoint-{self.state.best_global_step}")
+
+
+class _Judge(BaseEvaluator):
+    """A score of a model as the Trainer wants it."""
+
+    def __init__(self, judge: Callable[[SentenceTransformer], float]) -> None:
+        super().__init__()
+        self.primary_metric = str(METRIC)
+        self._judge = judge
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1
+    ) -> dict[str, float]:
+        return {str(METRIC): self._judge(model)}
+
+
+def _arguments(
+    model: SentenceTransformer,
+    pairs: Sequence[TrainingPair],
+    prompts: dict[str, str],
+    options: Options,
+    folder: Path,
+    *,
+    judged: bool,
+    progress: bool,
+) -> SentenceTransformerTrainingArguments:
+    when = "epoch" if options.check_every is None else "steps"
+    document = prompts.get("document")
+    negatives = [f"negative_{number}" for number in range(len(pairs[0].negatives))]
+    by_column = {"query": prompts.get("query"), "document": document, **dict.fromkeys(negatives, document)}
+    return SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=options.epochs,
+        per_device_train_batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        warmup_steps=0.1,  # of all steps
+        prompts={column: prompt for column, prompt in by_column.items() if prompt},
+        seed=options.seed,
+        use_cpu=model.device.type == "cpu",
+        dataloader_pin_memory=model.device.type != "cpu",
+        save_strategy=when,
+        save_steps=options.check_every or 1,
+        save_total_limit=2,
+        eval_strategy=when if judged else "no",
+        eval_steps=options.check_every or 1,
+        load_best_model_at_end=judged,
+        metric_for_best_model=str(METRIC) if judged else None,
+        greater_is_better=True if judged else None,
+        restore_callback_states_from_checkpoint=True,
+        report_to="none",
+        logging_strategy="epoch",
+        disable_tqdm=not progress,
+    )
+
+
+def _columns(pairs: Sequence[TrainingPair], texts: Texts) -> Dataset:
+    """Lay texts out as the loss reads them, in this order: query, document, negatives."""
+    columns = {
+        "query": [texts.queries[pair.query] for pair in pairs],
+        "document": [texts.corpus[pair.document] for pair in pairs],
+    }
+    for number in range(len(pairs[0].negatives)):
+        columns[f"negative_{number}"] = [texts.corpus[pair.negatives[number]] for pair in pairs]
+    return Dataset.from_dict(columns)
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """Find the last checkpoint that was written to its end; its state is what the Trainer writes last."""
+    steps = sorted((int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*")), reverse=True)
+    for step in steps:
+        checkpoint = folder / f"checkpoint-{step}"
+        try:
+            json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        return str(checkpoint)
+    return None
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed every generator that training draws from, and leave them as they were."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  what the Trainer seeds
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
