@@ -1,8 +1,24 @@
-"""How good a ranking is, query by query.
+"""How good a ranking is, query by query; what changed from one to another; and how far documents moved for it.
 
 dataset + run or retriever -> evaluate -> Evaluation: means, and the value of every query
+two of them -> compare -> Comparison: differences with intervals and tests, queries that moved, where it holds
 """
 
+from nudge_integrations.evaluation.breakdown import Breakdown, Group
+from nudge_integrations.evaluation.comparison import Comparison, compare
 from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, Run, evaluate
+from nudge_integrations.evaluation.movement import MovedQuery
+from nudge_integrations.evaluation.significance import Difference
 
-__all__ = ["DEFAULT_METRICS", "Evaluation", "Run", "evaluate"]
+__all__ = [
+    "DEFAULT_METRICS",
+    "Breakdown",
+    "Comparison",
+    "Difference",
+    "Evaluation",
+    "Group",
+    "MovedQuery",
+    "Run",
+    "compare",
+    "evaluate",
+]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import islice
-from typing import Any, Protocol, TypeAlias
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError, MissingExtraError
+from nudge_integrations.evaluation.rankings import Ranking, Run, Searcher, Similarity, Source, rankings_of
 from nudge_integrations.solver.metrics import Metric, parse_metric
 
-__all__ = ["DEFAULT_METRICS", "Evaluation", "Run", "Searcher", "evaluate"]
+__all__ = ["DEFAULT_METRICS", "Evaluation", "Ranking", "Run", "Searcher", "Source", "evaluate"]
 
 DEFAULT_METRICS = ("ndcg@10", "recall@10", "mrr@10", "hit@1")
 
@@ -22,16 +21,6 @@ _MEASURES = {"hit": "Success", "recall": "R", "precision": "P", "mrr": "RR", "ma
 
 # trec_eval keeps a table as long as the largest grade.
 _LARGEST_GRADE = 100_000
-
-Ranking: TypeAlias = Mapping[str, float] | Sequence[str]
-Run: TypeAlias = Mapping[str, Ranking]
-
-
-class Searcher(Protocol):
-    """Finds documents for texts, many at once."""
-
-    def search(self, queries: Sequence[str], k: int) -> tuple[Sequence[Sequence[str]], Any]:
-        """Return the ids of at most k documents for each query, best first, and something more, such as scores."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,11 +31,15 @@ class Evaluation:
         means: Metric -> mean over all judged queries, in [0, 1].
         per_query: Metric -> query id -> value, for paired tests.
         queries: Number of judged queries.
+        rankings: Query id -> ids of the documents found, best first, none where it was not answered.
+        dataset: What was judged by; None where that is not known.
     """
 
     means: Mapping[str, float]
     per_query: Mapping[str, Mapping[str, float]]
     queries: int
+    rankings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    dataset: RetrievalDataset | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         """Show the means."""
@@ -55,9 +48,12 @@ class Evaluation:
 
 
 def evaluate(
-    retriever_or_run: Run | Searcher | Callable[[str], Ranking],
+    retriever_or_run: Source,
     dataset: RetrievalDataset,
     metrics: Sequence[str] = DEFAULT_METRICS,
+    *,
+    depth: int = 100,
+    similarity: Similarity = "cosine",
 ) -> Evaluation:
     """Judge rankings against a dataset.
 
@@ -67,15 +63,24 @@ def evaluate(
     (Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002).
 
     Args:
-        retriever_or_run: What was found: a run, query id -> {document id: score} or query id -> document ids, best
-            first. Or what finds it: a function from a query's text to either of these, or an object whose
-            ``search(texts, k)`` returns the ids, best first, for every text. Equal scores keep their order in the
-            mapping; a document that is listed twice counts at its best rank.
+        retriever_or_run: What was found, or what finds it; a document that is listed twice counts at its best rank.
+
+            - A run, query id -> {document id: score} or query id -> document ids, best first. Equal scores keep their
+              order in the mapping.
+            - A function from a query's text to either of these.
+            - A LlamaIndex retriever or a LangChain one, asked as it is: one that returns 2 documents is judged by 2. A
+              node goes by its id, or that of the document it was cut from; a document by its id, or its text.
+            - An object whose ``search(texts, k)`` returns the ids, best first, for every text, and something more.
+            - A pair (document vectors (n, d), query vectors (m, d)), rows in the dataset's order, searched exactly; or
+              (an `ExactIndex`, query vectors).
         dataset: Queries and who answers them.
         metrics: Names with a cutoff, such as ``"ndcg@10"``.
+        depth: How many ranks to ask for and to keep, so that one can see where a document went; at least as many as
+            the metrics look at.
+        similarity: ``"cosine"`` or ``"dot"``, for a pair of vectors.
 
     Returns:
-        Means and the value of every query.
+        Means, the value of every query, and the rankings.
 
     Raises:
         InputError: If a metric is unknown, or a ranking is none.
@@ -86,19 +91,20 @@ def evaluate(
     >>> dataset = RetrievalDataset({"a": "one", "b": "two"}, {"q": "one?", "r": "two?"}, {"q": {"a": 1}, "r": {"b": 1}})
     >>> evaluate({"q": {"b": 0.9, "a": 0.8}}, dataset, ["mrr@10", "hit@1"])
     Evaluation(mrr@10=0.2500, hit@1=0.0000, queries=2)
+    >>> evaluate(([[1, 0], [0, 1]], [[3, 1], [1, 2]]), dataset, ["hit@1"])
+    Evaluation(hit@1=1.0000, queries=2)
     """
     asked = [parse_metric(name) for name in dict.fromkeys([metrics] if isinstance(metrics, str) else metrics)]
     if not asked:
         raise InputError("no metrics were asked for; give names such as 'ndcg@10'")
     relevant = _relevant(dataset)
-    depth = max(metric.k for metric in asked)
-    run = {query: _ranked(query, found, depth) for query, found in _found(retriever_or_run, dataset, depth)}
-    _check_ids(run, dataset)
+    largest = max(metric.k for metric in asked)
+    rankings = rankings_of(retriever_or_run, dataset, max(depth, largest), similarity=similarity)
     graded = any(metric.name == "ndcg" for metric in asked)
     judged = _whole_grades(relevant) if graded else {q: dict.fromkeys(grades, 1) for q, grades in relevant.items()}
-    per_query = _calculate(asked, judged, run)
+    per_query = _calculate(asked, judged, {query: ranking[:largest] for query, ranking in rankings.items()})
     means = {name: math.fsum(values.values()) / len(relevant) for name, values in per_query.items()}
-    return Evaluation(means=means, per_query=per_query, queries=len(relevant))
+    return Evaluation(means, per_query, len(relevant), rankings, dataset)
 
 
 def _relevant(dataset: RetrievalDataset) -> dict[str, dict[str, float]]:
@@ -115,52 +121,6 @@ def _relevant(dataset: RetrievalDataset) -> dict[str, dict[str, float]]:
         )
         raise DatasetError(f"{named} no relevant document to find; dataset.repaired() leaves such queries out")
     return relevant
-
-
-def _found(source: Any, dataset: RetrievalDataset, depth: int) -> Iterable[tuple[str, Any]]:
-    if isinstance(source, Mapping):
-        if source and dataset.queries.keys().isdisjoint(source):
-            raise DatasetError(
-                f"the run answers none of the dataset's {len(dataset)} queries; its first query id is "
-                f"{next(iter(source))!r}, the dataset's is {dataset.query_ids[0]!r}"
-            )
-        return [(query, found) for query, found in source.items() if query in dataset.queries]
-    if hasattr(source, "search"):
-        found, _ = source.search(list(dataset.queries.values()), depth)
-        if len(found) != len(dataset):
-            raise InputError(f"search returned {len(found)} rankings for {len(dataset)} queries")
-        return zip(dataset.queries, found, strict=True)
-    if callable(source):
-        return ((query, source(text)) for query, text in dataset.queries.items())
-    raise InputError(
-        f"cannot evaluate a {type(source).__name__}: give a run {{query id: {{document id: score}}}}, a function from "
-        "a query's text to document ids, or an object with search(texts, k)"
-    )
-
-
-def _ranked(query: str, found: Any, depth: int) -> list[str]:
-    """Return at most ``depth`` distinct document ids, best first."""
-    if isinstance(found, str | bytes) or not isinstance(found, Mapping | Iterable):
-        raise InputError(f"query {query!r}: expected document ids or {{document id: score}}; got {found!r}")
-    ids = list(found)
-    if isinstance(found, Mapping):
-        scores = {document: float(score) for document, score in found.items()}
-        if any(math.isnan(score) for score in scores.values()):
-            raise InputError(f"query {query!r}: a score is NaN, which has no place in a ranking")
-        ids.sort(key=lambda document: -scores[document])
-    odd = next((document for document in ids if not isinstance(document, str)), None)
-    if odd is not None:
-        raise InputError(f"query {query!r}: document ids must be strings; got {odd!r} ({type(odd).__name__})")
-    return list(islice(dict.fromkeys(ids), depth))
-
-
-def _check_ids(run: Mapping[str, Sequence[str]], dataset: RetrievalDataset) -> None:
-    found = [document for ranking in run.values() for document in ranking]
-    if found and dataset.corpus.keys().isdisjoint(found):
-        raise DatasetError(
-            f"none of the documents found is in the dataset's corpus; the first one found is {found[0]!r}, "
-            f"the first of the corpus is {next(iter(dataset.corpus))!r}: which id does the retriever return?"
-        )
 
 
 def _whole_grades(relevant: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, int]]:

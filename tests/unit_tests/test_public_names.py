@@ -36,7 +36,10 @@ PUBLIC = {
         *("DEVICES", "ParameterCounts", "Plan", "PlannedStrategy", "count_parameters", "finetune_encoder"),
         "plan_finetuning",
     ),
-    "nudge_integrations.evaluation": ("DEFAULT_METRICS", "Evaluation", "Run", "evaluate"),
+    "nudge_integrations.evaluation": (
+        *("DEFAULT_METRICS", "Breakdown", "Comparison", "Difference", "Evaluation", "Group", "MovedQuery", "Run"),
+        *("compare", "evaluate"),
+    ),
 }
 FRAMEWORKS = ("torch", "llama_index", "langchain_core", "sentence_transformers", "transformers", "ir_measures", "typer")
 

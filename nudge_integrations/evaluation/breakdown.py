@@ -1,0 +1,105 @@
+"""Where a difference holds: the same figures for groups of the queries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nudge_integrations.evaluation.significance import Difference
+
+if TYPE_CHECKING:
+    from nudge_integrations.dataset import RetrievalDataset
+
+__all__ = ["Breakdown", "Group", "by_documents", "by_labels"]
+
+SEEN, PART, UNSEEN = "seen", "in part", "unseen"
+
+# The most labels that any relevant document of a query has in train: the group up to which it belongs.
+_LABEL_GROUPS = ((0, "0 labels"), (1, "1 label"), (3, "2 to 3 labels"))
+_MORE_LABELS = "4 or more labels"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The queries that have something in common, and what changed for them.
+
+    Attributes:
+        label: What they have in common.
+        query_ids: Which they are.
+        differences: Metric -> difference over these queries alone.
+    """
+
+    label: str
+    query_ids: tuple[str, ...]
+    differences: Mapping[str, Difference]
+
+    @property
+    def queries(self) -> int:
+        """Number of queries."""
+        return len(self.query_ids)
+
+    @property
+    def means_before(self) -> dict[str, float]:
+        """Metric -> mean before, in [0, 1]."""
+        return {metric: found.before for metric, found in self.differences.items()}
+
+    @property
+    def means_after(self) -> dict[str, float]:
+        """Metric -> mean after, in [0, 1]."""
+        return {metric: found.after for metric, found in self.differences.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain data, ready for JSON."""
+        differences = {metric: found.to_dict() for metric, found in self.differences.items()}
+        return {"label": self.label, "queries": self.queries, "metrics": differences}
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """All queries, each in one group.
+
+    Attributes:
+        name: ``"documents"``, ``"labels"`` or ``"clusters"``.
+        groups: The groups that have queries.
+    """
+
+    name: str
+    groups: tuple[Group, ...]
+
+    def __getitem__(self, label: str) -> Group:
+        """Return the group of a label."""
+        return {group.label: group for group in self.groups}[label]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain data, ready for JSON."""
+        return {"name": self.name, "groups": [group.to_dict() for group in self.groups]}
+
+
+def by_documents(dataset: RetrievalDataset, train: RetrievalDataset) -> dict[str, list[str]]:
+    """Group queries by whether a train query asked for their relevant documents: all seen, in part, or unseen."""
+    labels = _label_counts(train)
+    groups: dict[str, list[str]] = {SEEN: [], PART: [], UNSEEN: []}
+    for query in dataset.queries:
+        known = [document in labels for document in _relevant(dataset, query)]
+        groups[SEEN if all(known) else PART if any(known) else UNSEEN].append(query)
+    return groups
+
+
+def by_labels(dataset: RetrievalDataset, train: RetrievalDataset) -> dict[str, list[str]]:
+    """Group queries by how many train queries asked for the one of their relevant documents that most asked for."""
+    labels = _label_counts(train)
+    groups: dict[str, list[str]] = {**{label: [] for _, label in _LABEL_GROUPS}, _MORE_LABELS: []}
+    for query in dataset.queries:
+        most = max(labels[document] for document in _relevant(dataset, query))
+        groups[next((label for limit, label in _LABEL_GROUPS if most <= limit), _MORE_LABELS)].append(query)
+    return groups
+
+
+def _label_counts(train: RetrievalDataset) -> Counter[str]:
+    return Counter(document for query in train.queries for document in _relevant(train, query))
+
+
+def _relevant(dataset: RetrievalDataset, query: str) -> Sequence[str]:
+    return [document for document, grade in dataset.qrels.get(query, {}).items() if grade > 0]

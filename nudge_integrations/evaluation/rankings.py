@@ -1,0 +1,178 @@
+"""Where rankings come from: a run, a function, a retriever of either framework, a search, or vectors.
+
+Frameworks are known by what their objects can do, so that none is imported here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.index import ExactIndex
+
+__all__ = ["Ranking", "Run", "Searcher", "Similarity", "Source", "rankings_of"]
+
+Ranking: TypeAlias = Mapping[str, float] | Sequence[Any]
+Run: TypeAlias = Mapping[str, Ranking]
+Similarity: TypeAlias = Literal["cosine", "dot"]
+QueriesT = TypeVar("QueriesT", contravariant=True)
+
+
+class Searcher(Protocol[QueriesT]):
+    """Finds documents for queries, many at once."""
+
+    def search(self, queries: QueriesT, k: int) -> tuple[Sequence[Sequence[str]], Any]:
+        """Return the ids of at most k documents for each query, best first, and something more, such as scores."""
+
+
+class Retriever(Protocol):
+    """A retriever of LlamaIndex."""
+
+    def retrieve(self, query: str) -> Sequence[Any]:
+        """Return nodes with scores, best first."""
+
+
+class Invocable(Protocol):
+    """A retriever of LangChain."""
+
+    def invoke(self, query: str) -> Sequence[Any]:
+        """Return documents, best first."""
+
+
+Source: TypeAlias = (
+    Run | Searcher[list[str]] | Retriever | Invocable | Callable[[str], Ranking] | tuple[Searcher[Any] | object, object]
+)
+
+
+def rankings_of(
+    source: Source, dataset: RetrievalDataset, depth: int, *, similarity: Similarity = "cosine"
+) -> dict[str, tuple[str, ...]]:
+    """Ask a source for every query of a dataset; see `evaluate` for what a source may be.
+
+    Args:
+        source: What finds documents, or what was found.
+        dataset: Queries, and the documents to find.
+        depth: At most this many documents a query.
+        similarity: How to compare vectors, if the source is a pair of arrays.
+
+    Returns:
+        Query id -> distinct document ids, best first, none where a query was not answered.
+
+    Raises:
+        InputError: If the source, or what it returns, is no ranking.
+        DatasetError: If a run is of other queries, or what was found is of another corpus.
+    """
+    names = _Names(dataset)
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(dataset.queries, ())
+    for query, hits in _hits(source, dataset, depth, similarity):
+        found[query] = _ranked(query, hits, names, depth)
+    first = next((ranking[0] for ranking in found.values() if ranking), None)
+    if first is not None and not any(document in dataset.corpus for ranking in found.values() for document in ranking):
+        raise DatasetError(
+            f"none of the documents found is in the dataset's corpus; the first one found is {first!r}, "
+            f"the first of the corpus is {next(iter(dataset.corpus))!r}: which id does the retriever return?"
+        )
+    return found
+
+
+def _hits(
+    source: Any, dataset: RetrievalDataset, depth: int, similarity: Similarity
+) -> Iterable[tuple[str, Iterable[Any]]]:
+    if isinstance(source, Mapping):
+        return _of_run(source, dataset)
+    if isinstance(source, tuple) and len(source) == 2:
+        given, query_vectors = source
+        index = given if hasattr(given, "search") else ExactIndex(dataset.document_ids, given, similarity=similarity)
+        return _searched(index, query_vectors, dataset, depth)
+    ask = _asker(source, depth)
+    if ask is not None:
+        return ((query, ask(text)) for query, text in dataset.queries.items())
+    if hasattr(source, "search"):
+        return _searched(source, list(dataset.queries.values()), dataset, depth)
+    raise InputError(
+        f"cannot evaluate a {type(source).__name__}: give a run {{query id: {{document id: score}}}}, a function from "
+        "a query's text to document ids, a LlamaIndex or LangChain retriever, an object with search(texts, k), or "
+        "(document vectors, query vectors)"
+    )
+
+
+def _asker(source: Any, depth: int) -> Callable[[str], Any] | None:
+    """Return what answers one text, if the source does so."""
+    for method in ("retrieve", "invoke"):  # LlamaIndex's retrievers, LangChain's
+        if hasattr(source, method):
+            ask: Callable[[str], Any] = getattr(source, method)
+            return ask
+    if hasattr(source, "similarity_search"):  # LangChain's vector stores, whose search() is another thing
+        return partial(source.similarity_search, k=depth)
+    return source if callable(source) and not hasattr(source, "search") else None
+
+
+def _of_run(run: Mapping[str, Any], dataset: RetrievalDataset) -> list[tuple[str, Any]]:
+    if run and dataset.queries.keys().isdisjoint(run):
+        raise DatasetError(
+            f"the run answers none of the dataset's {len(dataset)} queries; its first query id is "
+            f"{next(iter(run))!r}, the dataset's is {next(iter(dataset.queries), None)!r}"
+        )
+    return [(query, found) for query, found in run.items() if query in dataset.queries]
+
+
+def _searched(searcher: Any, queries: Any, dataset: RetrievalDataset, depth: int) -> Iterable[tuple[str, Any]]:
+    found, _ = searcher.search(queries, depth)
+    if len(found) != len(dataset):
+        raise InputError(f"search returned {len(found)} rankings for {len(dataset)} queries")
+    return zip(dataset.queries, found, strict=True)
+
+
+class _Names:
+    """What the documents of a corpus are called by those that find them."""
+
+    def __init__(self, dataset: RetrievalDataset) -> None:
+        self._corpus = dataset.corpus
+        self._by_text: dict[str, str] | None = None
+
+    def of(self, hit: Any) -> Any:
+        """Return the id of a hit: one that the corpus knows, if it goes by one."""
+        if isinstance(hit, str):
+            return hit
+        names = [name for name in _names(hit) if name is not None]
+        known = next((name for name in names if name in self._corpus), None)
+        if known is None and hasattr(hit, "page_content"):
+            known = self._of_text(hit.page_content)
+        return known if known is not None else next(iter(names), hit)
+
+    def _of_text(self, text: str) -> str | None:
+        if self._by_text is None:
+            # Of documents with one text the first stands for all, as it would in any ranking.
+            self._by_text = {text: document for document, text in reversed(list(self._corpus.items()))}
+        return self._by_text.get(text)
+
+
+def _names(hit: Any) -> Iterator[str | None]:
+    """Give the ids of a LlamaIndex hit (node, then the document it was cut from) or of a LangChain document."""
+    if hasattr(hit, "node"):
+        yield hit.node.node_id
+        yield hit.node.ref_doc_id
+    elif hasattr(hit, "page_content"):
+        yield hit.id
+        yield hit.metadata.get("_id")  # where some stores have it
+
+
+def _ranked(query: str, found: Any, names: _Names, depth: int) -> tuple[str, ...]:
+    """Return at most ``depth`` distinct document ids, best first."""
+    if isinstance(found, str | bytes) or not isinstance(found, Iterable):
+        raise InputError(f"query {query!r}: expected document ids or {{document id: score}}; got {found!r}")
+    if isinstance(found, Mapping):
+        scores = {document: float(score) for document, score in found.items()}
+        if any(math.isnan(score) for score in scores.values()):
+            raise InputError(f"query {query!r}: a score is NaN, which has no place in a ranking")
+        found = sorted(scores, key=lambda document: -scores[document])
+    ids = [names.of(hit) for hit in found]
+    odd = next((document for document in ids if not isinstance(document, str)), None)
+    if odd is not None:
+        raise InputError(f"query {query!r}: document ids must be strings; got {odd!r} ({type(odd).__name__})")
+    return tuple(islice(dict.fromkeys(ids), depth))
