@@ -87,7 +87,7 @@ def read_inputs(
                 "embed both with the same encoder"
             )
         block = block_of(rows, slice(0, len(rows)), on)
-        unit = unit_rows(block.clone(), f"{name}queries")
+        unit = unit_rows(block if normalize_queries else block.clone(), f"{name}queries")
         return unit if normalize_queries else block, check_relevance(gains, len(rows), len(corpus), f"{name}relevance")
 
     train = side(queries, relevance, "")

@@ -82,9 +82,10 @@ def _bounds(
     for begin, end in pairwise(edges):
         before, turned_before = values, turned
         values, turned = _blended(path, scores, end)
-        spread = 1.0 / torch.cos((turned - turned_before) / 2.0)
-        low, high = torch.minimum(before, values), torch.maximum(before, values)
-        low, high = torch.minimum(low, low * spread), torch.maximum(high, high * spread)
+        low, high = torch.minimum(before, values), torch.maximum(before, values, out=before)
+        if bool((turned != turned_before).any()):
+            spread = 1.0 / torch.cos((turned - turned_before) / 2.0)
+            low, high = torch.minimum(low, low * spread), torch.maximum(high, high * spread)
         if bool(opposite.any()):
             low, high = low.masked_fill(opposite, -torch.inf), high.masked_fill(opposite, torch.inf)
         yield begin, end, low, high
@@ -92,7 +93,7 @@ def _bounds(
 
 def _blended(path: Path, scores: Scores, parameter: float) -> tuple[torch.Tensor, torch.Tensor]:
     base, end, turned = path.blend(scores.cosine, parameter)
-    return scores.base * base + scores.end * end, turned
+    return (scores.base * base).addcmul_(scores.end, end), turned
 
 
 def _kth(low: torch.Tensor, static: NDArray[np.float64], k: int) -> NDArray[np.float64]:

@@ -14,7 +14,10 @@ from nudge_integrations.solver.arrays import Matrix, block_of, row_blocks, unit_
 __all__ = ["Corpus", "best_of_block", "merge_best", "read_corpus"]
 
 # Scores of one tile are looked at right after they are made, while they are still in the processor's cache.
-_TILE_QUERIES, _TILE_BYTES = 1024, 8 << 20
+_TILE_QUERIES, _TILE_BYTES = 1024, 16 << 20
+
+# Rows of a tile that are looked at together: where none of them beats a query's floor, none is sorted.
+_STRIP = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +49,32 @@ def best_of_block(
         block: (b, d) float32 unit vectors.
         k: How many to keep.
         floor: (e,) float32, a score that a document must beat to matter.
-        buffer: float32 space for at least e * b scores; a fresh one for every block would cost as much as a tenth of
-            the product.
+        buffer: float32 space for the scores of the block, its rows rounded up to whole strips (`strip_rows`); a fresh
+            one for every block would cost as much as a tenth of the product.
 
     Returns:
-        which queries (h,) int64, their scores (h, k') float32 and rows in the block (h, k') int64, k' = min(k, b).
+        which queries (h,) int64, their best scores (h, c) float32, -inf where there are fewer, and rows in the block
+        (h, c) int64; c >= min(k, b).
     """
+    rows, width = strip_rows(len(block)), len(queries)
+    scores = buffer[: rows * width].view(rows, width)
     # Documents first: the faster order of this product on a processor.
-    scores = torch.mm(block, queries.T, out=buffer[: len(block) * len(queries)].view(len(block), len(queries)))
-    which = torch.nonzero(scores.amax(dim=0) > floor)[:, 0]
-    return which, *_best(scores[:, which].T.contiguous(), torch.arange(len(block), device=block.device), k)
+    torch.mm(block, queries.T, out=scores[: len(block)])
+    scores[len(block) :] = -torch.inf
+    strips = scores.view(-1, _STRIP, width)
+    strip, query = torch.nonzero(strips.amax(dim=1) > floor, as_tuple=True)
+    values, position = _best(strips[strip, :, query], torch.arange(_STRIP, device=block.device), k)
+    which, of = torch.unique(query, return_inverse=True)
+    found = values.new_full((len(which), len(strips), values.shape[1]), -torch.inf)
+    found[of, strip] = values
+    place = torch.zeros(found.shape, dtype=torch.int64, device=block.device)
+    place[of, strip] = (position + _STRIP * strip[:, None]).clamp_max(len(block) - 1)
+    return which, found.flatten(1), place.flatten(1)
+
+
+def strip_rows(rows: int) -> int:
+    """Return a number of rows rounded up to whole strips."""
+    return -(-rows // _STRIP) * _STRIP
 
 
 def merge_best(
@@ -113,7 +132,7 @@ def read_corpus(
     scores = torch.full((len(queries), k), -torch.inf, device=device)
     rows = torch.full((len(queries), k), count, dtype=torch.int64, device=device)
     at_once = block_rows(width, block_bytes, device)
-    buffer = torch.empty(min(len(queries), _TILE_QUERIES) * min(at_once, count), device=device)
+    buffer = torch.empty(min(len(queries), _TILE_QUERIES) * strip_rows(min(at_once, count)), device=device)
     parts = list(row_blocks(count, at_once))
     for part in tqdm(parts, desc="reading the corpus", unit="block", disable=not progress):
         block = unit_rows(block_of(documents, part, device), "documents", part.start)

@@ -322,6 +322,20 @@ def test_a_shift_moves_the_unlabelled_and_is_judged_as_moved(method: str) -> Non
     np.testing.assert_array_equal(solution.vectors, plain.vectors)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_copies_of_a_document_rank_by_row_with_a_shift_too(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    kinds = unit(random.normal(size=(6, 7)))
+    gains = np.zeros((30, 40))
+    gains[np.arange(30), random.integers(0, 12, 30)] = 1
+    problem = Problem(kinds[random.integers(0, 6, 40)], unit(random.normal(size=(30, 7))), gains, np.arange(30))
+    solution = fit(problem, method="nudge-n", metric="ndcg@5", step=0.3, shift=True)
+    mean = (moved(problem, "nudge-n", 0.3) - problem.documents)[gains.any(axis=0)].mean(axis=0)
+    for unseen, score in ((False, solution.score), (True, solution.unseen_score)):
+        expected = leave_one_out(problem, "nudge-n", 0.3, "ndcg@5", shift=mean, unseen=unseen)
+        assert score == pytest.approx(expected, abs=1e-9)
+
+
 def test_a_shift_that_does_not_help_moves_nothing() -> None:
     solution = fit(noise(1), shift=True)
     assert (solution.status, solution.shift) == ("no_gain", None)

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from oracle import Problem, held_out, leave_one_out, random_problem, unit
 from scipy import sparse
 
-from nudge_integrations.solver import Curve, Solution, solve
+from nudge_integrations.solver import Curve, Solution, rivals, solve
+from nudge_integrations.solver.chord import Chord
+from nudge_integrations.solver.path import Arc, Path
 
 METHODS = ("nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")
 
@@ -241,6 +243,95 @@ def test_one_grid_after_another_never_beats_the_exact_maximum(method: str) -> No
             for step in np.linspace(0.0, 1.5, count)
         ]
         assert max(grid) <= solution.score + 1e-9
+
+
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=10, derandomize=True, deadline=None)
+@given(data=st.data())
+def test_a_path_cut_into_stretches_gives_the_same_curve(method: str, data: st.DataObject) -> None:
+    problem = data.draw(problems(lattice=method in ON_A_LATTICE))
+    metric = data.draw(st.sampled_from(METRICS))
+    temperature = 0.2 if method == "contrastive" else None
+
+    def oracle(step: float, *, ties: float = 0.0, unseen: bool = False) -> float:
+        return leave_one_out(problem, method, step, metric, temperature=temperature, unseen=unseen, ties=ties)
+
+    with pytest.MonkeyPatch.context() as patch:
+        # As if even one document were too many to compare along the whole path.
+        patch.setattr(rivals, "_MANY", 0)
+        solution = solve(
+            problem.documents,
+            problem.queries,
+            problem.relevance,
+            method=method,
+            metric=metric,
+            temperature=temperature,
+            standard_errors=0,
+        )
+    check(solution, oracle, data.draw(st.integers(0, 9)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_dozens_of_relevant_documents_and_hundreds_of_moving_ones(method: str) -> None:
+    problem = random_problem(9, documents=250, queries=16, width=12, density=0.15)
+    temperature = 0.2 if method == "contrastive" else None
+    solution = solve(
+        problem.documents,
+        problem.queries,
+        problem.relevance,
+        method=method,
+        metric="ndcg@10",
+        temperature=temperature,
+        standard_errors=0,
+    )
+    assert len(solution.rows) > 200
+    middles, widths, values = plateaus(solution.curve)
+    wide = np.flatnonzero(widths > 1e-3)
+    for index in wide[np.linspace(0, len(wide) - 1, 4).astype(int)]:
+        expected = leave_one_out(problem, method, middles[index], "ndcg@10", temperature=temperature)
+        assert values[index] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("path", [Arc(), Chord()])
+@pytest.mark.parametrize("slack", [-1e-8, 0.0, 1e-8])
+def test_scores_that_only_touch_part_where_they_do(path: Path, slack: float) -> None:
+    # One document passes exactly over the query, the other rests there: rounding decides whether there is a root.
+    rests = path.tracks(np.array([1.0 + slack]), np.array([1.0 + slack]), np.array([1.0]))
+    passes = path.tracks(np.array([0.5]), np.array([0.5]), np.array([-0.5]))
+    roots = path.crossings(passes, rests)[0]
+    middle = np.pi / 3 if isinstance(path, Arc) else 0.5
+    assert np.nanmin(np.abs(roots - middle)) < 1e-3
+    assert path.score(passes, np.array(middle))[0] == pytest.approx(1.0, abs=1e-12)
+
+
+def test_copies_part_at_once_and_rounding_makes_no_step_of_it() -> None:
+    for seed in range(40):
+        problem = random_problem(seed, documents=4, queries=6, width=4, density=0.3)
+        problem.documents[3] = problem.documents[1]
+        solution = solve(
+            problem.documents, problem.queries, problem.relevance, method="nudge-m", metric="ndcg@3", standard_errors=0
+        )
+        assert solution.curve.steps[1:].min(initial=1.0) < 1e-300 or solution.curve.steps[1:].min(initial=1.0) > 1e-4
+        assert solution.step == 0 or solution.step > 1e-4
+        expected = leave_one_out(problem, "nudge-m", solution.step, "ndcg@3")
+        assert solution.score == pytest.approx(expected, abs=1e-9)
+
+
+def test_refit_directs_by_train_and_validation_with_the_temperature_that_was_chosen() -> None:
+    train, held = random_problem(7, documents=30, queries=60), random_problem(8, documents=30, queries=30)
+    solution = solve(
+        train.documents,
+        train.queries,
+        train.relevance,
+        validation=(held.queries, held.relevance),
+        method="contrastive",
+        temperature=0.2,
+        step=0.4,
+    )
+    both = np.concatenate([train.queries, held.queries]), sparse.vstack([train.relevance, held.relevance])
+    again = solve(train.documents, *both, method="contrastive", temperature=0.2, step=0.4)
+    np.testing.assert_array_equal(solution.rows, again.rows)
+    np.testing.assert_allclose(solution.vectors, again.vectors, atol=1e-6)
 
 
 def test_refit_directs_by_train_and_validation_with_the_step_that_was_chosen() -> None:
