@@ -29,7 +29,10 @@ def tiny_model(folder: Path, *, hidden: int = 32, blocks: int = 2, seed: int = 0
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
     )
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=16, **names).save_pretrained(folder)
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, model_max_length=16, **names
+    )
+    wrapped.save_pretrained(folder)
     config = BertConfig(
         vocab_size=len(vocabulary),
         hidden_size=hidden,

@@ -107,7 +107,9 @@ class Plan:
         return f"Plan({self.budget_flops:.2e} FLOPs on {self.device}: {ranked})"
 
     def __str__(self) -> str:
-        cells = [("", "strategy", "trained", "training", "embedding", "total FLOPs", "hours", "within budget", "why")]
+        cells: list[tuple[str, ...]] = [
+            ("", "strategy", "trained", "training", "embedding", "total FLOPs", "hours", "within budget", "why")
+        ]
         cells += [
             (
                 str(rank),
@@ -200,7 +202,7 @@ def plan_finetuning(
     )
     counts = _counts(model)
     corpus = _FORWARD * counts.total * tokens_per_document * documents
-    bills = [
+    bills: list[tuple[str, int, float, float]] = [
         (strategy, counts.trained[strategy], _flops_per_pair(strategy, counts, tokens_per_pair), corpus)
         for strategy in STRATEGIES
     ]

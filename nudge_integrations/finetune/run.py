@@ -141,12 +141,12 @@ class Run:
             document_prompt=own["document"],
         )
 
-    def _prompts(self) -> dict[str, str]:
+    def _prompts(self) -> dict[str, str | None]:
         """Return what is put before queries and documents when they are encoded, so that training sees the same."""
         model = self.base.model
-        prompts = {}
+        prompts: dict[str, str | None] = {}
         for role, names in PROMPT_NAMES.items():
             name = next((name for name in names if name in model.prompts), model.default_prompt_name)
             own = self.base._prompts[role]
-            prompts[role] = own if own is not None else model.prompts.get(name, "")
+            prompts[role] = own if own is not None else model.prompts.get(name or "")
         return prompts

@@ -73,12 +73,12 @@ def count_parameters(
     """
     left_out = _embedding_names(model) | {name for name, _ in model.named_parameters() if _HEAD in name.split(".")}
     counted = {name: weight.numel() for name, weight in model.named_parameters() if name not in left_out}
-    adapted = [model.get_submodule(name) for name in _adapted_layers(model)]
+    adapted = [layer for _, layer in _adapted_layers(model)]
     trained = {
         strategy: sum(counted.get(name, 0) for name in trained_names(model, strategy, frozen_blocks))
         for strategy in ("full", "bias", "freeze")
     }
-    trained["lora"] = sum(lora_rank * sum(layer.weight.shape) for layer in adapted)
+    trained["lora"] = sum(lora_rank * (layer.in_features + layer.out_features) for layer in adapted)
     return ParameterCounts(
         total=sum(counted.values()), trained={strategy: trained[strategy] for strategy in STRATEGIES}
     )
@@ -116,7 +116,7 @@ def make_trainable(
         InputError: As `trained_names`.
     """
     names = trained_names(model, strategy, frozen_blocks)
-    targets = _adapted_layers(model) if strategy == "lora" else []
+    targets = [name for name, _ in _adapted_layers(model)] if strategy == "lora" else []
     for name, weight in model.named_parameters():
         weight.requires_grad = name in names
     if targets:
@@ -127,18 +127,20 @@ def make_trainable(
 
 def merged_weights(model: SentenceTransformer) -> dict[str, Tensor]:
     """Merge adapters into the weights, and return the model's state under the names from before they came in."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     for module in model.modules():
-        if hasattr(module, "base_layer") and hasattr(module, "merge"):
+        if isinstance(module, BaseTunerLayer):
             module.merge()
     state = model.state_dict()
     return {name.replace(".base_layer.", "."): weight for name, weight in state.items() if ".lora_" not in name}
 
 
-def _adapted_layers(model: SentenceTransformer) -> list[str]:
-    """Name the linear layers inside the model's blocks: attention and feed-forward alike."""
+def _adapted_layers(model: SentenceTransformer) -> list[tuple[str, nn.Linear]]:
+    """Find the linear layers inside the model's blocks: attention and feed-forward alike."""
     inside = f"{_blocks(model)[0]}."
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    return [name for name in linear if name.startswith(inside)]
+    linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return [(name, module) for name, module in linear if name.startswith(inside)]
 
 
 def _first_trained_block(model: SentenceTransformer, frozen_blocks: int | None) -> str:

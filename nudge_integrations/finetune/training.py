@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def train(
     model: SentenceTransformer,
     pairs: Sequence[TrainingPair],
     texts: Texts,
-    prompts: dict[str, str],
+    prompts: Mapping[str, str | None],
     options: Options,
     folder: Path,
     *,
@@ -85,7 +85,7 @@ class _Trainer(SentenceTransformerTrainer):
         """Leave out the model card, which would look for the model on a hub."""
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
         trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
         save_file({name: weight.detach().contiguous() for name, weight in trained.items()}, folder / WEIGHTS)
@@ -103,7 +103,7 @@ class _Judge(BaseEvaluator):
     """A score of a model as the Trainer wants it."""
 
     def __init__(self, judge: Callable[[SentenceTransformer], float]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.primary_metric = str(METRIC)
         self._judge = judge
 
@@ -116,7 +116,7 @@ class _Judge(BaseEvaluator):
 def _arguments(
     model: SentenceTransformer,
     pairs: Sequence[TrainingPair],
-    prompts: dict[str, str],
+    prompts: Mapping[str, str | None],
     options: Options,
     folder: Path,
     *,
