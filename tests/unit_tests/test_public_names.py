@@ -23,6 +23,9 @@ PUBLIC = {
         *("ArtifactError", "CorruptArtifactError", "DatasetError", "InputError", "MismatchError"),
         *("MissingExtraError", "NudgeError", "SimilarityError"),
     ),
+    "nudge_integrations.adaptor": (
+        *("Adaptor", "ContrastiveRidge", "Judge", "contrastive_ridge", "fit_ridge", "read_training", "residuals"),
+    ),
     "nudge_integrations.dataset": ("RetrievalDataset", "ValidationReport"),
     "nudge_integrations.encoding": (
         *("CachedEncoder", "Encoder", "SentenceTransformerEncoder", "bundled_model", "text_hash"),

@@ -1,0 +1,36 @@
+"""Choosing among settings without trying all of them: one axis of the grid at a time, until none improves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+__all__ = ["climb"]
+
+
+def climb(
+    axes: Sequence[Sequence[float]], start: tuple[float, ...], value: Callable[[tuple[float, ...]], float]
+) -> tuple[tuple[float, ...], float]:
+    """Return a point of a grid that no other point on its lines beats, and its value.
+
+    Args:
+        axes: What each coordinate may be.
+        start: Where to begin.
+        value: What to maximise; asked once for each point that is visited.
+
+    Example:
+        >>> climb([(1, 2, 3), (1, 2, 3)], (1, 1), lambda point: -abs(point[0] - 2) - abs(point[1] - 3))
+        ((2, 3), 0)
+    """
+    known = {start: value(start)}
+    best = start
+    while True:
+        before = best
+        for axis, options in enumerate(axes):
+            for option in options:
+                point = (*best[:axis], option, *best[axis + 1 :])
+                if point not in known:
+                    known[point] = value(point)
+                if known[point] > known[best]:
+                    best = point
+        if best == before:
+            return best, known[best]

@@ -1,0 +1,230 @@
+"""The contrastive ridge against slow and obvious numpy: really refitted without each query, really dense softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from adaptor_problems import judge_of, turned
+from numpy.typing import NDArray
+from oracle import Problem, random_problem, unit
+from scipy import sparse
+
+from nudge_integrations.adaptor import ContrastiveRidge, contrastive_ridge, fit_ridge, read_training, residuals
+from nudge_integrations.adaptor.ridge import regression
+from nudge_integrations.errors import InputError
+
+Floats = NDArray[np.float64]
+PROBLEM = random_problem(0, documents=60, queries=40, width=6)
+
+
+def dense_residual(problem: Problem, temperature: float) -> Floats:
+    scores = np.exp(problem.queries @ problem.documents.T / temperature)
+    target = problem.gains / problem.gains.sum(axis=1, keepdims=True)
+    return np.asarray((target - scores / scores.sum(axis=1, keepdims=True)) @ problem.documents)
+
+
+def dense_shift(
+    problem: Problem, temperature: float, whitening: float, penalty: float, unit_of_penalty: float
+) -> Floats:
+    """Return M0 = K Q^T R, written out."""
+    covariance = np.cov(problem.documents.T, bias=True)
+    floor = whitening * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    residual = dense_residual(problem, temperature) @ floor @ np.linalg.inv(covariance + floor)
+    ridge = problem.queries.T @ problem.queries + penalty * unit_of_penalty * np.eye(len(covariance))
+    return np.asarray(np.linalg.solve(ridge, problem.queries.T @ residual))
+
+
+def ridge_of(problem: Problem, temperature: float = 0.1) -> ContrastiveRidge:
+    training = read_training(problem.documents, problem.queries, problem.relevance)
+    found = residuals(training, training.asked, training.answers, [temperature])
+    return contrastive_ridge(training.asked, found, training.covariance)
+
+
+def refitted(problem: Problem, groups: NDArray[Any], whitening: float, penalty: float) -> Floats:
+    """Return (m, d): the shift of each query by a map fitted to all queries outside its group."""
+    energy = np.trace(problem.queries.T @ problem.queries) / problem.queries.shape[1]
+    shifts = np.empty_like(problem.queries)
+    for group in np.unique(groups):
+        left = dense_shift(problem.part(np.flatnonzero(groups != group)), 0.1, whitening, penalty, energy)
+        shifts[groups == group] = problem.queries[groups == group] @ left
+    return shifts
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.03])
+@pytest.mark.parametrize("block_bytes", [1 << 10, 1 << 24])
+def test_residuals_are_those_of_a_dense_softmax(temperature: float, block_bytes: int) -> None:
+    training = read_training(PROBLEM.documents, PROBLEM.queries, PROBLEM.relevance, block_bytes=block_bytes)
+    found = residuals(training, training.asked, training.answers, [temperature], block_bytes)[temperature]
+    assert training.normaliser == "exact"
+    np.testing.assert_allclose(found.numpy(), dense_residual(PROBLEM, temperature), atol=1e-5)
+
+
+def test_the_covariance_is_that_of_all_documents() -> None:
+    problem = turned(queries=10)
+    training = read_training(problem.documents, problem.queries, problem.relevance, sample=3, block_bytes=1 << 10)
+    assert training.normaliser == "sampled"
+    np.testing.assert_allclose(training.covariance.numpy(), np.cov(problem.documents.T, bias=True), atol=1e-6)
+
+
+def test_the_map_is_the_formula_written_out() -> None:
+    energy = np.trace(PROBLEM.queries.T @ PROBLEM.queries) / PROBLEM.queries.shape[1]
+    expected = dense_shift(PROBLEM, 0.1, 0.3, 0.01, energy)
+    found, scale = ridge_of(PROBLEM).map(0.1, 0.3, 0.01)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+    deviations = [
+        (vectors @ PROBLEM.documents.T).std(axis=1).mean() for vectors in (PROBLEM.queries, PROBLEM.queries @ expected)
+    ]
+    assert scale == pytest.approx(deviations[0] / deviations[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        pytest.param(np.arange(40), id="each query alone"),
+        pytest.param(np.arange(40) // 3, id="groups smaller than the width"),
+        pytest.param(np.arange(40) // 17, id="groups larger than the width"),
+        pytest.param(np.array(["a", "b", *"c" * 38]), id="alone and together, by name"),
+    ],
+)
+@pytest.mark.parametrize("penalty", [0.001, 1.0])
+def test_held_out_queries_are_those_of_a_fit_without_their_group(groups: NDArray[Any], penalty: float) -> None:
+    ridge = ridge_of(PROBLEM)
+    scale = ridge.map(0.1, 0.3, penalty)[1]
+    expected = unit(PROBLEM.queries + 0.5 * scale * refitted(PROBLEM, groups, 0.3, penalty))
+    found = ridge.held_out(0.5, 0.1, 0.3, penalty, groups=groups)
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-5)
+
+
+def test_few_queries_in_many_dimensions_are_left_out_exactly() -> None:
+    problem = random_problem(1, documents=30, queries=5, width=24)
+    expected = refitted(problem, np.arange(5), 0.3, 0.001)
+    ridge = ridge_of(problem)
+    expected = unit(problem.queries + ridge.map(0.1, 0.3, 0.001)[1] * expected)
+    np.testing.assert_allclose(ridge.held_out(1.0, 0.1, 0.3, 0.001).numpy(), expected, atol=2e-5)
+
+
+def test_a_group_of_all_leaves_nothing_to_learn_from() -> None:
+    held_out = ridge_of(PROBLEM).held_out(1.0, 0.1, 0.3, 0.1, groups=np.zeros(40))
+    np.testing.assert_allclose(held_out.numpy(), PROBLEM.queries, atol=1e-6)
+
+
+def test_a_sampled_softmax_is_close_to_the_exact_one() -> None:
+    problem = turned(documents=4000, queries=30)
+    exact, sampled = (
+        residuals(training, training.asked, training.answers, [0.1])[0.1]
+        for size in (4000, 2000)
+        for training in [read_training(problem.documents, problem.queries, problem.relevance, sample=size)]
+    )
+    assert torch.cosine_similarity(exact, sampled).min() > 0.99
+
+
+def test_queries_of_a_turned_space_are_turned_back() -> None:
+    problem = turned()
+    train, test = problem.part(np.arange(160)), problem.part(np.arange(160, 240))
+    adaptor = fit_ridge(train.documents, train.queries, train.relevance, judge=judge_of(train))
+    judge = judge_of(test)
+    base, adapted = (
+        float(judge(rows).mean()) for rows in map(torch.from_numpy, (test.queries, adaptor.apply(test.queries)))
+    )
+    assert adapted > base + 0.1
+    assert adaptor.score == pytest.approx(adapted, abs=0.08)
+    assert adaptor.score > adaptor.baseline
+    assert adaptor.held_out_queries is not None
+    assert float(judge_of(train)(torch.from_numpy(adaptor.held_out_queries)).mean()) == pytest.approx(adaptor.score)
+
+
+def test_nothing_to_gain_is_no_map() -> None:
+    problem = random_problem(3, documents=30, queries=20, width=6, noise=0.0)
+    flat: Callable[[torch.Tensor], torch.Tensor] = lambda adapted: torch.ones(len(adapted))  # noqa: E731
+    adaptor = fit_ridge(problem.documents, problem.queries, problem.relevance, judge=flat)
+    assert adaptor.strength == 0.0
+    assert not adaptor.map.any()
+    np.testing.assert_allclose(adaptor.apply(problem.queries), problem.queries, atol=1e-6)
+
+
+def test_a_rotation_of_everything_rotates_the_map() -> None:
+    problem = turned()
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(8, 8)))[0]
+    moved = Problem(problem.documents @ turn, problem.queries @ turn, problem.gains, problem.groups)
+    maps = [ridge_of(part).map(0.1, 0.3, 0.01)[0].numpy() for part in (problem, moved)]
+    np.testing.assert_allclose(maps[1], turn.T @ maps[0] @ turn, atol=1e-5)
+
+
+@pytest.mark.parametrize(("documents", "queries"), [(1, 1), (1, 3), (20, 1)])
+def test_one_of_anything_is_enough(documents: int, queries: int) -> None:
+    problem = random_problem(2, documents=documents, queries=queries, width=4)
+    adaptor = fit_ridge(problem.documents, problem.queries, problem.relevance, judge=judge_of(problem))
+    assert np.isfinite(adaptor.map).all()
+    assert adaptor.score >= adaptor.baseline
+
+
+def test_queries_without_an_answer_teach_nothing() -> None:
+    problem = turned()
+    more = np.concatenate([problem.gains, np.zeros((5, 80))])
+    asked = np.concatenate([problem.queries, unit(np.ones((5, 8)))])
+    judged = Problem(problem.documents, asked, more, np.arange(245))
+    first = fit_ridge(problem.documents, problem.queries, problem.relevance, judge=judge_of(problem))
+    second = fit_ridge(problem.documents, asked, sparse.csr_array(more), judge=judge_of(judged))
+    np.testing.assert_array_equal(first.map, second.map)
+    assert second.held_out_queries is not None
+    assert second.held_out_queries.shape == (245, 8)
+    assert second.score == first.score
+
+
+def test_no_label_at_all_is_no_map() -> None:
+    judge = judge_of(PROBLEM)
+    adaptor = fit_ridge(PROBLEM.documents, PROBLEM.queries, sparse.csr_array((40, 60)), judge=judge)
+    assert not adaptor.map.any()
+
+
+def test_memory_maps_and_half_precision_are_read(tmp_path: Path) -> None:
+    problem = turned()
+    np.save(tmp_path / "documents.npy", problem.documents.astype(np.float16))
+    documents = np.load(tmp_path / "documents.npy", mmap_mode="r")
+    inputs = (problem.queries.astype(np.float32), problem.relevance)
+    one = fit_ridge(documents, *inputs, judge=judge_of(problem))
+    other = fit_ridge(np.array(documents, np.float32), *inputs, judge=judge_of(problem), block_bytes=1 << 12)
+    np.testing.assert_allclose(one.map, other.map, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"documents": PROBLEM.documents[0]}, "documents must be a matrix"),
+        ({"queries": np.ones((40, 6), int)}, "queries must be a matrix of float16"),
+        ({"queries": np.ones((40, 5))}, "queries have 5 dimensions and documents 6"),
+        ({"queries": np.zeros((40, 6))}, "queries row 0 is zero"),
+        ({"documents": np.full((60, 6), np.nan)}, "documents row 0 is zero, NaN or infinite"),
+        ({"relevance": sparse.csr_array((3, 60))}, r"relevance must be .* = \(40, 60\); got 3x60"),
+        ({"relevance": -PROBLEM.relevance}, "finite gains >= 0"),
+        ({"relevance": "labels"}, "scipy sparse matrix of gains; got str"),
+        ({"groups": [1, 2]}, r"one group for each of the 40 queries; got shape \(2,\)"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_name(changes: dict[str, Any], message: str) -> None:
+    inputs: dict[str, Any] = {
+        "documents": PROBLEM.documents,
+        "queries": PROBLEM.queries,
+        "relevance": PROBLEM.relevance,
+    }
+    with pytest.raises(InputError, match=message):
+        fit_ridge(**inputs | changes, judge=judge_of(PROBLEM))
+
+
+def test_a_map_is_for_one_width() -> None:
+    adaptor = fit_ridge(PROBLEM.documents, PROBLEM.queries, PROBLEM.relevance, judge=judge_of(PROBLEM))
+    with pytest.raises(InputError, match="for queries of 6 dimensions; got 5"):
+        adaptor.apply(np.ones((2, 5)))
+
+
+def test_a_regression_answers_its_own_penalty() -> None:
+    rows = torch.from_numpy(PROBLEM.queries)
+    responses = torch.from_numpy(PROBLEM.queries[:, ::-1].copy())
+    ridge = rows.T @ rows + 0.1 * torch.trace(rows.T @ rows) / 6 * torch.eye(6, dtype=torch.float64)
+    expected = torch.linalg.solve(ridge, rows.T @ responses)
+    torch.testing.assert_close(regression(rows).fit(responses, 0.1), expected)
