@@ -18,7 +18,6 @@ from llama_index.core.storage.storage_context import StorageContext
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from numpy.typing import NDArray
 
-from nudge_integrations._artifact_matching import apply_documents
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
@@ -26,11 +25,12 @@ from nudge_integrations.errors import InputError
 from nudge_integrations.index import with_extra_coordinate
 from nudge_integrations.llama_index.embedding import NudgedEmbedding, base_model
 from nudge_integrations.llama_index.encoder import check_model
+from nudge_integrations.llama_index.encoder_finetuning import EncoderFinetuning, EncoderOptions
 from nudge_integrations.llama_index.events import tell_end, tell_start
 from nudge_integrations.llama_index.former_engine import check_device, chosen_method, register
-from nudge_integrations.llama_index.nodes import text_of, with_embeddings
+from nudge_integrations.llama_index.nodes import with_embeddings
 from nudge_integrations.llama_index.retriever import NudgeRetriever
-from nudge_integrations.llama_index.store import make_room, needs_extra_coordinate
+from nudge_integrations.llama_index.store import filled_index, needs_extra_coordinate
 from nudge_integrations.llama_index.training import Training
 from nudge_integrations.pipeline import SolverOptions
 
@@ -59,6 +59,9 @@ class NudgeFinetuneEngine:
         unseen_weight: 0 .. 1: how much the choice weighs queries for documents that nobody labelled.
         seed: For whatever is sampled.
         duplicates: ``"merge"``, ``"keep"`` or ``"error"``.
+        encoder: ``"finetune"``, or a mapping of options of ``finetune_encoder``: train ``embed_model``, then a
+            sentence-transformers model in any form or its name, on the same labels first. Give a ``val_dataset`` with
+            it: queries that were trained on say little about the step.
         query_transform: Rewrites queries, alike when fitting and in ``as_retriever``, such as ``HyDEQueryTransform``.
         use_nudge_n: As of the framework's former engine: True is ``method="nudge-n"``, False ``"nudge-m"``.
         callback_manager: Traces the fit, and goes to retrievers and indexes.
@@ -77,7 +80,7 @@ class NudgeFinetuneEngine:
     def __init__(
         self,
         train_dataset: RetrievalDataset | Any,
-        embed_model: BaseEmbedding | Encoder,
+        embed_model: BaseEmbedding | Encoder | Any,
         val_dataset: RetrievalDataset | Any | None = None,
         *,
         nodes: Sequence[BaseNode] | None = None,
@@ -87,23 +90,23 @@ class NudgeFinetuneEngine:
         unseen_weight: float = 0.0,
         seed: int = 0,
         duplicates: Literal["keep", "merge", "error"] = "merge",
+        encoder: EncoderOptions | None = None,
         query_transform: BaseQueryTransform | None = None,
         use_nudge_n: bool | None = None,
         callback_manager: CallbackManager | None = None,
         show_progress: bool = False,
         **solver_options: Unpack[SolverOptions],
     ) -> None:
-        self.embed_model = base_model(embed_model)
+        self._tuning = None if encoder is None else EncoderFinetuning.of(embed_model, encoder, query_transform)
+        self.embed_model = base_model(embed_model if self._tuning is None else self._tuning.base)
         self.method = chosen_method(method, use_nudge_n)
         self.metric = metric
         self.query_transform = query_transform
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
         check_device(solver_options.get("device"))
-        self._options: dict[str, Any] = {
-            **{"step": step, "unseen_weight": unseen_weight, "seed": seed, "duplicates": duplicates},
-            **solver_options,
-        }
+        self._options: dict[str, Any] = {**solver_options, "step": step, "unseen_weight": unseen_weight}
+        self._options |= {"seed": seed, "duplicates": duplicates}
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)
         self._nudge: Nudge | None = None
@@ -159,6 +162,7 @@ class NudgeFinetuneEngine:
         """
         self._begin()
         with self.callback_manager.as_trace("nudge_finetune"):
+            self._tune()
             self._training.embed()
             self._fit()
 
@@ -166,6 +170,7 @@ class NudgeFinetuneEngine:
         """Do the same as `finetune` without blocking: ``num_workers`` calls of the model at once."""
         self._begin()
         with self.callback_manager.as_trace("nudge_finetune"):
+            await asyncio.to_thread(self._tune)
             await self._training.aembed()
             await asyncio.to_thread(self._fit)
 
@@ -202,10 +207,7 @@ class NudgeFinetuneEngine:
         With a magnitude method (``nudge.similarity == "dot"``) they mean something under inner product alone;
         `get_finetuned_nodes` and `as_index` see to that by themselves.
         """
-        self._training.embed_nodes()
-        training = self._training
-        ids, texts = [node.node_id for node in training.nodes], [text_of(node) for node in training.nodes]
-        return apply_documents(self.nudge, ids, texts, training.vectors)
+        return self._training.nudged(self.nudge)
 
     def get_finetuned_nodes(self, *, extra_coordinate: bool | None = None) -> list[BaseNode]:
         """Return copies of the nodes with nudged vectors as ``embedding``, for an index or a store.
@@ -259,19 +261,13 @@ class NudgeFinetuneEngine:
         if vector_store is not None and storage_context is not None:
             raise InputError("as_index got a vector_store and a storage_context; the context has a store of its own")
         context = storage_context or StorageContext.from_defaults(vector_store=vector_store)
-        target = context.vector_store
-        extra = needs_extra_coordinate(target, self.nudge) if extra_coordinate is None else extra_coordinate
-        nodes = self.get_finetuned_nodes(extra_coordinate=extra)
-        make_room(target, [node.node_id for node in nodes])
-        index = VectorStoreIndex(
-            [],
-            embed_model=self.get_finetuned_model(extra_coordinate=extra),
-            storage_context=context,
-            **{"callback_manager": self.callback_manager, "show_progress": self.show_progress, **kwargs},
+        extra = (
+            needs_extra_coordinate(context.vector_store, self.nudge) if extra_coordinate is None else extra_coordinate
         )
-        # Not through the constructor, which leaves out nodes without text even where they have a vector.
-        index.insert_nodes(nodes)
-        return index
+        nodes = self.get_finetuned_nodes(extra_coordinate=extra)
+        model = self.get_finetuned_model(extra_coordinate=extra)
+        options = {"callback_manager": self.callback_manager, "show_progress": self.show_progress, **kwargs}
+        return filled_index(context, nodes, model, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the nudge to a folder, for `from_artifact`, `Nudge.load` and the LangChain retriever.
@@ -290,6 +286,10 @@ class NudgeFinetuneEngine:
         if not self._training.queries:
             raise InputError("there are no labelled queries to fit: this engine serves a saved nudge, or got none")
         tell_start(self.method, self.metric, len(self._training.nodes), self._training.queries)
+
+    def _tune(self) -> None:
+        if self._tuning is not None:
+            self.embed_model = self._tuning.apply(self._training)
 
     def _fit(self) -> None:
         self._nudge = self._training.fit(method=self.method, metric=self.metric, **self._options)

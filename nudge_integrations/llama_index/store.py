@@ -6,12 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.indices.vector_store.base import VectorStoreIndex
+from llama_index.core.schema import BaseNode
+from llama_index.core.storage.storage_context import StorageContext
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.errors import InputError, SimilarityError
 
-__all__ = ["make_room", "needs_extra_coordinate", "ranking_of", "width_of"]
+__all__ = ["filled_index", "make_room", "needs_extra_coordinate", "ranking_of", "width_of"]
 
 Ranking = Literal["dot", "cosine", "l2"]
 _Answer = TypeVar("_Answer")
@@ -56,6 +60,27 @@ def needs_extra_coordinate(store: BasePydanticVectorStore, nudge: Nudge) -> bool
     )
     ranks = f"ranks by {ranking or 'an unknown similarity'}"
     raise SimilarityError(f"{type(store).__name__} {ranks} and is for vectors of {width} numbers; {why}")
+
+
+def filled_index(
+    context: StorageContext, nodes: Sequence[BaseNode], embed_model: BaseEmbedding, **options: Any
+) -> VectorStoreIndex:
+    """Write nodes with their vectors to the store of a context, in place of nodes with their ids, and index it.
+
+    Args:
+        context: A storage context.
+        nodes: Nodes with embeddings.
+        embed_model: Embeds queries, and nodes that are inserted later.
+        **options: As of ``VectorStoreIndex``.
+
+    Raises:
+        InputError: If the store cannot replace what it holds.
+    """
+    make_room(context.vector_store, [node.node_id for node in nodes])
+    index = VectorStoreIndex([], embed_model=embed_model, storage_context=context, **options)
+    # Not through the constructor, which leaves out nodes without text even where they have a vector.
+    index.insert_nodes(nodes)
+    return index
 
 
 def make_room(store: BasePydanticVectorStore, node_ids: Sequence[str]) -> None:

@@ -11,10 +11,11 @@ from llama_index.core.indices.query.query_transform.base import BaseQueryTransfo
 from llama_index.core.schema import BaseNode
 from numpy.typing import NDArray
 
+from nudge_integrations._artifact_matching import apply_documents
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.llama_index.encoder import fingerprint_of
-from nudge_integrations.llama_index.nodes import check_ids, labels_over_nodes, to_nodes
+from nudge_integrations.llama_index.nodes import check_ids, labels_over_nodes, text_of, to_nodes
 from nudge_integrations.llama_index.vectors import anode_vectors, aquery_vectors, node_vectors, query_vectors
 from nudge_integrations.pipeline import fit
 
@@ -45,6 +46,21 @@ class Training:
     def queries(self) -> int:
         """Number of training queries."""
         return len(self._train)
+
+    def change_model(self, embed_model: BaseEmbedding) -> None:
+        """Take another embedding model; whatever was embedded will be embedded again."""
+        self.embed_model = embed_model
+        self.vectors = np.empty((0, 0), dtype=np.float32)
+        self._asked = {}
+
+    def labels(self) -> tuple[RetrievalDataset, RetrievalDataset | None]:
+        """Return the training and the validation labels over the nodes; None for the latter where there are none.
+
+        Raises:
+            DatasetError: If a relevant document is not among the nodes.
+        """
+        validation = labels_over_nodes(self.nodes, self._validation) if len(self._validation) else None
+        return labels_over_nodes(self.nodes, self._train), validation
 
     def add(
         self, train: Any, validation: Any | None = None, nodes: Sequence[BaseNode] | None = None, *, more: Any = None
@@ -104,8 +120,7 @@ class Training:
         Raises:
             DatasetError: If the labels have problems.
         """
-        train = labels_over_nodes(self.nodes, self._train)
-        validation = labels_over_nodes(self.nodes, self._validation) if len(self._validation) else None
+        train, validation = self.labels()
         return fit(
             train,
             fingerprint_of(self.embed_model),
@@ -116,6 +131,12 @@ class Training:
             progress=self.show_progress,
             **options,
         )
+
+    def nudged(self, nudge: Nudge) -> NDArray[np.float32]:
+        """Return the vectors of all nodes with a nudge applied, (n, d) float32."""
+        self.embed_nodes()
+        ids, texts = [node.node_id for node in self.nodes], [text_of(node) for node in self.nodes]
+        return apply_documents(nudge, ids, texts, self.vectors)
 
     def _new_queries(self) -> list[str]:
         texts = dict.fromkeys([*self._train.queries.values(), *self._validation.queries.values()])
