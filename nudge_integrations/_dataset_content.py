@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Say how many there are: "1 query", "2,000 documents"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def content_id(text: str) -> str:
     """Name a text by its content, so that the same text has the same id in every batch."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -8,25 +8,41 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from nudge_integrations._dataset_clusters import cluster
 from nudge_integrations.errors import DatasetError
 
 logger = logging.getLogger(__name__)
 
 
-def split_by_query(
-    queries: Iterable[str], qrels: Mapping[str, Mapping[str, float]], fractions: Sequence[float], seed: int
+def split_queries(
+    by: str,
+    queries: Iterable[str],
+    qrels: Mapping[str, Mapping[str, float]],
+    fractions: Sequence[float],
+    seed: int,
+    query_vectors: object,
+    clusters: int,
 ) -> list[set[str]]:
     """Share query ids out; see ``RetrievalDataset.split``."""
+    if by == "query":
+        return split_by_query(queries, fractions, seed)
+    if by == "document":
+        return split_by_document(queries, qrels, fractions, seed)
+    if by == "cluster":
+        return split_by_cluster(queries, fractions, seed, query_vectors, clusters)
+    raise DatasetError(f"by is {by!r}, expected 'query', 'document' or 'cluster'")
+
+
+def split_by_query(queries: Iterable[str], fractions: Sequence[float], seed: int) -> list[set[str]]:
+    """Share query ids out alone."""
     _check(fractions)
-    shuffled = _shuffled(queries, seed)
-    cuts = [0, *(round(total * len(shuffled)) for total in itertools.accumulate(fractions))]
-    return _filled([set(shuffled[start:end]) for start, end in itertools.pairwise(cuts)], fractions)
+    return _filled(_cut(queries, fractions, seed), fractions)
 
 
 def split_by_document(
     queries: Iterable[str], qrels: Mapping[str, Mapping[str, float]], fractions: Sequence[float], seed: int
 ) -> list[set[str]]:
-    """Share query ids out so that no document is relevant in two parts; see ``RetrievalDataset.split``."""
+    """Share query ids out so that no document is relevant in two parts."""
     _check(fractions)
     parts: list[set[str]] = [set() for _ in fractions]
     part_of: dict[str, int] = {}
@@ -43,6 +59,35 @@ def split_by_document(
     if astray:
         logger.warning("split by document: %d queries are in no part, relevant documents in several or nowhere", astray)
     return _filled(parts, fractions)
+
+
+def split_by_cluster(
+    queries: Iterable[str], fractions: Sequence[float], seed: int, query_vectors: object, clusters: int
+) -> list[set[str]]:
+    """Hold a cluster of query ids out for the last part."""
+    _check(fractions)
+    names = list(queries)
+    if query_vectors is None:
+        raise DatasetError("split by cluster needs query_vectors=, one a query in the dataset's order")
+    if clusters < 2 or not 0 < fractions[-1] < 1:
+        raise DatasetError(
+            f"split by cluster holds one of at least 2 clusters out for the last part; got clusters={clusters!r} and a "
+            f"last fraction of {fractions[-1]:g}: give it a share, and the other parts the rest"
+        )
+    members: list[list[str]] = [[] for _ in range(clusters)]
+    for query, number in zip(names, cluster(query_vectors, clusters, seed=seed, ids=names).tolist(), strict=True):
+        members[number].append(query)
+    nearest = min((m for m in members if m), key=lambda m: abs(len(m) / len(names) - fractions[-1]), default=[])
+    held_out = set(nearest)
+    others = [query for query in names if query not in held_out]
+    shares = [fraction / (1 - fractions[-1]) for fraction in fractions[:-1]]
+    return _filled([*_cut(others, shares, seed), held_out], fractions)
+
+
+def _cut(queries: Iterable[str], shares: Sequence[float], seed: int) -> list[set[str]]:
+    shuffled = _shuffled(queries, seed)
+    cuts = [0, *(round(total * len(shuffled)) for total in itertools.accumulate(shares))]
+    return [set(shuffled[start:end]) for start, end in itertools.pairwise(cuts)]
 
 
 def _neediest(parts: list[set[str]], fractions: Sequence[float]) -> int:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nudge_integrations import _dataset_files as files
 from nudge_integrations import _dataset_records as records_of
-from nudge_integrations._dataset_content import content_hash, merged, relevance_matrix
-from nudge_integrations._dataset_splits import split_by_document, split_by_query
+from nudge_integrations._dataset_content import content_hash, counted, merged, relevance_matrix
+from nudge_integrations._dataset_splits import split_queries
 from nudge_integrations._dataset_validation import ValidationReport, checked_qrels, checked_texts, inspect, repair
 from nudge_integrations.errors import DatasetError
 
@@ -67,8 +67,8 @@ class RetrievalDataset:
 
     def __repr__(self) -> str:
         judgements = sum(map(len, self.qrels.values()))
-        size = f"{_count(len(self.corpus), 'document')}, {_count(len(self.queries), 'query', 'queries')}"
-        return f"{type(self).__name__}({size}, {_count(judgements, 'judgement')})"
+        size = f"{counted(len(self.corpus), 'document')}, {counted(len(self.queries), 'query', 'queries')}"
+        return f"{type(self).__name__}({size}, {counted(judgements, 'judgement')})"
 
     @property
     def document_ids(self) -> list[str]:
@@ -228,24 +228,30 @@ class RetrievalDataset:
         self,
         fractions: Sequence[float] = (0.7, 0.1, 0.2),
         *,
-        by: Literal["query", "document"] = "query",
+        by: Literal["query", "document", "cluster"] = "query",
         seed: int = 0,
+        query_vectors: object = None,
+        clusters: int = 2,
     ) -> tuple[RetrievalDataset, ...]:
         """Share the queries out among parts over the same corpus; the same on every machine for one seed.
 
         Args:
-            fractions: The size of each part, adding up to 1; by default train, validation and test as in the paper
-                NUDGE (Zeighami et al., 2024).
-            by: ``"query"`` shares queries out alone. ``"document"`` sends each query where its relevant documents are,
-                so that no document is relevant in two parts and the last part measures documents that nobody labelled
-                in the first. A query whose documents are in several parts goes to none; a warning logs how many.
+            fractions: The sizes, adding up to 1; by default those of the NUDGE paper (Zeighami et al., 2024).
+            by: ``"query"`` shares queries out alone. ``"document"`` (label shift) sends each query where its relevant
+                documents are, so that no document is relevant in two parts and the last part measures documents that
+                nobody labelled in the first. A query whose documents are in several parts goes to none; a warning logs
+                how many. ``"cluster"`` (query shift) holds out for the last part the k-means cluster of query vectors
+                whose size is nearest to what was asked for; the other parts share the other clusters out.
             seed: Another seed, another split.
+            query_vectors: (m, d) in the order of ``queries``, for ``"cluster"``.
+            clusters: Number of clusters, 2 as in the paper.
 
         Returns:
             One dataset a fraction, with disjoint queries and with judgements of their own queries only.
 
         Raises:
             DatasetError: The fractions are no fractions, or a part that should have queries gets none.
+            InputError: The vectors are not one a query, or one has no direction.
 
         Example:
             >>> texts = {f"d{i}": f"document {i}" for i in range(10)}
@@ -253,10 +259,8 @@ class RetrievalDataset:
             >>> [len(part) for part in dataset.split()]
             [7, 1, 2]
         """
-        share = {"query": split_by_query, "document": split_by_document}.get(by)
-        if share is None:
-            raise DatasetError(f"by is {by!r}, expected 'query' or 'document'")
-        return tuple(self._only(chosen) for chosen in share(self.queries, self.qrels, fractions, seed))
+        parts = split_queries(by, self.queries, self.qrels, fractions, seed, query_vectors, clusters)
+        return tuple(self._only(chosen) for chosen in parts)
 
     def _only(self, query_ids: set[str]) -> RetrievalDataset:
         queries = {query: text for query, text in self.queries.items() if query in query_ids}
@@ -292,9 +296,5 @@ class RetrievalDataset:
         rows = self.query_ids if query_ids is None else list(query_ids)
         unknown = next((query for query in rows if query not in self.queries), None)
         if unknown is not None:
-            raise DatasetError(f"query {unknown!r} is not in this dataset of {_count(len(self), 'query', 'queries')}")
+            raise DatasetError(f"query {unknown!r} is not in this dataset of {counted(len(self), 'query', 'queries')}")
         return relevance_matrix(rows, self.document_ids if document_ids is None else list(document_ids), self.qrels)
-
-
-def _count(number: int, noun: str, plural: str | None = None) -> str:
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -2,10 +2,12 @@
 
 dataset + run or retriever -> evaluate -> Evaluation: means, and the value of every query
 two of them -> compare -> Comparison: differences with intervals and tests, queries that moved, where it holds
+nudge + base vectors -> drift -> Drift: angles, neighbours that stayed, ranks that documents lost without moving
 """
 
 from nudge_integrations.evaluation.breakdown import Breakdown, Group
 from nudge_integrations.evaluation.comparison import Comparison, compare
+from nudge_integrations.evaluation.drift import Drift, UnmovedRanks, drift
 from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, Run, evaluate
 from nudge_integrations.evaluation.movement import MovedQuery
 from nudge_integrations.evaluation.significance import Difference
@@ -15,10 +17,13 @@ __all__ = [
     "Breakdown",
     "Comparison",
     "Difference",
+    "Drift",
     "Evaluation",
     "Group",
     "MovedQuery",
     "Run",
+    "UnmovedRanks",
     "compare",
+    "drift",
     "evaluate",
 ]

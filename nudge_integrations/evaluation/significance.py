@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Difference", "holm", "paired_differences"]
 
 # What one block of resamples may hold: counts or signs, 8 bytes each.
-_BLOCK_NUMBERS = 4 * 2**20
+_BLOCK_NUMBERS = 2**20
 
 # Values of a metric are in [0, 1]; what differs by less differs by rounding.
 _ROUNDING = 1e-9
@@ -75,7 +75,7 @@ def paired_differences(
     test flips the signs of the queries' differences (Fisher's randomisation test), as in
     ``scipy.stats.permutation_test(permutation_type="samples")``: exact over all 2^c flips of the c queries that differ
     where these are no more than the resamples, else (1 + flips as extreme) / (1 + resamples). Both in blocks, so that
-    10,000 queries need 10,000 resamples in seconds and some 100 MB.
+    10,000 queries need 10,000 resamples in seconds and some 50 MB.
 
     Args:
         before: (n, c) float64, n >= 1 queries and c metrics.

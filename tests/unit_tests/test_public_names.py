@@ -40,8 +40,8 @@ PUBLIC = {
         "plan_finetuning",
     ),
     "nudge_integrations.evaluation": (
-        *("DEFAULT_METRICS", "Breakdown", "Comparison", "Difference", "Evaluation", "Group", "MovedQuery", "Run"),
-        *("compare", "evaluate"),
+        *("DEFAULT_METRICS", "Breakdown", "Comparison", "Difference", "Drift", "Evaluation", "Group", "MovedQuery"),
+        *("Run", "UnmovedRanks", "compare", "drift", "evaluate"),
     ),
 }
 FRAMEWORKS = ("torch", "llama_index", "langchain_core", "sentence_transformers", "transformers", "ir_measures", "typer")
