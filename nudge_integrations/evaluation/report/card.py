@@ -1,0 +1,90 @@
+"""The card of what was fitted: from what, how, when, and what its figures do not say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.evaluation.report.wording import metric_name, percent, step_text
+
+if TYPE_CHECKING:
+    from nudge_integrations.evaluation.comparison import Comparison
+    from nudge_integrations.solver import Solution
+
+__all__ = ["card", "limits"]
+
+_FEW_QUERIES = 100
+_SHORT_HASH = 12
+
+
+def card(
+    fitted: Nudge | Solution, comparison: Comparison, documents: int | None, details: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """List what is known about a fit and its comparison: label, value.
+
+    Args:
+        fitted: What was fitted.
+        comparison: What it is worth.
+        documents: How many documents there are, if that is known.
+        details: Lines of the user's own, which come first.
+    """
+    moved = len(fitted.vectors)
+    lines = {
+        **details,
+        "Documents": None if documents is None else f"{documents:,}",
+        "Documents moved": f"{moved:,}" + (f" ({moved / documents:.1%})" if documents else ""),
+        "Test queries": f"{comparison.queries:,}",
+        "Method": fitted.method,
+        "Step": step_text(fitted.method, fitted.step),
+        "Temperature": None if fitted.temperature is None else f"{fitted.temperature:g}",
+        "Chosen by": f"{metric_name(fitted.metric)}, {fitted.protocol}, {fitted.queries:,} queries",
+        "Outcome": f"{fitted.status.replace('_', ' ')}: {fitted.reason}",
+        "Ranked by": "cosine similarity" if fitted.similarity == "cosine" else "inner product (lengths matter)",
+        **(_provenance(fitted) if isinstance(fitted, Nudge) else {}),
+        "Intervals": f"{comparison.confidence:.0%}, {comparison.resamples:,} resamples, seed {comparison.seed}",
+    }
+    return tuple((label, value) for label, value in lines.items() if value)
+
+
+def _provenance(nudge: Nudge) -> dict[str, str | None]:
+    held_out = nudge.validation_hash
+    return {
+        "Encoder": nudge.encoder,
+        "Training data": f"sha256 {nudge.dataset_hash[:_SHORT_HASH]}" if nudge.dataset_hash else None,
+        "Validation data": f"sha256 {held_out[:_SHORT_HASH]}" if held_out else None,
+        "Versions": ", ".join(f"{package} {version}" for package, version in nudge.versions.items()),
+        "Made": nudge.created,
+    }
+
+
+def limits(fitted: Nudge | Solution, comparison: Comparison) -> tuple[str, ...]:
+    """Say what the figures do not, a sentence each."""
+    return (*_limits_of_fit(fitted), *_limits_of_test(comparison))
+
+
+def _limits_of_fit(fitted: Nudge | Solution) -> Iterator[str]:
+    yield from (f"{warning[:1].upper()}{warning[1:].rstrip('.')}." for warning in fitted.warnings)
+    if fitted.status == "no_gain":
+        yield "Nothing gained beyond noise when the step was chosen, so no document moved."
+    if fitted.unseen_score < fitted.unseen_baseline:
+        yield (
+            f"Queries for documents that nobody labelled lose: {metric_name(fitted.metric)} "
+            f"{percent(fitted.unseen_baseline)} to {percent(fitted.unseen_score)} when the labels of what each query "
+            "wants are left out."
+        )
+    if fitted.similarity == "dot":
+        yield "Lengths of the moved vectors matter: a store that ranks by cosine would rank them wrongly."
+    if isinstance(fitted, Nudge) and fitted.ambiguous_texts:
+        yield (f"{len(fitted.ambiguous_texts):,} texts are shared by documents that moved apart; only ids tell these.")
+
+
+def _limits_of_test(comparison: Comparison) -> Iterator[str]:
+    if comparison.queries < _FEW_QUERIES:
+        yield f"Only {comparison.queries:,} test queries: intervals are wide, and rare kinds of query are not there."
+    if not comparison.breakdowns:
+        yield "It was not measured how queries fare whose documents nobody labelled."
+    yield (
+        "The figures hold for queries like the tested ones, for this corpus and this encoder; a document that nobody "
+        "judged counts as wrong."
+    )

@@ -1,0 +1,80 @@
+"""The table of all queries: the first rows as they are, and all of them as data for the page's script."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nudge_integrations.evaluation.report.elements import Element, data_block, element
+from nudge_integrations.evaluation.report.tables import cell, column_head, row_head
+from nudge_integrations.evaluation.report.wording import metric_name, percent, points, rank, shortened
+
+if TYPE_CHECKING:
+    from nudge_integrations.evaluation.report.contents import Contents, QueryRow
+
+__all__ = ["query_table"]
+
+_ROWS, _LONGEST = 25, 300
+
+
+def query_table(contents: Contents) -> list[Element]:
+    """Build search, filter, table and pager. Without a script the table shows the largest gains."""
+    name = metric_name(contents.differences[0].metric)
+    columns = ("Query", "Rank before", "Rank after", "Before", "After", "Change")
+    kinds = ("text", "old", "new", "before", "after", "change")
+    head = [
+        column_head(
+            column,
+            data_key=kind,
+            aria_sort="descending" if kind == "change" else "none",
+        )
+        for column, kind in zip(columns, kinds, strict=True)
+    ]
+    table = element(
+        "table",
+        element("caption", f"{name} in percent, change in percentage points; rank of a relevant document."),
+        element("thead", element("tr", *head, role="row"), role="rowgroup"),
+        element("tbody", *(_row(row, columns) for row in contents.queries[:_ROWS]), role="rowgroup"),
+        id="query-table",
+        role="table",
+    )
+    rows = [
+        [shortened(row.text or row.query_id, _LONGEST), row.query_id, row.document_id, row.old_rank, row.new_rank]
+        + [round(100 * value, 2) for value in (row.before[0], row.after[0])]
+        for row in contents.queries
+    ]
+    return [_controls(), table, _pager(), data_block({"columns": columns, "rows": rows}, id="query-data")]
+
+
+def _controls() -> Element:
+    outcomes = (("all", "all"), ("gain", "better"), ("loss", "worse"), ("same", "the same"))
+    return element(
+        "div",
+        element(
+            "label", "Search ", element("input", type="search", id="search", autocomplete="off", spellcheck="false")
+        ),
+        element(
+            "label",
+            "Show ",
+            element("select", *(element("option", text, value=value) for value, text in outcomes), id="outcome"),
+        ),
+        element("output", id="shown", aria_live="polite"),
+        class_="controls",
+        hidden="",
+    )
+
+
+def _pager() -> Element:
+    buttons = [
+        element("button", text, type="button", id=name) for name, text in (("previous", "Previous"), ("next", "Next"))
+    ]
+    return element("div", *buttons, class_="pager", hidden="")
+
+
+def _row(row: QueryRow, columns: tuple[str, ...]) -> Element:
+    where = f"query {row.query_id}" + (f", document {row.document_id}" if row.document_id else "")
+    text = row_head(shortened(row.text or row.query_id, _LONGEST), element("small", where))
+    ranks = [rank(held) if row.document_id else "" for held in (row.old_rank, row.new_rank)]
+    figures = [*ranks, percent(row.before[0]), percent(row.after[0]), points(row.change)]
+    colours = [None] * 4 + ["gain-text" if row.change > 0 else "loss-text" if row.change < 0 else None]
+    cells = [cell(name, figure, colour) for name, figure, colour in zip(columns[1:], figures, colours, strict=True)]
+    return element("tr", text, *cells, role="row")

@@ -1,0 +1,97 @@
+"""Report: the figures, and every way to show them. Each rendering is imported when it is first asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nudge_integrations.errors import InputError
+from nudge_integrations.evaluation.report.contents import Contents
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["Report"]
+
+
+class Report(Contents):
+    """What a fit changed, for people: in the terminal, in a notebook, as a page or as text.
+
+    Its attributes are those of `Contents`. Frozen. A notebook shows it by itself, ``rich.print`` in a terminal.
+    """
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return one page that needs nothing else: no network, readable in light and dark, on paper and on a phone.
+
+        Args:
+            path: Where to write it as well; what was there is replaced at once, or kept whole.
+
+        Raises:
+            InputError: If it cannot be written there.
+        """
+        from nudge_integrations.evaluation.report.page import to_page
+
+        text = to_page(self)
+        if path is not None:
+            _write(Path(path), text)
+        return text
+
+    def to_markdown(self) -> str:
+        """Return Markdown with tables: the figures, the queries that moved most, and the card."""
+        from nudge_integrations.evaluation.report.plain_text import to_markdown
+
+        return to_markdown(self)
+
+    def to_latex(self) -> str:
+        r"""Return LaTeX tables of the figures; they need ``\usepackage{booktabs}``."""
+        from nudge_integrations.evaluation.report.plain_text import to_latex
+
+        return to_latex(self)
+
+    def to_csv(self) -> str:
+        """Return one row a query, with every metric before and after in [0, 1]."""
+        from nudge_integrations.evaluation.report.plain_text import to_csv
+
+        return to_csv(self)
+
+    def to_json(self) -> str:
+        """Return all figures as JSON; what was not measured is null."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    def to_rich(self) -> RenderableType:
+        """Return what a rich console prints.
+
+        Raises:
+            MissingExtraError: If rich is not installed.
+        """
+        from nudge_integrations.evaluation.report.terminal import to_rich
+
+        return to_rich(self)
+
+    def __rich__(self) -> RenderableType:
+        return self.to_rich()
+
+    def _repr_html_(self) -> str:
+        from nudge_integrations.evaluation.report.notebook import to_fragment
+
+        return to_fragment(self)
+
+    def __repr__(self) -> str:
+        first = self.differences[0]
+        return f"Report({first.metric} {first.before:.4f} -> {first.after:.4f}, queries={len(self.queries)})"
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
+        raise InputError(
+            f"the page cannot be written to {path} ({error.strerror}): give a file in a folder that exists"
+        ) from error

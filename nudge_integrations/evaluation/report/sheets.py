@@ -1,0 +1,123 @@
+"""The tables of a report as plain cells, which every rendering writes in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nudge_integrations.evaluation.report.wording import interval, metric_name, p_value, percent, points, rank
+
+if TYPE_CHECKING:
+    from nudge_integrations.evaluation.breakdown import Breakdown
+    from nudge_integrations.evaluation.report.contents import Contents, QueryRow
+    from nudge_integrations.evaluation.significance import Difference
+
+__all__ = ["Sheet", "breakdown_sheets", "headline", "metrics_sheet", "movers", "movers_sheet"]
+
+_NAMES = {
+    "documents": "By whether training asked for the relevant documents",
+    "labels": "By how many labels the best-known relevant document has",
+    "clusters": "By cluster of queries",
+}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table.
+
+    Attributes:
+        caption: What it shows, with units.
+        head: Names of the columns; the first column names the rows, the others hold figures.
+        rows: Cells, as many a row as there are columns.
+        differences: What each row is about, to be drawn beside it; empty where there is none.
+    """
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    differences: tuple[Difference, ...] = ()
+
+
+def headline(contents: Contents) -> str:
+    """Say in a sentence what happened to the first metric.
+
+    It counts as more than noise where the corrected p-value is below 1 - confidence.
+    """
+    first = contents.differences[0]
+    name = metric_name(first.metric)
+    size = f"{percent(first.before)} to {percent(first.after)}"
+    certain = f"{contents.confidence:.0%} interval {interval(first.low, first.high)} points"
+    if first.difference == 0:
+        return f"{name} stays at {percent(first.before)}."
+    verb = "rises" if first.difference > 0 else "falls"
+    if first.p_adjusted < 1 - contents.confidence:
+        return f"{name} {verb} from {size} ({certain}): more than noise."
+    return f"{name} {verb} from {size} ({certain}): not to be told from noise."
+
+
+def metrics_sheet(contents: Contents) -> Sheet:
+    """Return one row a metric."""
+    return Sheet(
+        caption=f"All {len(contents.queries):,} queries. Metrics in percent, changes in percentage points.",
+        head=("Metric", *_head(contents)),
+        rows=tuple((metric_name(found.metric), *_cells(found)) for found in contents.differences),
+        differences=contents.differences,
+    )
+
+
+def breakdown_sheets(contents: Contents) -> list[tuple[str, Sheet]]:
+    """Return title and table of each breakdown, for the first metric."""
+    return [(_NAMES.get(one.name, one.name), _breakdown_sheet(contents, one)) for one in contents.breakdowns]
+
+
+def movers(contents: Contents, most: int) -> list[QueryRow]:
+    """Return the queries that gained most, then those that lost most, the largest loss last."""
+    gained = [row for row in contents.queries if row.change > 0][:most]
+    lost = [row for row in contents.queries if row.change < 0][-most:]
+    return gained + lost
+
+
+def movers_sheet(contents: Contents, most: int) -> Sheet:
+    """Return one row for each of `movers`."""
+    name = metric_name(contents.differences[0].metric)
+    rows = [
+        (
+            row.text or row.query_id,
+            row.document_id or "",
+            f"{rank(row.old_rank)} → {rank(row.new_rank)}" if row.document_id else "",
+            f"{percent(row.before[0])} → {percent(row.after[0])}",
+            points(row.change),
+        )
+        for row in movers(contents, most)
+    ]
+    caption = f"Queries that moved most. {name} in percent, changes in percentage points."
+    return Sheet(caption, ("Query", "Relevant document", "Its rank", name, "Change"), tuple(rows))
+
+
+def _breakdown_sheet(contents: Contents, breakdown: Breakdown) -> Sheet:
+    metric = contents.differences[0].metric
+    return Sheet(
+        caption=f"{metric_name(metric)} in percent, changes in percentage points.",
+        head=("Group", "Queries", *_head(contents)),
+        rows=tuple(
+            (group.label, f"{group.queries:,}", *_cells(group.differences[metric])) for group in breakdown.groups
+        ),
+        differences=tuple(group.differences[metric] for group in breakdown.groups),
+    )
+
+
+def _head(contents: Contents) -> Sequence[str]:
+    certain = f"{contents.confidence:.0%} interval"
+    return ("Before", "After", "Change", certain, "p (corrected)", "Better / worse / same")
+
+
+def _cells(found: Difference) -> Sequence[str]:
+    return (
+        percent(found.before),
+        percent(found.after),
+        points(found.difference),
+        interval(found.low, found.high),
+        p_value(found.p_adjusted),
+        f"{found.wins:,} / {found.losses:,} / {found.ties:,}",
+    )
