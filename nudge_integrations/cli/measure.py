@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nudge_integrations.evaluation import DEFAULT_METRICS, evaluate
+from nudge_integrations.errors import InputError
+from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, compare, evaluate
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline import fit
+from nudge_integrations.solver import METHODS
+from nudge_integrations.solver.metrics import parse_metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,13 +23,10 @@ if TYPE_CHECKING:
     from nudge_integrations.dataset import RetrievalDataset
     from nudge_integrations.encoding import Encoder
 
-__all__ = ["RANKS", "Change", "Measured", "Options", "changes", "measure"]
+__all__ = ["RANKS", "Measured", "Options", "judged", "measure"]
 
 RANKS = 200
 """Ranks are known down to here; a document below is only known to be below."""
-
-Run = Mapping[str, Sequence[str]]
-"""Query id -> document ids, best first."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +45,17 @@ class Options:
     seed: int = 0
     unseen_weight: float = 0.0
 
+    def check(self) -> None:
+        """Refuse what `solve` would refuse, before anything is encoded.
 
-@dataclass(frozen=True)
-class Change:
-    """A test query whose relevant document moved in the ranking.
-
-    Attributes:
-        query: The query's text.
-        document: The document's id.
-        before: Its rank at first, from 1; None when below `RANKS`.
-        after: Its rank with the nudge.
-    """
-
-    query: str
-    document: str
-    before: int | None
-    after: int | None
-
-    @property
-    def gain(self) -> float:
-        """Difference of reciprocal ranks: from second to first counts more than from 30th to 20th."""
-        return (1 / self.after if self.after else 0.0) - (1 / self.before if self.before else 0.0)
+        Raises:
+            InputError: If a method or metric is unknown, or the weight is out of range.
+        """
+        parse_metric(self.metric)
+        if self.method not in METHODS:
+            raise InputError(f"unknown method {self.method!r}; expected one of {', '.join(METHODS)}")
+        if not 0 <= self.unseen_weight <= 1:
+            raise InputError(f"unseen_weight must be between 0 and 1; got {self.unseen_weight}")
 
 
 @dataclass(frozen=True)
@@ -74,26 +64,24 @@ class Measured:
 
     Attributes:
         nudge: The nudge.
-        before: Metric -> mean over the test queries in [0, 1], with the base vectors.
-        after: The same, with the nudged vectors.
-        queries: Number of test queries.
+        comparison: The test queries with the base vectors and with the nudged ones.
         seconds: Wall-clock seconds for ``embedding``, ``fitting`` and ``retrieving``.
-        changes: Test queries whose relevant document changed its rank, largest gain first.
+        documents: (n, d) float32 base vectors, in the corpus's order.
+        queries: (m, d) float32 vectors of the test queries, in their order.
     """
 
     nudge: Nudge
-    before: Mapping[str, float]
-    after: Mapping[str, float]
-    queries: int
+    comparison: Comparison
     seconds: Mapping[str, float]
-    changes: Sequence[Change]
+    documents: NDArray[np.float32]
+    queries: NDArray[np.float32]
 
     def result(self) -> dict[str, Any]:
         """Return the figures as plain data, ready for JSON."""
         return {
-            "before": dict(self.before),
-            "after": dict(self.after),
-            "queries": self.queries,
+            "before": dict(self.comparison.before.means),
+            "after": dict(self.comparison.after.means),
+            "queries": self.comparison.queries,
             "method": self.nudge.method,
             "step": self.nudge.step,
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
@@ -115,6 +103,8 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
     Raises:
         NudgeError: If the data cannot be fitted; see `fit`.
     """
+    options.check()
+    splits.check()
     start = time.perf_counter()
     documents = encoder.encode_documents(list(splits.test.corpus.values()))
     learned = encoder.encode_queries(list(splits.train.queries.values()))
@@ -137,58 +127,39 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
         progress=progress,
     )
     fitted = time.perf_counter()
-    ids = splits.test.document_ids
-    before = _run(ExactIndex(ids, documents), splits.test, asked)
-    nudged = ExactIndex(ids, nudge.apply(ids, documents), similarity=nudge.similarity)
-    after = _run(nudged, splits.test, nudge.transform_queries(asked))
-    retrieved = time.perf_counter()
-
     metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, options.metric)))
+    before = judged(splits.test, documents, asked, metrics)
+    after = judged(splits.test, documents, asked, metrics, nudge)
+    retrieved = time.perf_counter()
     return Measured(
         nudge=nudge,
-        before=dict(evaluate(before, splits.test, metrics).means),
-        after=dict(evaluate(after, splits.test, metrics).means),
-        queries=len(splits.test),
+        comparison=compare(before, after, splits.test, train=splits.train, seed=options.seed),
         seconds={"embedding": embedded - start, "fitting": fitted - embedded, "retrieving": retrieved - fitted},
-        changes=changes(before, after, splits.test),
+        documents=documents,
+        queries=asked,
     )
 
 
-def changes(before: Run, after: Run, dataset: RetrievalDataset) -> list[Change]:
-    """List the queries whose relevant document changed its rank, largest gain first.
-
-    Of several relevant documents of a query, the one that gained or lost most stands for it.
+def judged(
+    dataset: RetrievalDataset,
+    documents: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    metrics: Sequence[str],
+    nudge: Nudge | None = None,
+) -> Evaluation:
+    """Find the `RANKS` best documents of every query, and judge them.
 
     Args:
-        before: Query id -> document ids, best first, with the base vectors.
-        after: The same with the nudge.
-        dataset: The judgements.
-
-    Returns:
-        One change a query; queries whose relevant documents stayed where they were are left out.
-
-    Example:
-        >>> from nudge_integrations.dataset import RetrievalDataset
-        >>> dataset = RetrievalDataset({"a": "cats", "b": "dogs"}, {"q": "who barks?"}, {"q": {"b": 1}})
-        >>> changes({"q": ["a", "b"]}, {"q": ["b", "a"]}, dataset)
-        [Change(query='who barks?', document='b', before=2, after=1)]
+        dataset: n documents, m queries and who answers what.
+        documents: (n, d) float32 base vectors, in the dataset's order.
+        queries: (m, d) float32, in the dataset's order.
+        metrics: Names with a cutoff.
+        nudge: Applied to both; None ranks by the base vectors.
     """
-    found = []
-    for query, judged in dataset.qrels.items():
-        old, new = _ranks(before.get(query, ())), _ranks(after.get(query, ()))
-        relevant = [document for document, grade in judged.items() if grade > 0]
-        moved = [
-            Change(dataset.queries[query], d, old.get(d), new.get(d)) for d in relevant if old.get(d) != new.get(d)
-        ]
-        if moved:
-            found.append(max(moved, key=lambda change: abs(change.gain)))
-    return sorted(found, key=lambda change: (-change.gain, -(change.before or RANKS + 1)))
-
-
-def _ranks(ids: Sequence[str]) -> dict[str, int]:
-    return {document: rank for rank, document in enumerate(ids, start=1)}
-
-
-def _run(index: ExactIndex, dataset: RetrievalDataset, queries: NDArray[np.float32]) -> Run:
-    found, _ = index.search(queries, min(RANKS, len(index)))
-    return dict(zip(dataset.query_ids, found, strict=True))
+    ids = dataset.document_ids
+    if nudge is None:
+        index = ExactIndex(ids, documents)
+    else:
+        index = ExactIndex(ids, nudge.apply(ids, documents), similarity=nudge.similarity)
+        queries = nudge.transform_queries(queries)
+    return evaluate((index, queries), dataset, metrics, depth=min(RANKS, len(index)))

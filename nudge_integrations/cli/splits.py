@@ -30,6 +30,16 @@ class Splits:
     test: RetrievalDataset
     origin: str
 
+    def check(self) -> None:
+        """Refuse what `fit` and `evaluate` would refuse, before anything is encoded.
+
+        Raises:
+            DatasetError: If a part has problems; they are counted and named.
+        """
+        for part in (self.train, self.validation, self.test):
+            if part is not None:
+                part.validate().raise_for_problems()
+
 
 def read_splits(path: Path, seed: int = 0) -> Splits:
     """Read a dataset and its splits.

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from pathlib import Path
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
 from nudge_integrations.cli.agreement import Agreement
-from nudge_integrations.cli.measure import RANKS, Change
+from nudge_integrations.cli.measure import RANKS, Measured
+from nudge_integrations.cli.screen import print_json
 from nudge_integrations.cli.splits import Splits
+from nudge_integrations.evaluation import Comparison, Difference, Evaluation, MovedQuery
 
-__all__ = ["agreement_lines", "changes_table", "metric_name", "metrics_table", "seconds_line", "splits_line", "summary"]
+__all__ = [
+    "agreement_lines",
+    "comparison_tables",
+    "differences_table",
+    "means_table",
+    "metric_name",
+    "moved_table",
+    "seconds_line",
+    "splits_line",
+    "summary",
+    "would_write",
+]
 
+_GROUPED_BY = {
+    "documents": "whether a train query asked for the right document",
+    "labels": "how many train queries asked for it",
+    "clusters": "cluster of like queries",
+}
 NAMES = {"ndcg": "nDCG", "recall": "recall", "mrr": "MRR", "hit": "hit", "precision": "precision", "map": "MAP"}
 
 
@@ -31,24 +49,39 @@ def metric_name(metric: str) -> str:
     return f"{NAMES.get(name, name)}@{cutoff}"
 
 
-def metrics_table(result: Mapping[str, Any]) -> Table:
-    """Draw the metrics before and after, in percent.
+def differences_table(head: str, rows: Mapping[str, Difference], confidence: float = 0.95) -> Table:
+    """Draw means before and after, in percent, with how sure the change is.
 
     Args:
-        result: ``before`` and ``after`` (metric -> value in [0, 1]), ``queries``, ``method`` and ``step``.
+        head: What the rows are.
+        rows: Name -> difference.
+        confidence: Of the intervals.
     """
-    table = Table(box=box.SIMPLE_HEAD, title=f"{result['queries']:,} test queries", title_justify="left")
-    table.add_column("metric")
-    for name in ("before", "after", "change"):
-        table.add_column(name, justify="right")
-    for metric, before in result["before"].items():
-        after = result["after"][metric]
-        # An explicit zero: rounding a tiny loss must not print as -0.0.
-        change = round(100 * (after - before), 1) or 0.0
-        colour = "green" if change > 0 else "red" if change < 0 else "dim"
-        cells = (f"{100 * before:.1f}", f"{100 * after:.1f}", f"[{colour}]{change:+.1f}[/]")
-        table.add_row(metric_name(metric), *cells)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(head, overflow="fold")
+    for name in ("before", "after", "change", f"{confidence:.0%} interval", "p", "better/worse"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, found in rows.items():
+        table.add_row(
+            escape(name),
+            f"{100 * found.before:.1f}",
+            f"{100 * found.after:.1f}",
+            _coloured(_points(found.difference)),
+            f"{_points(found.low)} to {_points(found.high)}",
+            f"{found.p_adjusted:.4f}",
+            f"{found.wins:,}/{found.losses:,}",
+        )
     return table
+
+
+def means_table(evaluation: Evaluation) -> RenderableType:
+    """Draw metrics in percent."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("metric")
+    table.add_column("percent", justify="right")
+    for metric, value in evaluation.means.items():
+        table.add_row(metric_name(metric), f"{100 * value:.1f}")
+    return Group(f"{evaluation.queries:,} queries", "", table)
 
 
 def seconds_line(seconds: Mapping[str, float]) -> str:
@@ -61,44 +94,50 @@ def seconds_line(seconds: Mapping[str, float]) -> str:
     return "Time: " + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
 
 
-def changes_table(changes: Sequence[Change], rose: int = 3, fell: int = 1) -> Table:
-    """Draw the queries whose relevant document rose most, and fell most.
+def moved_table(moved: Sequence[MovedQuery], rose: int = 3, fell: int = 1) -> Table:
+    """Draw the queries that gained most and lost most, and where their relevant document went.
 
     Args:
-        changes: Largest gain first.
-        rose: How many to show of those that rose; one a document, so that they differ.
-        fell: How many to show of those that fell.
+        moved: Largest gain first.
+        rose: How many to show of those that gained; one a document, so that they differ.
+        fell: How many to show of those that lost.
     """
-    table = Table(box=box.SIMPLE_HEAD, title="Ranks of the right document", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("query", overflow="fold", ratio=1)
     table.add_column("right document", overflow="fold")
     table.add_column("rank", justify="right", no_wrap=True)
     shown = [
-        *(("green", change) for change in islice(_one_a_document(c for c in changes if c.gain > 0), rose)),
-        *(("red", change) for change in islice((c for c in reversed(changes) if c.gain < 0), fell)),
+        *(("green", one) for one in islice(_one_a_document(one for one in moved if one.rank_change > 0), rose)),
+        *(("red", one) for one in islice((one for one in reversed(moved) if one.rank_change < 0), fell)),
     ]
-    for colour, change in shown:
-        ranks = f"[{colour}]{_rank(change.before)} -> {_rank(change.after)}[/]"
-        table.add_row(escape(_shortened(change.query)), escape(change.document), ranks)
+    for colour, one in shown:
+        ranks = f"[{colour}]{_rank(one.old_rank)} -> {_rank(one.new_rank)}[/]"
+        table.add_row(escape(_shortened(one.text)), escape(str(one.document_id)), ranks)
     return table
 
 
-def summary(result: Mapping[str, Any], changes: Sequence[Change], reason: str) -> RenderableType:
-    """Draw all of one measurement.
-
-    Args:
-        result: As for `metrics_table`, with ``seconds``.
-        changes: As for `changes_table`.
-        reason: Why this step was chosen, or none.
-    """
+def summary(measured: Measured) -> RenderableType:
+    """Draw all of one measurement."""
+    nudge = measured.nudge
     parts: list[RenderableType] = [
-        metrics_table(result),
-        f"Method {result['method']}, step {result['step']:.3f}: {escape(reason)}",
-        seconds_line(result["seconds"]),
+        *_headline(measured.comparison, "test queries"),
+        "",
+        f"Method {nudge.method}, step {nudge.step:.3f}: {escape(nudge.reason)}",
+        seconds_line(measured.seconds),
+        *_moved(measured.comparison, rose=3, fell=1),
     ]
-    if changes:
-        parts += ["", changes_table(changes)]
     return Group(*parts)
+
+
+def comparison_tables(found: Comparison) -> RenderableType:
+    """Draw a comparison: all queries, the first metric for each group of queries, and what moved most."""
+    parts = _headline(found, "queries")
+    for breakdown in found.breakdowns:
+        metric = next(iter(found.differences))
+        rows = {f"{one.label} ({one.queries:,})": one.differences[metric] for one in breakdown.groups}
+        title = f"{metric_name(metric)} by {_GROUPED_BY.get(breakdown.name, breakdown.name)}"
+        parts += ["", title, "", differences_table("queries", rows, found.confidence)]
+    return Group(*parts, *_moved(found, rose=5, fell=5))
 
 
 def splits_line(splits: Splits) -> str:
@@ -120,12 +159,40 @@ def agreement_lines(agreement: Agreement) -> RenderableType:
     return Group(*lines)
 
 
-def _one_a_document(changes: Iterable[Change]) -> Iterable[Change]:
-    seen: set[str] = set()
-    for change in changes:
-        if change.document not in seen:
-            seen.add(change.document)
-            yield change
+def would_write(console: Console, paths: Sequence[Path], as_json: bool) -> None:
+    """Say what a dry run would have written."""
+    named = ", ".join(map(str, paths)) or "nothing"
+    console.print(f"All is well so far. Nothing was written, as asked; it would be: {named}", markup=False)
+    if as_json:
+        print_json({"dry_run": True, "would_write": [str(path) for path in paths]})
+
+
+def _headline(found: Comparison, what: str) -> list[RenderableType]:
+    rows = {metric_name(metric): difference for metric, difference in found.differences.items()}
+    return [f"{found.queries:,} {what}", "", differences_table("metric", rows, found.confidence)]
+
+
+def _moved(found: Comparison, rose: int, fell: int) -> list[RenderableType]:
+    ranked = [one for one in found.moved if one.rank_change]
+    return ["", "Ranks of the right document", "", moved_table(ranked, rose, fell)] if ranked else []
+
+
+def _coloured(change: str) -> str:
+    colour = "dim" if not change.strip("+-0.") else "green" if change.startswith("+") else "red"
+    return f"[{colour}]{change}[/]"
+
+
+def _one_a_document(moved: Iterable[MovedQuery]) -> Iterable[MovedQuery]:
+    seen: set[str | None] = set()
+    for one in moved:
+        if one.document_id not in seen:
+            seen.add(one.document_id)
+            yield one
+
+
+def _points(difference: float) -> str:
+    # An explicit zero: rounding a tiny loss must not print as -0.0.
+    return f"{round(100 * difference, 1) or 0.0:+.1f}"
 
 
 def _rank(rank: int | None) -> str:

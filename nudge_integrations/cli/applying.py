@@ -1,0 +1,79 @@
+"""A saved nudge, a file of vectors and their ids -> nudged vectors, block by block."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.cli.vector_files import BLOCK_ROWS, read_ids, read_vectors
+from nudge_integrations.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Applying"]
+
+
+@dataclass(frozen=True)
+class Applying:
+    """What a nudge is applied to.
+
+    Attributes:
+        nudge: The nudge.
+        ids: n document ids.
+        vectors: (n, d) base vectors; may be a memory map.
+    """
+
+    nudge: Nudge
+    ids: Sequence[str]
+    vectors: NDArray[Any]
+
+    @classmethod
+    def of(cls, nudge: Path, vectors: Path, ids: Path, tensor: str | None = None) -> Applying:
+        """Open the files.
+
+        Raises:
+            ArtifactError: If the nudge cannot be used.
+            InputError: If a file cannot be read, the numbers of ids and vectors differ, or an id comes twice.
+        """
+        stored, names = read_vectors(vectors, tensor), read_ids(ids)
+        if len(names) != len(stored):
+            raise InputError(
+                f"{vectors} holds {len(stored):,} vectors and {ids} {len(names):,} ids; give one id a vector"
+            )
+        if len(set(names)) != len(names):
+            raise InputError(f"{ids} names {Counter(names).most_common(1)[0][0]!r} twice; every id must be there once")
+        return cls(Nudge.load(nudge), names, stored)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return len(self.ids), int(self.vectors.shape[1])
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the nudged vectors, in their order.
+
+        Raises:
+            MismatchError: If vectors are of another model or text, or nudged already.
+        """
+        for start in tqdm(range(0, len(self.ids), BLOCK_ROWS), desc="Applying", unit="block"):
+            block = slice(start, start + BLOCK_ROWS)
+            yield self.nudge.apply(self.ids[block], self.vectors[block])
+
+    def result(self) -> dict[str, Any]:
+        """Say what is done, as plain data."""
+        moved = sum(name in self.nudge for name in self.ids)
+        return {
+            "vectors": len(self.ids),
+            "dimension": self.shape[1],
+            "moved": moved,
+            "absent": len(self.nudge) - moved,
+            "similarity": self.nudge.similarity,
+        }

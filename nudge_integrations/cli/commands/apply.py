@@ -1,0 +1,66 @@
+"""``nudge apply``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nudge_integrations.cli.options import ConfigOption, DebugOption, DryRunOption, JsonOption
+from nudge_integrations.cli.screen import console_for, print_json
+
+__all__ = ["EXAMPLES", "apply"]
+
+EXAMPLES = (
+    "nudge apply nudged corpus.npy --ids ids.txt --output corpus-nudged.npy",
+    "nudge apply nudged corpus.safetensors --ids scifact/corpus.jsonl -o nudged.safetensors",
+    "nudge apply nudged corpus.npy --ids ids.txt -o corpus-nudged.npy --dry-run",
+)
+
+NudgeArgument = Annotated[Path, typer.Argument(help="Folder of a saved nudge.")]
+VectorsArgument = Annotated[Path, typer.Argument(help="Base vectors, (n, d): .npy or .safetensors.")]
+IdsOption = Annotated[
+    Path, typer.Option("--ids", help="Document ids in the order of the vectors: a line each, .jsonl or .json.")
+]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="File to write: .npy or .safetensors.")]
+TensorOption = Annotated[
+    str | None, typer.Option("--tensor", help="Which tensor of a .safetensors file with several. [default: vectors]")
+]
+
+
+def apply(
+    nudge: NudgeArgument,
+    vectors: VectorsArgument,
+    ids: IdsOption,
+    output: OutputOption,
+    tensor: TensorOption = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Put a file of base vectors where a nudge wants them: documents that moved are replaced, the others stay.
+
+    Vectors of another model, of another text, or nudged already are refused. They pass through memory in blocks, and
+    the output appears whole or not at all. Under similarity dot their lengths matter: rank by inner product.
+    """
+    from nudge_integrations.cli.applying import Applying
+    from nudge_integrations.cli.vector_files import check_kind, write_vectors
+
+    console = console_for(as_json)
+    check_kind(output)
+    work = Applying.of(nudge, vectors, ids, tensor)
+    if dry_run:
+        for _ in work.blocks():
+            pass
+    else:
+        write_vectors(output, work.blocks(), work.shape, tensor or "vectors")
+    result = {**work.result(), "output": str(output), "dry_run": dry_run}
+    console.print(
+        f"{result['moved']:,} of {result['vectors']:,} vectors moved (similarity {result['similarity']}); "
+        f"{'nothing was written, as asked: it would be' if dry_run else 'written to'} {output}",
+        markup=False,
+    )
+    if as_json:
+        print_json(result)

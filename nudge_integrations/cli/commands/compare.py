@@ -1,0 +1,80 @@
+"""``nudge compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nudge_integrations.cli.exits import NO_GAIN
+from nudge_integrations.cli.options import (
+    ConfidenceOption,
+    ConfigOption,
+    DebugOption,
+    JsonOption,
+    MetricsOption,
+    ResamplesOption,
+    SeedOption,
+    SplitOption,
+)
+from nudge_integrations.cli.screen import console_for, print_json
+
+__all__ = ["EXAMPLES", "compare"]
+
+EXAMPLES = (
+    "nudge compare nudged",
+    "nudge compare before.trec after.trec --dataset scifact",
+    "nudge compare nudged other-fit --metric ndcg@10 --json",
+    "nudge compare nudged --require-gain && ./deploy",
+)
+
+BeforeArgument = Annotated[Path, typer.Argument(help="A run file (TREC or JSON), or a folder of nudge fit.")]
+AfterArgument = Annotated[
+    Path | None, typer.Argument(help="The other. Without it, a folder of nudge fit is compared with its own base.")
+]
+DatasetOption = Annotated[
+    Path | None, typer.Option("--dataset", help="Labels to judge by, where no folder of nudge fit brings its own.")
+]
+GainOption = Annotated[
+    bool, typer.Option("--require-gain", help="Exit with 3 unless the first metric is better beyond noise.")
+]
+
+
+def compare(
+    before: BeforeArgument,
+    after: AfterArgument = None,
+    dataset: DatasetOption = None,
+    split: SplitOption = "test",
+    metrics: MetricsOption = None,
+    resamples: ResamplesOption = 10_000,
+    confidence: ConfidenceOption = 0.95,
+    seed: SeedOption = 0,
+    require_gain: GainOption = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Say what changed between two rankings of the same queries, and whether it is more than noise.
+
+    Paired bootstrap intervals, a randomisation test with its p-values corrected for several metrics, how many queries
+    got better or worse, and which moved most. A fit alone is also split by what its labels had seen.
+    """
+    from nudge_integrations.cli.judging import Labels, Statistics, compare_kept, compare_sources
+    from nudge_integrations.cli.kept import read_kept
+    from nudge_integrations.cli.tables import comparison_tables
+    from nudge_integrations.evaluation import DEFAULT_METRICS
+
+    asked, statistics = metrics or DEFAULT_METRICS, Statistics(resamples, confidence, seed)
+    if after is None and not before.is_dir():
+        raise typer.BadParameter(f"{before} alone is no comparison: give two run files, or a folder of nudge fit")
+    if after is None:
+        found = compare_kept(read_kept(before), asked, statistics)
+    else:
+        found = compare_sources(before, after, Labels(dataset, split), asked, statistics)
+    console_for(as_json).print(comparison_tables(found))
+    if as_json:
+        print_json(found.to_dict())
+    first = next(iter(found.differences.values()))
+    if require_gain and not (first.difference > 0 and first.p_adjusted <= 1 - confidence):
+        raise typer.Exit(NO_GAIN)

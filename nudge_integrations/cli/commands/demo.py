@@ -1,0 +1,56 @@
+"""``nudge demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nudge_integrations.cli.options import ConfigOption, DebugOption, DryRunOption, JsonOption, SeedOption
+from nudge_integrations.cli.screen import console_for, print_json
+
+__all__ = ["EXAMPLES", "demo"]
+
+EXAMPLES = (
+    "nudge demo",
+    "nudge demo --output shown    # and then: nudge report shown --output report.html",
+    "nudge demo --json | jq .after",
+)
+
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to keep the run in.")]
+
+
+def demo(
+    output: OutputOption = None,
+    seed: SeedOption = 0,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """See the point in under two minutes: 199 tools, 3,000 labelled requests, before and after.
+
+    Embeds a piece of MetaTool with all-MiniLM-L6-v2, fits on 2,400 requests, and ranks the tools for 600 others.
+    Then a LlamaIndex and a LangChain retriever, made from the same nudge, answer those too.
+    """
+    from nudge_integrations.cli.demo import demo_splits, run_demo
+    from nudge_integrations.cli.kept import check_output, keep
+    from nudge_integrations.cli.tables import agreement_lines, splits_line, summary, would_write
+
+    console = console_for(as_json)
+    check_output(output)
+    splits = demo_splits()
+    console.print(splits_line(splits))
+    if dry_run:
+        return would_write(console, [output] if output else [], as_json)
+    measured, agreement = run_demo(splits, seed, console)
+    result = {**measured.result(), "retrievers_agree": agreement.agree}
+    console.print(summary(measured))
+    console.print(agreement_lines(agreement))
+    if output is not None:
+        keep(output, splits, measured, result)
+        console.print(f"Kept in {output}: the nudge, and these figures in result.json.")
+    if as_json:
+        print_json(result)
+    return None

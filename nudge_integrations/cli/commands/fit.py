@@ -1,0 +1,115 @@
+"""``nudge fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nudge_integrations.cli.options import (
+    BatchOption,
+    CacheOption,
+    ConfigOption,
+    DebugOption,
+    DeviceOption,
+    DryRunOption,
+    EncoderOption,
+    JsonOption,
+    SeedOption,
+)
+from nudge_integrations.cli.screen import console_for, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nudge_integrations.cli.splits import Splits
+
+__all__ = ["EXAMPLES", "fit"]
+
+EXAMPLES = (
+    "nudge fit scifact --encoder all-MiniLM-L6-v2 --output nudged",
+    "nudge fit labels.json -e ./my-model -o nudged --metric hit@1 --cache embeddings",
+    "nudge fit scifact -e my_package.models:encoder -o nudged --json",
+    "nudge fit --config nudge.toml --dry-run",
+)
+
+DatasetArgument = Annotated[Path, typer.Argument(help="A BEIR folder or a LlamaIndex question-answer JSON.")]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to keep the run in.")]
+MethodOption = Annotated[str, typer.Option("--method", help="auto, nudge-n, nudge-m, nudge-m+n, nudge-s, contrastive.")]
+MetricOption = Annotated[str, typer.Option("--metric", help="What the step maximises, such as ndcg@10 or hit@1.")]
+UnseenOption = Annotated[
+    float, typer.Option("--unseen-weight", help="0 to 1: how much queries for documents that nobody labelled count.")
+]
+RepairOption = Annotated[
+    bool, typer.Option("--repair", help="Leave out what is wrong with the data, and say what, instead of refusing it.")
+]
+
+
+def fit(
+    dataset: DatasetArgument,
+    encoder: EncoderOption,
+    output: OutputOption,
+    method: MethodOption = "auto",
+    metric: MetricOption = "ndcg@10",
+    unseen_weight: UnseenOption = 0.0,
+    batch_size: BatchOption = 32,
+    device: DeviceOption = None,
+    cache: CacheOption = None,
+    seed: SeedOption = 0,
+    repair: RepairOption = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Fit on a dataset's train queries, show what that is worth on its test queries, and keep the run.
+
+    A folder's own train, dev and test qrels are used where they exist; else its labels are split 70 / 10 / 20.
+    Where nothing gains beyond noise, nothing moves: the status is then no_gain, and the exit code is still 0.
+
+    The folder holds the nudge, result.json, the labels, what the test queries found before and after, and the
+    embeddings: all that `nudge report` needs, and all of it under checksums.
+    """
+    from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
+    from nudge_integrations.cli.kept import check_output, keep
+    from nudge_integrations.cli.measure import Options, measure
+    from nudge_integrations.cli.tables import summary, would_write
+
+    console = console_for(as_json)
+    check_output(output)
+    options = Options(method=method, metric=metric, seed=seed, unseen_weight=unseen_weight)
+    splits = _splits(console, dataset, seed, repair)
+    if dry_run:
+        options.check()
+        splits.check()
+        return would_write(console, [output], as_json)
+    model = load_encoder(EncoderChoice(encoder, batch_size, device, cache))
+    measured = measure(splits, model, options, progress=True)
+    result = {
+        **measured.result(),
+        "status": measured.nudge.status,
+        "differences": {metric: found.to_dict() for metric, found in measured.comparison.differences.items()},
+        "dataset": str(dataset),
+        "encoder": encoder,
+        "split": splits.origin,
+    }
+    console.print(summary(measured))
+    keep(output, splits, measured, result)
+    console.print(f"Kept in {output}; Nudge.load({str(output)!r}) gives it back.")
+    if as_json:
+        print_json(result)
+    return None
+
+
+def _splits(console: Console, dataset: Path, seed: int, repair: bool) -> Splits:
+    from nudge_integrations.cli.splits import read_splits, repaired
+    from nudge_integrations.cli.tables import splits_line
+
+    splits = read_splits(dataset, seed)
+    if repair:
+        splits, left_out = repaired(splits)
+        for line in left_out:
+            console.print(line, markup=False)
+    console.print(splits_line(splits))
+    return splits

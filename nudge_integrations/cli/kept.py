@@ -1,0 +1,156 @@
+"""What `nudge fit` and `nudge demo` keep in a folder, so that a run can be looked into later without its model.
+
+    nudge.json, vectors.safetensors, ids.jsonl   the nudge; Nudge.load(folder) reads these
+    result.json                                  the figures, as --json prints them
+    train.json, validation.json, test.json       the labels of each split, as question-answer JSON; the documents, which
+                                                 all share, are in test.json alone
+    before.json, after.json                      which documents each test query found, best first: run files
+    embeddings.safetensors                       documents (n, d) and queries (m, d): float32 base vectors in the order
+                                                 of test.json
+
+JSON and raw numbers, no pickle. All files lie under the nudge's checksums and appear at once: a byte changed in any of
+them and ``Nudge.load`` refuses the folder. ``Nudge.load(folder).save(other)`` gives the nudge without the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.numpy import load_file
+from safetensors.numpy import save as tensor_bytes
+
+from nudge_integrations._dataset_files import question_answer_json
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.cli.runs import run_text
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.errors import DatasetError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nudge_integrations.cli.measure import Measured
+    from nudge_integrations.cli.splits import Splits
+
+__all__ = ["NAMES", "Kept", "check_output", "keep", "names_in", "read_kept"]
+
+_RUN = ("test.json", "train.json", "before.json", "after.json", "embeddings.safetensors", "result.json")
+NAMES = ("nudge.json", "vectors.safetensors", "ids.jsonl", *_RUN, "validation.json")
+"""All files that may be in such a folder."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A run, as it was kept.
+
+    Attributes:
+        nudge: The nudge.
+        result: The figures.
+        train: Labels that were learned from.
+        validation: Labels that the step was chosen on, if any.
+        test: Labels that it was judged by.
+        before: Test query id -> document ids, best first, with the base vectors.
+        after: The same with the nudge.
+        documents: (n, d) float32 base vectors.
+        queries: (m, d) float32 vectors of the test queries.
+    """
+
+    nudge: Nudge
+    result: Mapping[str, Any]
+    train: RetrievalDataset
+    validation: RetrievalDataset | None
+    test: RetrievalDataset
+    before: Mapping[str, Sequence[str]]
+    after: Mapping[str, Sequence[str]]
+    documents: NDArray[np.float32]
+    queries: NDArray[np.float32]
+
+
+def keep(folder: Path, splits: Splits, measured: Measured, result: Mapping[str, Any]) -> None:
+    """Write a run to a folder, all files at once, in place of a run that is there.
+
+    Raises:
+        ArtifactError: If files of these names are there that are no such run.
+        OSError: If the disk refuses; what was there before is still whole.
+    """
+    parts = {"train": splits.train, "validation": splits.validation}
+    labels = {
+        name: question_answer_json({}, part.queries, part.qrels) for name, part in parts.items() if part is not None
+    }
+    texts = {
+        **{f"{name}.json": text for name, text in labels.items()},
+        "test.json": question_answer_json(splits.test.corpus, splits.test.queries, splits.test.qrels),
+        "before.json": run_text(measured.comparison.before.rankings, trec=False),
+        "after.json": run_text(measured.comparison.after.rankings, trec=False),
+        "result.json": json.dumps(result, indent=2) + "\n",
+    }
+    vectors = tensor_bytes({"documents": measured.documents, "queries": measured.queries})
+    attachments = {name: text.encode("utf-8") for name, text in texts.items()}
+    measured.nudge.save(folder, attachments={**attachments, "embeddings.safetensors": vectors})
+
+
+def names_in(folder: Path) -> list[str]:
+    """List the files that lie under the checksums of the nudge in a folder; none where there is no nudge."""
+    try:
+        content = json.loads((folder / "nudge.json").read_bytes())
+        return ["nudge.json", *content["files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def check_output(folder: Path | None) -> None:
+    """Refuse a folder that a run cannot be kept in before the work, not after it.
+
+    Raises:
+        InputError: If a file of that name is there, or files that a run would overwrite and that are no run.
+    """
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output {folder} is a file; give the path of a folder, which may be absent")
+    others = [name for name in NAMES if name not in names_in(folder) and (folder / name).exists()]
+    if others:
+        raise InputError(f"--output {folder} holds {', '.join(others)} of another origin; choose another folder")
+
+
+def read_kept(folder: Path) -> Kept:
+    """Read a run back.
+
+    Raises:
+        ArtifactError: If there is no nudge, or a file was altered.
+        DatasetError: If there is a nudge alone, without the run that it came from.
+    """
+    nudge = Nudge.load(folder)
+    names = names_in(folder)
+    absent = [name for name in _RUN if name not in names]
+    if absent:
+        raise DatasetError(
+            f"{folder} holds a nudge without the run that it came from (no {absent[0]}); `nudge fit` and `nudge demo` "
+            "keep both"
+        )
+    test = RetrievalDataset.from_json(folder / "test.json")
+    vectors = load_file(folder / "embeddings.safetensors")
+    return Kept(
+        nudge=nudge,
+        result=_read(folder / "result.json"),
+        train=_labels(folder / "train.json", test),
+        validation=_labels(folder / "validation.json", test) if "validation.json" in names else None,
+        test=test,
+        before=_read(folder / "before.json"),
+        after=_read(folder / "after.json"),
+        documents=vectors["documents"],
+        queries=vectors["queries"],
+    )
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def _labels(path: Path, test: RetrievalDataset) -> RetrievalDataset:
+    part = RetrievalDataset.from_json(path)
+    return RetrievalDataset(test.corpus, part.queries, part.qrels)

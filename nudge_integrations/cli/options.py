@@ -1,0 +1,66 @@
+"""Options that several commands share, so that one name means one thing everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nudge_integrations.cli.config import use_config
+from nudge_integrations.cli.exits import remember_debug
+
+__all__ = [
+    "BatchOption",
+    "CacheOption",
+    "ConfidenceOption",
+    "ConfigOption",
+    "DebugOption",
+    "DeviceOption",
+    "DryRunOption",
+    "EncoderOption",
+    "JsonOption",
+    "MetricsOption",
+    "OptionalEncoderOption",
+    "ResamplesOption",
+    "SeedOption",
+    "SplitOption",
+]
+
+_ENCODER = "A sentence-transformers model (name or path), or package.module:name of an encoder."
+
+BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Texts encoded at a time.")]
+CacheOption = Annotated[
+    Path | None, typer.Option("--cache", help="Folder that keeps embeddings, so that no text is embedded twice.")
+]
+ConfidenceOption = Annotated[float, typer.Option("--confidence", help="Of every interval, between 0 and 1.")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        callback=use_config,
+        is_eager=True,
+        expose_value=False,
+        help="TOML file with a table for each command; options on the command line win over it.",
+    ),
+]
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug", callback=remember_debug, is_eager=True, expose_value=False, help="Show an error's traceback."
+    ),
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="Where to encode, such as cpu or cuda.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, say what would be written, and write nothing.")
+]
+EncoderOption = Annotated[str, typer.Option("--encoder", "-e", help=_ENCODER)]
+OptionalEncoderOption = Annotated[str | None, typer.Option("--encoder", "-e", help=_ENCODER)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, to stdout.")]
+MetricsOption = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="Such as ndcg@10 or hit@1; may be given several times. [default: the usual four]"),
+]
+ResamplesOption = Annotated[int, typer.Option("--resamples", min=1, help="Draws behind every interval and test.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
+SplitOption = Annotated[str, typer.Option("--split", help="Which qrels of a BEIR folder to read.")]

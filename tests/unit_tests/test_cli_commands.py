@@ -1,0 +1,351 @@
+"""Every command of ``nudge`` on real files: what it writes and prints, and that no byte can change unseen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_dataset
+from safetensors.numpy import load_file, save_file
+from typer.testing import CliRunner
+
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.cli import demo
+from nudge_integrations.cli.agreement import Agreement
+from nudge_integrations.cli.app import app
+from nudge_integrations.cli.kept import NAMES, read_kept
+from nudge_integrations.cli.measure import Options, measure
+from nudge_integrations.cli.runs import read_run
+from nudge_integrations.cli.splits import Splits
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.errors import CorruptArtifactError
+from nudge_integrations.evaluation import compare, evaluate
+from nudge_integrations.solver import solve
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def done(*arguments: object) -> Any:
+    """Run a command that must succeed, and return what it printed as JSON where that was asked for."""
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout) if "--json" in arguments else result.stdout
+
+
+@pytest.fixture(scope="module")
+def beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "animals"
+    train, test = animal_dataset().split((0.8, 0.2), seed=1)
+    train.to_beir(folder, "train")
+    test.to_beir(folder, "test")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(beir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    output = tmp_path_factory.mktemp("fit") / "out"
+    return output, done("fit", beir, "-e", ENCODER_PATH, "-o", output, "--method", "nudge-n", "--json")
+
+
+# --- fit
+
+
+def test_fit_shows_the_table_and_keeps_the_nudge(beir: Path, tmp_path: Path) -> None:
+    text = done("fit", beir, "--encoder", ENCODER_PATH, "--output", tmp_path / "out", "--method", "nudge-n")
+    assert "8 documents; 96 queries to train on, 24 to test on" in text
+    assert "nDCG@10" in text
+    assert Nudge.load(tmp_path / "out").method == "nudge-n"
+
+
+def test_fit_as_json_prints_one_object(fitted: tuple[Path, dict[str, Any]]) -> None:
+    output, result = fitted
+    first = ["before", "after", "queries", "method", "step", "seconds", "status", "differences"]
+    assert list(result) == [*first, "dataset", "encoder", "split"]
+    assert result["queries"] == 24
+    assert 0 <= result["before"]["ndcg@10"] < result["after"]["ndcg@10"] <= 1
+    assert result["status"] == "improved"
+    assert json.loads((output / "result.json").read_text()) == result
+
+
+def test_what_fit_keeps_is_the_run(fitted: tuple[Path, dict[str, Any]], beir: Path) -> None:
+    output, result = fitted
+    kept = read_kept(output)
+    train, test = (RetrievalDataset.from_beir(beir, split) for split in ("train", "test"))
+    assert (kept.train.hash, kept.test.hash, kept.validation) == (train.hash, test.hash, None)
+    np.testing.assert_array_equal(kept.documents, ENCODER.encode_documents(list(test.corpus.values())))
+    np.testing.assert_array_equal(kept.queries, ENCODER.encode_queries(list(test.queries.values())))
+    for name, found in (("before", kept.before), ("after", kept.after)):
+        assert evaluate(found, test).means == pytest.approx(result[name])
+    assert set(path.name for path in output.iterdir()) == set(NAMES) - {"validation.json"}
+
+
+def test_no_byte_of_what_fit_keeps_can_change_unseen(fitted: tuple[Path, dict[str, Any]]) -> None:
+    output, _ = fitted
+    for path in sorted(output.iterdir()):
+        whole = path.read_bytes()
+        for position in (0, len(whole) // 2, len(whole) - 1):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+            with pytest.raises(CorruptArtifactError):
+                Nudge.load(output)
+        path.write_bytes(whole)
+    assert Nudge.load(output).ids
+
+
+def test_fit_again_replaces_the_run_and_nothing_else(beir: Path, tmp_path: Path) -> None:
+    animal_dataset().to_json(tmp_path / "labels.json")
+    done("fit", tmp_path / "labels.json", "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert read_kept(tmp_path / "out").validation is not None
+    done("fit", beir, "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
+    assert read_kept(tmp_path / "out").validation is None
+    assert set(path.name for path in (tmp_path / "out").iterdir()) == {*NAMES, "notes.txt"} - {"validation.json"}
+
+
+def test_repair_leaves_out_what_is_wrong_and_says_so(tmp_path: Path) -> None:
+    dataset = animal_dataset()
+    wrong = {**dataset.qrels, "q0": {"cat": 1.0, "unicorn": 1.0}}
+    RetrievalDataset(dataset.corpus, dataset.queries, wrong).to_json(tmp_path / "labels.json")
+    given = ("fit", tmp_path / "labels.json", "-e", ENCODER_PATH, "-o", tmp_path / "out")
+    refused = run(*given)
+    assert refused.exit_code == 1
+    assert "unicorn" in refused.stderr
+    assert not (tmp_path / "out").exists()
+    text = done(*given, "--repair")
+    assert "Left out of" in text
+    assert "unicorn" in text
+
+
+# --- demo
+
+
+def test_demo_shows_figures_and_agreement_and_keeps_both(
+    beir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, test = (RetrievalDataset.from_beir(beir, split) for split in ("train", "test"))
+    splits = Splits(train, None, test, "animals")
+    measured = measure(splits, ENCODER, Options(method="nudge-n"))
+    agreement = Agreement(agree=True, queries=24, example="who can purr?", llama_index=("cat",), langchain=("cat",))
+    monkeypatch.setattr(demo, "demo_splits", lambda: splits)
+    monkeypatch.setattr(demo, "run_demo", lambda *_: (measured, agreement))
+    text = " ".join(done("demo", "--output", tmp_path / "out").split())
+    for words in ("nDCG@10", "Time: embedding", "Ranks of the right document", "the same documents for 24 queries"):
+        assert words in text
+    assert read_kept(tmp_path / "out").result["retrievers_agree"] is True
+    result = done("demo", "--json")
+    assert list(result) == ["before", "after", "queries", "method", "step", "seconds", "retrievers_agree"]
+
+
+# --- evaluate
+
+
+def test_four_ways_to_the_same_figures(fitted: tuple[Path, dict[str, Any]], beir: Path, tmp_path: Path) -> None:
+    output, result = fitted
+    ours = done("evaluate", output, "--json")
+    assert ours == {"metrics": result["after"], "queries": 24}
+    assert done("evaluate", output, "--base", "--json")["metrics"] == result["before"]
+
+    given = ("evaluate", output, beir, "-e", ENCODER_PATH, "--run", tmp_path / "run.trec", "--json")
+    assert done(*given)["metrics"] == pytest.approx(result["after"])
+    assert done("evaluate", tmp_path / "run.trec", beir, "--json") == ours
+    assert done("evaluate", output / "after.json", beir, "--json") == ours
+
+    done("convert", beir, tmp_path / "test.qrels")
+    files = [str(tmp_path / name) for name in ("test.qrels", "run.trec")]
+    command = [sys.executable, "-m", "ir_measures", *files, "nDCG@10", "R@10"]
+    theirs = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.split()
+    assert dict(zip(theirs[::2], theirs[1::2], strict=True)) == {
+        "nDCG@10": f"{result['after']['ndcg@10']:.4f}",
+        "R@10": f"{result['after']['recall@10']:.4f}",
+    }
+
+
+def test_the_figure_that_the_step_was_chosen_by_is_what_solve_says(fitted: tuple[Path, dict[str, Any]]) -> None:
+    kept = read_kept(fitted[0])
+    learned = ENCODER.encode_queries(list(kept.train.queries.values()))
+    relevance = kept.train.relevance(document_ids=kept.test.document_ids)
+    solution = solve(kept.documents, learned, relevance, method="nudge-n")
+    card = done("inspect", fitted[0], "--json")
+    assert (card["step"], card["baseline"], card["score"]) == (solution.step, solution.baseline, solution.score)
+
+
+def test_evaluate_can_be_asked_for_other_metrics(fitted: tuple[Path, dict[str, Any]]) -> None:
+    found = done("evaluate", fitted[0], "--metric", "map@5", "--metric", "hit@3", "--json")
+    assert list(found["metrics"]) == ["map@5", "hit@3"]
+
+
+def test_runs_survive_both_forms(fitted: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    kept = read_kept(fitted[0])
+    for name in ("run.json", "run.trec"):
+        done("evaluate", fitted[0], "--run", tmp_path / name)
+        again = {query: list(found) for query, found in read_run(tmp_path / name).items()}
+        assert again == {query: list(found) for query, found in kept.after.items()}
+
+
+# --- compare
+
+
+def test_a_fit_is_compared_with_its_base(fitted: tuple[Path, dict[str, Any]], beir: Path) -> None:
+    kept = read_kept(fitted[0])
+    expected = compare(kept.before, kept.after, kept.test, train=kept.train, query_vectors=kept.queries)
+    assert done("compare", fitted[0], "--json") == json.loads(json.dumps(expected.to_dict()))
+    text = done("compare", fitted[0])
+    assert "24 queries" in text
+    assert "whether a train query asked for the right document" in text
+    assert run("compare", fitted[0], "--require-gain").exit_code == 0
+    files = [fitted[0] / name for name in ("before.json", "after.json")]
+    assert done("compare", *files, "--dataset", beir, "--json")["metrics"] == expected.to_dict()["metrics"]
+
+
+def test_a_fit_is_no_better_than_itself(fitted: tuple[Path, dict[str, Any]]) -> None:
+    result = run("compare", fitted[0], fitted[0], "--json", "--require-gain")
+    assert result.exit_code == 3
+    found = json.loads(result.stdout)
+    assert {one["difference"] for one in found["metrics"].values()} == {0.0}
+    assert {one["p_adjusted"] for one in found["metrics"].values()} == {1.0}
+    assert found["moved"] == []
+
+
+# --- report
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("report.html", "<!doctype html>"),
+        ("report.md", "nDCG@10"),
+        ("report.tex", "tabular"),
+        ("report.csv", "query"),
+        ("report.json", '"metrics"'),
+    ],
+)
+def test_report_is_written_in_the_form_of_its_name(
+    name: str, words: str, fitted: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    text = done("report", fitted[0], "--output", tmp_path / name, "--resamples", "100")
+    assert name in text.replace("\n", "")
+    assert words in (tmp_path / name).read_text(encoding="utf-8")
+
+
+def test_report_shows_the_figures_of_the_fit(fitted: tuple[Path, dict[str, Any]]) -> None:
+    output, result = fitted
+    found = done("report", output, "--json")
+    assert {metric: one["after"] for metric, one in found["metrics"].items()} == pytest.approx(result["after"])
+    assert found["projection"] is not None
+    assert found["curve"]["step"] == result["step"]
+    assert "nDCG@10" in done("report", output)
+
+
+# --- inspect
+
+
+def test_inspect_names_origin_integrity_and_largest_moves(fitted: tuple[Path, dict[str, Any]]) -> None:
+    nudge = Nudge.load(fitted[0])
+    card = done("inspect", fitted[0], "--top", "3", "--json")
+    assert card["intact"] is True
+    assert set(card["files"]) == {path.name for path in fitted[0].iterdir()} - {"nudge.json"}
+    assert (card["encoder"], card["dataset_hash"]) == ("words", nudge.dataset_hash)
+    cosines = np.einsum("ij,ij->i", nudge.vectors, nudge.base)
+    largest = np.degrees(np.arccos(np.sort(cosines)[:3]))
+    assert [move["degrees"] for move in card["moves"]] == pytest.approx(largest.tolist(), abs=1e-3)
+    text = done("inspect", fitted[0])
+    assert "every checksum fits" in text
+    assert "cat" in text
+
+
+# --- apply
+
+
+@pytest.mark.parametrize("source", ["vectors.npy", "vectors.safetensors"])
+@pytest.mark.parametrize("target", ["nudged.npy", "nudged.safetensors"])
+@pytest.mark.parametrize("ids", ["ids.txt", "ids.json", "corpus.jsonl"])
+def test_apply_writes_what_the_nudge_says(
+    source: str, target: str, ids: str, fitted: tuple[Path, dict[str, Any]], beir: Path, tmp_path: Path
+) -> None:
+    base = ENCODER.encode_documents([f"the {name} lives here" for name in ANIMALS])
+    np.save(tmp_path / "vectors.npy", base.astype(np.float16))
+    save_file({"any": base}, tmp_path / "vectors.safetensors")
+    (tmp_path / "ids.txt").write_text("".join(f"{name}\n" for name in ANIMALS))
+    (tmp_path / "ids.json").write_text(json.dumps(ANIMALS))
+    (tmp_path / "corpus.jsonl").write_bytes((beir / "corpus.jsonl").read_bytes())
+    output = tmp_path / "new" / target
+    given = (tmp_path / source, "--ids", tmp_path / ids, "--output", output)
+    result = done("apply", fitted[0], *given, "--json")
+    assert (result["moved"], result["vectors"], result["dimension"], result["absent"]) == (8, 8, 32, 0)
+    written = np.load(output) if output.suffix == ".npy" else load_file(output)["vectors"]
+    assert written.dtype == np.float32
+    np.testing.assert_allclose(written, Nudge.load(fitted[0]).apply(ANIMALS, base), atol=1e-3)
+    assert [path.name for path in output.parent.iterdir()] == [target]
+
+
+def test_vectors_that_were_nudged_already_leave_the_output_alone(
+    fitted: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    base = ENCODER.encode_documents([f"the {name} lives here" for name in ANIMALS])
+    np.save(tmp_path / "nudged.npy", Nudge.load(fitted[0]).apply(ANIMALS, base))
+    (tmp_path / "ids.txt").write_text("\n".join(ANIMALS))
+    (tmp_path / "out.npy").write_bytes(b"kept")
+    given = ("apply", fitted[0], tmp_path / "nudged.npy", "--ids", tmp_path / "ids.txt", "-o", tmp_path / "out.npy")
+    for refused in (run(*given), run(*given, "--dry-run")):
+        assert refused.exit_code == 1
+        assert "nudged already" in refused.stderr.splitlines()[-1]
+    assert (tmp_path / "out.npy").read_bytes() == b"kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ids.txt", "nudged.npy", "out.npy"]
+
+
+# --- convert
+
+
+def test_labels_survive_all_forms(tmp_path: Path) -> None:
+    corpus = {"d1": "cats purr", "d2": "dogs bark"}
+    dataset = RetrievalDataset(corpus, {"q": "who?", "r": "what?"}, {"q": {"d1": 2.0, "d2": 1.0}, "r": {"d2": 1.0}})
+    dataset.to_json(tmp_path / "a.json")
+    done("convert", tmp_path / "a.json", tmp_path / "beir", "--split", "train")
+    done("convert", tmp_path / "beir", tmp_path / "b.jsonl", "--split", "train")
+    lines = [json.loads(line) for line in (tmp_path / "b.jsonl").read_text().splitlines()]
+    assert [line["outputs"]["doc_ids"] for line in lines] == [{"d1": 2.0, "d2": 1.0}, ["d2"]]
+    (tmp_path / "list.json").write_text(json.dumps(lines))
+    for source in ("b.jsonl", "list.json"):
+        found = done("convert", tmp_path / source, tmp_path / "c.json", "--corpus", tmp_path / "beir", "--json")
+        assert (found["from"], found["to"], found["queries"], found["judgements"]) == ("langsmith", "qa", 2, 3)
+        assert (tmp_path / "c.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+    done("convert", tmp_path / "c.json", tmp_path / "labels", "--to", "qrels")
+    assert (tmp_path / "labels").read_text() == "q 0 d1 2\nq 0 d2 1\nr 0 d2 1\n"
+
+
+def test_examples_may_call_things_by_other_names(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"inputs": {"q": "who?"}, "outputs": {"ids": ["d1"]}}\n')
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "cats"}\n')
+    keys = ("--question-key", "q", "--doc-ids-key", "ids")
+    done("convert", tmp_path / "a.jsonl", tmp_path / "b.json", "--corpus", tmp_path / "corpus.jsonl", *keys)
+    assert list(RetrievalDataset.from_json(tmp_path / "b.json").queries.values()) == ["who?"]
+
+
+# --- generate
+
+
+def test_questions_are_generated_and_paid_for_once(beir: Path, tmp_path: Path) -> None:
+    output = tmp_path / "questions.json"
+    given = ("generate", beir, "--output", output, "--llm")
+    report = done(*given, "cli_doubles:ask", "--round-trip", "1", "-e", ENCODER_PATH, "--json")
+    assert (report["documents"], report["questions"], report["resumed"]) == (8, 16, 0)
+    dataset = RetrievalDataset.from_json(output)
+    assert len(dataset) == report["kept"]
+    assert dataset.queries[next(query for query, judged in dataset.qrels.items() if "owl" in judged)].endswith(
+        "owl live?"
+    )
+    again = done(*given, "cli_doubles:broken", "--json")  # nothing is left to ask
+    assert again["resumed"] == 8
+
+
+def test_a_model_that_is_down_is_told_in_one_line(beir: Path, tmp_path: Path) -> None:
+    failed = run("generate", beir, "--llm", "cli_doubles:broken", "--output", tmp_path / "out.json", "--retries", "0")
+    assert failed.exit_code == 1
+    assert "no route to the model" in failed.stderr.splitlines()[-1]
+    assert not (tmp_path / "out.json").exists()

