@@ -158,9 +158,9 @@ def compare(
     MovedQuery(query_id='r', text='barks?', before=0.0, after=1.0, document_id='b', old_rank=2, new_rank=1)
     """
     asked = _metrics_of(before, after, metrics)
-    judged_by = dataset or _dataset_of(before) or _dataset_of(after)
+    judged_by = next((given for given in (dataset, _dataset_of(before), _dataset_of(after)) if given is not None), None)
     first, second = (_evaluated(side, judged_by, asked) for side in (before, after))
-    _check_same(first, second, asked)
+    _check_same(first, second, judged_by)
 
     def differ(queries: Sequence[str]) -> dict[str, Difference]:
         old, new = (
@@ -173,7 +173,7 @@ def compare(
         before=first,
         after=second,
         differences=holm([differ(list(first.per_query[asked[0]]))])[0],
-        moved=moved_queries(first, second, asked[0]),
+        moved=moved_queries(first, second, judged_by, asked[0]),
         breakdowns=_breakdowns(differ, judged_by, train, query_vectors, clusters, seed),
         queries=first.queries,
         confidence=confidence,
@@ -209,14 +209,18 @@ def _evaluated(side: Evaluation | Source, dataset: RetrievalDataset | None, metr
     return side
 
 
-def _check_same(first: Evaluation, second: Evaluation, metrics: Sequence[str]) -> None:
-    ours, theirs = (side.per_query[metrics[0]].keys() for side in (first, second))
+def _check_same(first: Evaluation, second: Evaluation, dataset: RetrievalDataset | None) -> None:
+    ours, theirs = (next(iter(side.per_query.values())).keys() for side in (first, second))
     if ours != theirs:
         raise DatasetError(
             f"only queries that both were judged on can be compared; {len(ours - theirs)} are only in the first, "
             f"{len(theirs - ours)} only in the second: evaluate both on one dataset"
         )
-    if first.dataset is not None and second.dataset is not None and first.dataset.qrels != second.dataset.qrels:
+    if dataset is None:
+        return
+    if ours != dataset.queries.keys():
+        raise DatasetError(f"the evaluations are of {len(ours)} queries that are not the dataset's {len(dataset)}")
+    if any(side.dataset is not None and side.dataset.qrels != dataset.qrels for side in (first, second)):
         raise DatasetError("the two were judged by different labels; evaluate both on one dataset")
 
 

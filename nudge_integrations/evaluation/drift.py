@@ -173,7 +173,7 @@ def drift(
     return Drift(
         ids=nudge.ids,
         documents=len(ids),
-        radians=_angles(here, there),
+        radians=angles_between(here, there),
         lengths=row_lengths(nudge.vectors, "nudged vectors"),
         neighbours=neighbours,
         kept=_shared(old, new),
@@ -182,7 +182,8 @@ def drift(
     )
 
 
-def _angles(here: NDArray[np.float32], there: NDArray[np.float32]) -> NDArray[np.float64]:
+def angles_between(here: NDArray[np.float32], there: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the (r,) angles in radians between (r, d) unit rows and others."""
     a, b = here.astype(np.float64), there.astype(np.float64)
     # The half-angle form keeps small angles exact, where the arc cosine of a number near 1 does not.
     angles: NDArray[np.float64] = 2 * np.arctan2(np.linalg.norm(a - b, axis=1), np.linalg.norm(a + b, axis=1))

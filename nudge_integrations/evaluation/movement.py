@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nudge_integrations.dataset import RetrievalDataset
     from nudge_integrations.evaluation.metrics import Evaluation
 
 __all__ = ["MovedQuery", "moved_queries"]
@@ -50,12 +51,15 @@ class MovedQuery:
         return asdict(self)
 
 
-def moved_queries(before: Evaluation, after: Evaluation, metric: str) -> tuple[MovedQuery, ...]:
+def moved_queries(
+    before: Evaluation, after: Evaluation, dataset: RetrievalDataset | None, metric: str
+) -> tuple[MovedQuery, ...]:
     """List every query that changed, from the largest gain to the largest loss.
 
     Args:
         before: Judged on the same queries as ``after``, with that metric.
         after: The other.
+        dataset: What both were judged by; without it texts and documents stay unknown.
         metric: Whose values order the queries; equal ones are ordered by the change of reciprocal rank, then by id.
 
     Returns:
@@ -63,19 +67,23 @@ def moved_queries(before: Evaluation, after: Evaluation, metric: str) -> tuple[M
     """
     found = []
     for query, old in before.per_query[metric].items():
-        moved = _moved(query, old, before, after, metric)
+        ranks = _ranks(before.rankings.get(query, ())), _ranks(after.rankings.get(query, ()))
+        moved = _moved(query, (old, after.per_query[metric][query]), ranks, dataset)
         if moved is not None:
             found.append(moved)
     return tuple(sorted(found, key=lambda one: (-one.change, -one.rank_change, one.query_id)))
 
 
-def _moved(query: str, old: float, before: Evaluation, after: Evaluation, metric: str) -> MovedQuery | None:
-    dataset = before.dataset or after.dataset
-    new = after.per_query[metric][query]
-    ranks, new_ranks = _ranks(before.rankings.get(query, ())), _ranks(after.rankings.get(query, ()))
+def _moved(
+    query: str,
+    values: tuple[float, float],
+    ranks: tuple[Mapping[str, int], Mapping[str, int]],
+    dataset: RetrievalDataset | None,
+) -> MovedQuery | None:
+    (old, new), (old_ranks, new_ranks) = values, ranks
     judged: Mapping[str, float] = {} if dataset is None else dataset.qrels.get(query, {})
     relevant = [document for document, grade in judged.items() if grade > 0]
-    rises = {d: _reciprocal(new_ranks.get(d)) - _reciprocal(ranks.get(d)) for d in relevant}
+    rises = {d: _reciprocal(new_ranks.get(d)) - _reciprocal(old_ranks.get(d)) for d in relevant}
     rises = {document: rise for document, rise in rises.items() if rise}
     if old == new and not rises:
         return None
@@ -87,7 +95,7 @@ def _moved(query: str, old: float, before: Evaluation, after: Evaluation, metric
         before=old,
         after=new,
         document_id=chosen,
-        old_rank=None if chosen is None else ranks.get(chosen),
+        old_rank=None if chosen is None else old_ranks.get(chosen),
         new_rank=None if chosen is None else new_ranks.get(chosen),
     )
 

@@ -11,6 +11,7 @@ from nudge_integrations._vectors import unit_rows
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation.comparison import Comparison
+from nudge_integrations.evaluation.drift import angles_between
 from nudge_integrations.evaluation.report.card import card, limits
 from nudge_integrations.evaluation.report.contents import QueryRow, StepCurve
 from nudge_integrations.evaluation.report.projection import project
@@ -20,6 +21,7 @@ from nudge_integrations.solver import Solution
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nudge_integrations.evaluation.drift import Drift
     from nudge_integrations.evaluation.metrics import Evaluation
 
 __all__ = ["report"]
@@ -33,6 +35,7 @@ def report(
     *,
     documents: Any = None,
     queries: Any = None,
+    drift: Drift | None = None,
     title: str = "What the nudge changed",
     details: Mapping[str, str] | None = None,
     sample: int = 2000,
@@ -46,6 +49,7 @@ def report(
         documents: (n, d) base vectors, for the picture of the corpus; without them there is none, and of a `Solution`
             no angles either. A memory map will do: only a sample is read.
         queries: (m, d) vectors of the test queries, for the same picture.
+        drift: What the fit did to the neighbourhoods of documents, as `drift` measures it.
         title: The page's heading.
         details: More lines for the card, label -> value, such as where the data come from.
         sample: How many documents the picture shows at most.
@@ -80,7 +84,8 @@ def report(
         queries=_rows(comparison),
         breakdowns=comparison.breakdowns,
         curve=_curve(fitted),
-        angles=() if base is None else tuple(_angles(base, fitted.vectors).tolist()),
+        angles=() if base is None else _angles(base, fitted.vectors),
+        drift=None if drift is None else drift.to_dict(),
         projection=None
         if documents is None or base is None
         else project(documents, base, fitted.vectors, queries, sample=sample, seed=seed),
@@ -113,13 +118,8 @@ def _base(fitted: Solution | Nudge, documents: Any) -> NDArray[np.float32] | Non
     return unit_rows(rows[fitted.rows], "documents")
 
 
-def _angles(base: NDArray[Any], vectors: NDArray[Any]) -> NDArray[np.float64]:
-    first, second = (unit_rows(rows, "moved vectors").astype(np.float64) for rows in (base, vectors))
-    # The half-angle form keeps small angles exact, where the arc cosine of a number near 1 does not.
-    angles: NDArray[np.float64] = 2 * np.arctan2(
-        np.linalg.norm(first - second, axis=1), np.linalg.norm(first + second, axis=1)
-    )
-    return angles
+def _angles(base: NDArray[np.float32], vectors: NDArray[np.float32]) -> tuple[float, ...]:
+    return tuple(angles_between(base, unit_rows(vectors, "moved vectors")).tolist())
 
 
 def _curve(fitted: Solution | Nudge) -> StepCurve | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,6 +103,7 @@ class Contents:
         breakdowns: The differences for groups of the queries.
         curve: The metric along the step; None without one.
         angles: By how many radians each moved document turned.
+        drift: What that did to their surroundings, as ``Drift.to_dict`` says it; None where it was not measured.
         projection: The picture of the corpus; None without vectors.
         card: What was made, from what and when: label -> value.
         limits: What the figures do not say, a sentence each.
@@ -115,6 +117,7 @@ class Contents:
     breakdowns: tuple[Breakdown, ...] = ()
     curve: StepCurve | None = None
     angles: tuple[float, ...] = ()
+    drift: Mapping[str, Any] | None = None
     projection: Projection | None = None
     card: tuple[tuple[str, str], ...] = ()
     limits: tuple[str, ...] = ()
@@ -130,6 +133,7 @@ class Contents:
             "breakdowns": [breakdown.to_dict() for breakdown in self.breakdowns],
             "curve": None if self.curve is None else asdict(self.curve),
             "angles": list(self.angles),
+            "drift": self.drift,
             "projection": None if self.projection is None else asdict(self.projection),
             "card": dict(self.card),
             "limits": list(self.limits),

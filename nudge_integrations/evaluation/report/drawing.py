@@ -50,7 +50,7 @@ class Scale:
         return [round(index * step, 10) for index in range(first, last + 1)]
 
 
-def chart(name: str, title: str, description: str, *children: Element | str | None) -> Element:
+def chart(name: str, title: str, description: str, *children: Element | str | None, height: int = HEIGHT) -> Element:
     """Build a picture with its alternative in words.
 
     Args:
@@ -58,6 +58,7 @@ def chart(name: str, title: str, description: str, *children: Element | str | No
         title: What it shows.
         description: What can be seen in it.
         *children: What is drawn.
+        height: Of the picture.
     """
     return element(
         "svg",
@@ -65,7 +66,7 @@ def chart(name: str, title: str, description: str, *children: Element | str | No
         element("desc", description, id=f"{name}-desc"),
         *children,
         class_="chart",
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        viewBox=f"0 0 {WIDTH} {height}",
         role="img",
         aria_labelledby=f"{name}-title {name}-desc",
     )

@@ -32,6 +32,7 @@ __all__ = ["angles_chart", "changes_chart", "curve_chart", "projection_chart"]
 
 _COLUMNS = WIDTH - LEFT - RIGHT
 _BINS = 24
+_TALL, _AXIS = 440, 34
 _PAST_THE_STEP = 4.0
 """A line has no end: it is drawn up to this many times the chosen step."""
 
@@ -134,12 +135,13 @@ def projection_chart(seen: Projection) -> Element:
         "The corpus on its two main axes",
         f"{len(seen.corpus):,} of {documents:,} documents as dots, {len(seen.arrows):,} of {moved:,} moved documents "
         f"as arrows from old to new place, {len(seen.queries):,} of {asked:,} queries as diamonds.",
-        label(WIDTH - RIGHT, HEIGHT - 8, first, "name", anchor="end"),
+        label(WIDTH - RIGHT, _TALL - 8, first, "name", anchor="end"),
         label(2, 15, second, "name"),
-        path([(LEFT, TOP), (LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, HEIGHT - BOTTOM)], "axis"),
+        path([(_AXIS, TOP), (_AXIS, _TALL - _AXIS), (WIDTH - RIGHT, _TALL - _AXIS)], "axis"),
         element("path", d=dots, class_="dots") if dots else None,
         element("path", d=diamonds, class_="diamonds") if diamonds else None,
         element("path", d="".join(arrows), class_="arrows") if arrows else None,
+        height=_TALL,
     )
 
 
@@ -193,14 +195,11 @@ def _bar(count: int, left: float, right: float, y: Scale, low: float, high: floa
 
 def _same_units(low: np.ndarray, high: np.ndarray) -> tuple[Scale, Scale]:
     """Return scales on which equal lengths look equal, with the data in the middle."""
-    width, height = WIDTH - LEFT - RIGHT - 16, HEIGHT - TOP - BOTTOM - 16
-    unit = max((high[0] - low[0]) / width, (high[1] - low[1]) / height, 1e-9)
-    middle = (low + high) / 2
-    half = (unit * (width + 16) / 2, unit * (height + 16) / 2)
-    return (
-        Scale.across(float(middle[0] - half[0]), float(middle[0] + half[0])),
-        Scale.up(float(middle[1] - half[1]), float(middle[1] + half[1])),
-    )
+    left, right, bottom, top = _AXIS + 10, WIDTH - RIGHT - 10, _TALL - _AXIS - 10, TOP + 10
+    unit = max((high[0] - low[0]) / (right - left), (high[1] - low[1]) / (bottom - top), 1e-9)
+    x, y = (float(value) for value in (low + high) / 2)
+    across, up = unit * (right - left) / 2, unit * (bottom - top) / 2
+    return Scale(x - across, x + across, left, right), Scale(y - up, y + up, bottom, top)
 
 
 def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nudge_integrations.evaluation.report.elements import Element, element, render
 from nudge_integrations.evaluation.report.figures import angles_chart, changes_chart, curve_chart, projection_chart
 from nudge_integrations.evaluation.report.query_table import query_table
-from nudge_integrations.evaluation.report.sheets import breakdown_sheets, headline, metrics_sheet
+from nudge_integrations.evaluation.report.sheets import breakdown_sheets, headline, metrics_sheet, surroundings
 from nudge_integrations.evaluation.report.tables import html_table
 from nudge_integrations.evaluation.report.wording import interval, metric_name, percent, points
 
@@ -98,8 +98,8 @@ def _section(name: str, title: str, parts: list[Element]) -> Element:
     )
 
 
-def _figure(chart: Element, caption: str) -> Element:
-    return element("figure", chart, element("figcaption", caption))
+def _figure(chart: Element, caption: str, more: Element | None = None) -> Element:
+    return element("figure", chart, element("figcaption", caption, more))
 
 
 def _result(contents: Contents) -> list[Element]:
@@ -147,9 +147,10 @@ def _groups(contents: Contents) -> list[Element]:
 
 def _movement(contents: Contents) -> list[Element]:
     built = []
+    sentences = [element("li", sentence) for sentence in surroundings(contents)]
     if contents.angles:
         text = f"Angle that each of the {len(contents.angles):,} moved documents turned by."
-        built.append(_figure(angles_chart(contents.angles), text))
+        built.append(_figure(angles_chart(contents.angles), text, element("ul", *sentences) if sentences else None))
     if seen := contents.projection:
         documents, moved, asked = seen.totals
         legend = (

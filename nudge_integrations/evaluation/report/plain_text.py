@@ -7,7 +7,14 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from nudge_integrations.evaluation.report.sheets import Sheet, breakdown_sheets, headline, metrics_sheet, movers_sheet
+from nudge_integrations.evaluation.report.sheets import (
+    Sheet,
+    breakdown_sheets,
+    headline,
+    metrics_sheet,
+    movers_sheet,
+    surroundings,
+)
 from nudge_integrations.evaluation.report.wording import MINUS, MISSING, shortened
 
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ def to_markdown(contents: Contents) -> str:
     for title, sheet in breakdown_sheets(contents):
         blocks += [f"## {title}", _markdown_table(sheet)]
     blocks += ["## Queries", _markdown_table(movers_sheet(contents, _MOVERS))]
+    blocks += [f"- {_markdown(sentence)}" for sentence in surroundings(contents)]
     blocks += ["## Card", "\n".join(f"- **{_markdown(label)}**: {_markdown(text)}" for label, text in contents.card)]
     blocks += ["## Limits", "\n".join(f"- {_markdown(sentence)}" for sentence in contents.limits)]
     return "\n\n".join(blocks) + "\n"

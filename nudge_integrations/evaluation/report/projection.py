@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["project"]
 
-_ARROWS, _QUERIES = 300, 300
+_ARROWS, _QUERIES = 200, 200
 """More would hide one another."""
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nudge_integrations.evaluation.report.contents import Contents, QueryRow
     from nudge_integrations.evaluation.significance import Difference
 
-__all__ = ["Sheet", "breakdown_sheets", "headline", "metrics_sheet", "movers", "movers_sheet"]
+__all__ = ["Sheet", "breakdown_sheets", "headline", "metrics_sheet", "movers", "movers_sheet", "surroundings"]
 
 _NAMES = {
     "documents": "By whether training asked for the relevant documents",
@@ -54,6 +54,24 @@ def headline(contents: Contents) -> str:
     if first.p_adjusted < 1 - contents.confidence:
         return f"{name} {verb} from {size} ({certain}): more than noise."
     return f"{name} {verb} from {size} ({certain}): not to be told from noise."
+
+
+def surroundings(contents: Contents) -> list[str]:
+    """Say what the moves did to neighbours and to documents that did not move, a sentence each."""
+    if (found := contents.drift) is None:
+        return []
+    sentences = []
+    if found["neighbours_kept"] is not None and found["moved"]:
+        kept = f"{percent(found['neighbours_kept'])} % of the {found['neighbours']} nearest neighbours"
+        sentences.append(f"{kept} of a moved document are the same as before (mean).")
+    if unmoved := found["unmoved"]:
+        fell = f"{unmoved['fell']:,} of {unmoved['found']:,} documents that were found and did not move"
+        sentences.append(f"{fell} rank lower for at least one test query.")
+        sentences.append(
+            f"Of {unmoved['relevant']:,} relevant ones among them, a query and a document each, "
+            f"{unmoved['relevant_fell']:,} fell and {unmoved['relevant_rose']:,} rose."
+        )
+    return sentences
 
 
 def metrics_sheet(contents: Contents) -> Sheet:

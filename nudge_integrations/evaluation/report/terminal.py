@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nudge_integrations.errors import MissingExtraError
-from nudge_integrations.evaluation.report.sheets import Sheet, breakdown_sheets, headline, metrics_sheet, movers_sheet
+from nudge_integrations.evaluation.report.sheets import (
+    Sheet,
+    breakdown_sheets,
+    headline,
+    metrics_sheet,
+    movers_sheet,
+    surroundings,
+)
 from nudge_integrations.evaluation.report.wording import MINUS, shortened
 
 if TYPE_CHECKING:
@@ -29,6 +36,7 @@ def to_rich(contents: Contents) -> RenderableType:
     tables = [(contents.title, metrics_sheet(contents)), *breakdown_sheets(contents)]
     parts: list[RenderableType] = [Text(headline(contents), style="bold"), Text()]
     parts += [_table(title, sheet) for title, sheet in [*tables, ("Queries", movers_sheet(contents, _MOVERS))]]
+    parts += [Text(sentence) for sentence in surroundings(contents)]
     parts += [Text.assemble((f"{label}: ", "bold"), value) for label, value in contents.card]
     parts += [Text(f"- {sentence}", style="dim") for sentence in contents.limits]
     return Group(*parts)
