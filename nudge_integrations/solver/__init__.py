@@ -6,7 +6,8 @@
 `solve` is the one call; it knows neither ids nor text nor frameworks.
 """
 
-from nudge_integrations.solver._solution import Candidate, Curve, Solution
-from nudge_integrations.solver._solve import METHODS, solve
+from nudge_integrations.solver._plan import METHODS
+from nudge_integrations.solver._solution import Candidate, Curve, PerQuery, Solution
+from nudge_integrations.solver._solve import solve
 
-__all__ = ["METHODS", "Candidate", "Curve", "Solution", "solve"]
+__all__ = ["METHODS", "Candidate", "Curve", "PerQuery", "Solution", "solve"]

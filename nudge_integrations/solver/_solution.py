@@ -14,7 +14,7 @@ from nudge_integrations.solver.arrays import unit_rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Candidate", "Curve", "Similarity", "Solution", "Status"]
+__all__ = ["Candidate", "Curve", "PerQuery", "Similarity", "Solution", "Status"]
 
 Status = Literal["improved", "no_gain", "fixed"]
 Similarity = Literal["cosine", "dot"]
@@ -46,6 +46,23 @@ class Curve:
         return (
             f"Curve({len(self)} pieces over [0, {self.end:.4g}], from {self.values[0]:.4f} to {self.values.max():.4f})"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class PerQuery:
+    """The metric of every judged query.
+
+    Attributes:
+        rows: (e,) int64, which of the queries: of the labelled ones, or of the validation set.
+        baseline: (e,) float64 at step 0.
+        score: (e,) float64 at the step, each query judged without its own labels (or on the validation set).
+        unseen: (e,) float64 at the step, the documents that the query wants left where they were.
+    """
+
+    rows: NDArray[np.int64]
+    baseline: NDArray[np.float64]
+    score: NDArray[np.float64]
+    unseen: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -96,6 +113,7 @@ class Solution:
         judged_of: How many could have been judged, where ``max_queries`` left some out.
         normaliser: ``"exact"``, ``"sampled"`` for a contrastive softmax over part of the corpus, else None.
         candidates: Everything that was tried.
+        per_query: The metric of every judged query, of which ``baseline``, ``score`` and ``unseen_score`` are means.
         documents: n, how many documents there are.
         query_map: None, or (d, d) float32 that a hybrid applies to queries: unit(q + q M).
         shift: None, or (d,) float32 added to every document that nobody labelled, which is then made unit length again.
@@ -121,6 +139,7 @@ class Solution:
     judged_of: int
     normaliser: Literal["exact", "sampled"] | None
     candidates: tuple[Candidate, ...]
+    per_query: PerQuery
     documents: int
     query_map: NDArray[np.float32] | None = None
     shift: NDArray[np.float32] | None = field(default=None)

@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from nudge_integrations.errors import InputError
+from nudge_integrations.solver._plan import BLOCK_BYTES, PATHS, Plan
 from nudge_integrations.solver._solution import Solution
 from nudge_integrations.solver.choice import Trial, Verdict, judge, try_heading
-from nudge_integrations.solver.chord import Chord
 from nudge_integrations.solver.direction import Answered, Contrastive, Direction, log_normaliser
-from nudge_integrations.solver.inputs import Prepared, prepare, read_inputs
-from nudge_integrations.solver.metrics import Metric, parse_metric
-from nudge_integrations.solver.path import Arc, Line, Path, SparseLine
-from nudge_integrations.solver.problem import Labels, head_for
+from nudge_integrations.solver.inputs import Inputs, Prepared, prepare, read_inputs
+from nudge_integrations.solver.problem import Heading, Labels, head_for
 from nudge_integrations.solver.shift import mean_displacement, with_shift
 
-__all__ = ["METHODS", "solve"]
+__all__ = ["headings", "log_outcome", "prepare_plan", "solve", "solve_plan"]
 
 logger = logging.getLogger(__name__)
-
-METHODS = ("auto", "nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")
-TEMPERATURES = (0.2, 0.1, 0.07, 0.05, 0.03)
-BLOCK_BYTES = 256 << 20
-
-_PATHS: dict[str, Path] = {
-    "nudge-n": Arc(),
-    "nudge-m": Line(),
-    "nudge-m+n": Chord(),
-    "nudge-s": SparseLine(),
-    "contrastive": Arc(),
-}
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What to try and how, checked."""
-
-    method: str
-    metric: Metric
-    temperatures: tuple[float | None, ...]
-    graded: bool
-    step: float | None
-    unseen_weight: float
-    standard_errors: float
-    block_bytes: int
-    progress: bool
 
 
 def solve(
@@ -130,94 +99,80 @@ def solve(
         >>> solution.status, solution.score > 3 * solution.baseline
         ('improved', True)
     """
-    plan = _plan(
-        method, metric, temperature, graded, step, unseen_weight, standard_errors, max_queries, block_bytes, progress
+    plan = Plan(
+        method,
+        metric,
+        step,
+        unseen_weight,
+        temperature,
+        graded,
+        refit,
+        max_queries,
+        normalize_queries,
+        shift,
+        standard_errors,
+        seed,
+        block_bytes,
+        progress,
     )
-    inputs = read_inputs(documents, queries, relevance, validation, groups, device, normalize_queries=normalize_queries)
-    prepared = prepare(
-        inputs,
-        plan.metric.k,
-        max_queries=max_queries,
-        sample=plan.temperatures != (None,),
-        seed=seed,
-        block_bytes=block_bytes,
-        progress=progress,
+    solution = solve_plan(plan, documents, queries, relevance, validation=validation, groups=groups, device=device)
+    log_outcome(solution)
+    return solution
+
+
+def solve_plan(
+    plan: Plan,
+    documents: object,
+    queries: object,
+    relevance: object,
+    *,
+    validation: tuple[object, object] | None = None,
+    groups: ArrayLike | Sequence[object] | None = None,
+    device: str | torch.device | None = None,
+) -> Solution:
+    """Do what `solve` does without a word in the log."""
+    inputs = read_inputs(
+        documents, queries, relevance, validation, groups, device, normalize_queries=plan.normalize_queries
     )
+    prepared = prepare_plan(plan, inputs)
     trials = _trials(plan, prepared)
     best = max(trials, key=lambda trial: trial.candidate.gain)
-    if shift:
+    if plan.shift:
         best = with_shift(
             best,
             prepared,
             inputs.documents,
-            plan.metric,
-            unseen_weight=unseen_weight,
-            block_bytes=block_bytes,
-            progress=progress,
+            plan.measured,
+            unseen_weight=plan.unseen_weight,
+            block_bytes=plan.block_bytes,
+            progress=plan.progress,
         )
-    verdict = judge(best, prepared, plan.metric, step=step, standard_errors=standard_errors)
-    solution = _solution(plan, prepared, trials, best, verdict, len(inputs.documents), refit=refit, shift=shift)
-    _log(solution)
-    return solution
+    verdict = judge(best, prepared, plan.measured, step=plan.step, standard_errors=plan.standard_errors)
+    return _solution(plan, prepared, trials, best, verdict, len(inputs.documents))
 
 
-def _plan(
-    method: str,
-    metric: str,
-    temperature: float | None,
-    graded: bool,
-    step: float | None,
-    unseen_weight: float,
-    standard_errors: float,
-    max_queries: int,
-    block_bytes: int,
-    progress: bool,
-) -> _Plan:
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
-    for name, value, low, high in (
-        ("step", 0.0 if step is None else step, 0.0, np.finfo(np.float32).max),
-        ("unseen_weight", unseen_weight, 0.0, 1.0),
-        ("temperature", 1.0 if temperature is None else temperature, 1e-3, 1e3),
-        ("standard_errors", standard_errors, 0.0, np.inf),
-        ("max_queries", max_queries, 1, np.inf),
-        ("block_bytes", block_bytes, 1 << 16, np.inf),
-    ):
-        if not isinstance(value, int | float | np.number) or not low <= value <= high:
-            raise InputError(f"{name} must be a number between {low:g} and {high:g}; got {value!r}")
-    temperatures: tuple[float | None, ...] = (None,)
-    if method in ("auto", "contrastive"):
-        temperatures = (None, *TEMPERATURES) if temperature is None else (temperature,)
-    elif temperature is not None:
-        raise InputError(f"temperature= belongs to method='contrastive' or 'auto'; {method!r} takes no softmax")
-    return _Plan(
-        method,
-        parse_metric(metric),
-        temperatures,
-        graded,
-        step,
-        unseen_weight,
-        standard_errors,
-        block_bytes,
-        progress,
+def prepare_plan(plan: Plan, inputs: Inputs, *, sample: bool | None = None) -> Prepared:
+    """Read the corpus once; with a sample of it where the plan takes a softmax, or as told."""
+    return prepare(
+        inputs,
+        plan.measured.k,
+        max_queries=plan.max_queries,
+        sample=plan.temperatures != (None,) if sample is None else sample,
+        seed=plan.seed,
+        block_bytes=plan.block_bytes,
+        progress=plan.progress,
     )
 
 
-def _trials(plan: _Plan, prepared: Prepared) -> list[Trial]:
-    """Try every direction of the plan."""
+def _trials(plan: Plan, prepared: Prepared) -> list[Trial]:
+    """Try every heading of the plan."""
     trials = []
-    directions = _directions(plan.temperatures, plan, prepared.labels, prepared)
-    if plan.method == "auto" and plan.temperatures != (None, *TEMPERATURES):
-        directions.insert(0, Answered(plan.graded))
-    for direction in directions:
-        name = "nudge-n" if plan.method == "auto" and direction.temperature is None else plan.method
-        name = "contrastive" if name == "auto" else name
-        heading = head_for(prepared.labels, direction, _PATHS[name], plan.block_bytes)
+    for name, heading in headings(plan, prepared):
         trial = try_heading(
             name,
             heading,
             prepared,
-            plan.metric,
+            plan.measured,
             step=plan.step,
             unseen_weight=plan.unseen_weight,
             block_bytes=plan.block_bytes,
@@ -228,8 +183,19 @@ def _trials(plan: _Plan, prepared: Prepared) -> list[Trial]:
     return trials
 
 
+def headings(plan: Plan, prepared: Prepared) -> Iterator[tuple[str, Heading]]:
+    """Yield each method of the plan with where it sends the labelled documents."""
+    directions = _directions(plan.temperatures, plan, prepared.labels, prepared)
+    if plan.method == "auto" and None not in plan.temperatures:
+        directions.insert(0, Answered(plan.graded))
+    for direction in directions:
+        name = "nudge-n" if plan.method == "auto" and direction.temperature is None else plan.method
+        name = "contrastive" if name == "auto" else name
+        yield name, head_for(prepared.labels, direction, PATHS[name], plan.block_bytes)
+
+
 def _directions(
-    temperatures: tuple[float | None, ...], plan: _Plan, labels: Labels, prepared: Prepared
+    temperatures: tuple[float | None, ...], plan: Plan, labels: Labels, prepared: Prepared
 ) -> list[Direction]:
     """Return one direction a temperature; NUDGE's for None."""
     soft = tuple(temperature for temperature in temperatures if temperature is not None)
@@ -245,26 +211,23 @@ def _directions(
 
 
 def _solution(
-    plan: _Plan,
+    plan: Plan,
     prepared: Prepared,
     trials: list[Trial],
     best: Trial,
     verdict: Verdict,
     documents: int,
-    *,
-    refit: bool,
-    shift: bool,
 ) -> Solution:
     """Return the solution of the best trial, or of doing nothing."""
     chosen, path = best.candidate, best.heading.path
     moves = verdict.status != "no_gain"
     heading = best.heading
-    if moves and refit and prepared.everything is not prepared.labels:
+    if moves and plan.refit and prepared.everything is not prepared.labels:
         direction = _directions((chosen.temperature,), plan, prepared.everything, prepared)[0]
         heading = head_for(prepared.everything, direction, path, plan.block_bytes)
     rows = np.flatnonzero(heading.moving) if moves and chosen.step > 0.0 else np.zeros(0, np.int64)
     index = torch.from_numpy(rows).to(heading.targets.device)
-    moved_by = mean_displacement(heading, prepared.labels, chosen.step) if shift and len(rows) else None
+    moved_by = mean_displacement(heading, prepared.labels, chosen.step) if plan.shift and len(rows) else None
     vectors = path.place(prepared.labels.documents[index], heading.targets[index], chosen.step)
     contrastive = len(plan.temperatures) > 1 or plan.temperatures[0] is not None
     return Solution(
@@ -274,7 +237,7 @@ def _solution(
         method=chosen.method if moves else "none",
         step=chosen.step if moves else 0.0,
         temperature=chosen.temperature if moves else None,
-        metric=str(plan.metric),
+        metric=plan.metric,
         baseline=best.baseline,
         score=chosen.score if moves else best.baseline,
         curve=best.curve,
@@ -288,12 +251,14 @@ def _solution(
         judged_of=prepared.judged_of,
         normaliser=("exact" if len(prepared.sample) == prepared.others else "sampled") if contrastive else None,
         candidates=tuple(trial.candidate for trial in trials),
+        per_query=best.per_query(prepared.judged_rows, moves=moves),
         documents=documents,
         shift=None if moved_by is None else moved_by.cpu().numpy(),
     )
 
 
-def _log(solution: Solution) -> None:
+def log_outcome(solution: Solution) -> None:
+    """Say what came of it, and why; nothing moved is a warning."""
     level = logging.WARNING if solution.status == "no_gain" else logging.INFO
     logger.log(level, "%s: %s", solution.method if solution.status != "no_gain" else "nothing moved", solution.reason)
     for warning in solution.warnings:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nudge_integrations.solver._solution import Candidate, Curve, Status
+from nudge_integrations.solver._solution import Candidate, Curve, PerQuery, Status
 from nudge_integrations.solver.inputs import Prepared
 from nudge_integrations.solver.metrics import Metric
 from nudge_integrations.solver.problem import Heading
@@ -25,6 +25,8 @@ class Trial:
         parameter: The step in the path's own parameter.
         curve: The metric along the path, each query judged without its own labels.
         at_zero: (e,) float64, each query's metric at step 0.
+        at_step: (e,) float64, each query's metric at the best step.
+        unseen: (e,) float64, the same with the documents that the query wants at rest.
         unseen_gain: How much the metric of documents that nobody labelled rose, mean over queries.
         unseen_error: The standard error of that gain.
         candidate: What it was worth.
@@ -34,6 +36,8 @@ class Trial:
     parameter: float
     curve: Curve
     at_zero: NDArray[np.float64]
+    at_step: NDArray[np.float64]
+    unseen: NDArray[np.float64]
     unseen_gain: float
     unseen_error: float
     candidate: Candidate
@@ -42,6 +46,11 @@ class Trial:
     def baseline(self) -> float:
         """The metric at step 0."""
         return mean(self.at_zero)
+
+    def per_query(self, rows: NDArray[np.int64], *, moves: bool) -> PerQuery:
+        """Return the metric of every judged query; that of step 0 where nothing is to move."""
+        zero = self.at_zero
+        return PerQuery(rows, zero, *((self.at_step, self.unseen) if moves else (zero, zero)))
 
 
 @dataclass(frozen=True)
@@ -73,17 +82,18 @@ def try_heading(
     gain, error = gain_and_error(objective.at(parameter) - objective.start, judged.groups)
     unseen = result.unseen.at(parameter)
     unseen_gain, unseen_error = gain_and_error(unseen - result.unseen.start, judged.groups)
+    seen = result.seen.at(parameter)
     curve = curve_of(result.seen, path)[1]
     candidate = Candidate(
         method,
         heading.direction.temperature,
         float(path.steps(np.array(parameter))) if step is None else step,
-        mean(result.seen.at(parameter)),
+        mean(seen),
         mean(unseen),
         gain,
         error,
     )
-    return Trial(heading, parameter, curve, result.seen.start, unseen_gain, unseen_error, candidate)
+    return Trial(heading, parameter, curve, result.seen.start, seen, unseen, unseen_gain, unseen_error, candidate)
 
 
 def judge(trial: Trial, prepared: Prepared, metric: Metric, *, step: float | None, standard_errors: float) -> Verdict:

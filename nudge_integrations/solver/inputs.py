@@ -48,6 +48,7 @@ class Prepared:
         labels: The labels that set the directions while steps are judged.
         everything: The same with the validation labels, for the final directions.
         judged: The queries that a step is judged by.
+        judged_rows: (e,) int64, which of the given queries these are.
         judged_of: How many queries could have been judged.
         sample: (s, d) float32 documents that nobody labelled, for a softmax over the corpus.
         others: How many documents nobody labelled.
@@ -56,6 +57,7 @@ class Prepared:
     labels: Labels
     everything: Labels
     judged: Judged
+    judged_rows: NDArray[np.int64]
     judged_of: int
     sample: torch.Tensor
     others: int
@@ -147,6 +149,7 @@ def prepare(
             corpus.scores.double().cpu().numpy(),
             corpus.rows.cpu().numpy(),
         ),
+        own,
         len(able),
         corpus.sample,
         others,

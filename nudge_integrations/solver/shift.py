@@ -65,7 +65,14 @@ def with_shift(
     gain, error = gain_and_error(objective, judged.groups)
     unseen_gain, unseen_error = gain_and_error(unseen - trial.at_zero, judged.groups)
     candidate = replace(trial.candidate, score=mean(seen), unseen_score=mean(unseen), gain=gain, standard_error=error)
-    return replace(trial, candidate=candidate, unseen_gain=unseen_gain, unseen_error=unseen_error)
+    return replace(
+        trial,
+        candidate=candidate,
+        at_step=seen,
+        unseen=unseen,
+        unseen_gain=unseen_gain,
+        unseen_error=unseen_error,
+    )
 
 
 def _judged(

@@ -1,0 +1,116 @@
+"""`solve_hybrid`: every candidate judged out of sample, and the best of them if it beats doing nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from numpy.typing import ArrayLike
+
+from nudge_integrations.errors import InputError
+from nudge_integrations.hybrid.candidates import CANDIDATES, FEWEST_QUERIES, affordable, problem_of, trials_of
+from nudge_integrations.hybrid.outcome import best_of
+from nudge_integrations.hybrid.trial import Trial
+from nudge_integrations.solver import Solution
+from nudge_integrations.solver._plan import BLOCK_BYTES, Plan
+from nudge_integrations.solver._solve import log_outcome, solve_plan
+
+__all__ = ["solve_hybrid"]
+
+
+def solve_hybrid(
+    documents: object,
+    queries: object,
+    relevance: object,
+    *,
+    candidates: Sequence[str] = CANDIDATES,
+    metric: str = "ndcg@10",
+    unseen_weight: float = 0.0,
+    groups: ArrayLike | Sequence[object] | None = None,
+    max_queries: int = 4096,
+    max_seconds: float | None = None,
+    standard_errors: float = 2.0,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    progress: bool = False,
+) -> Solution:
+    r"""Choose the best of nudging documents, adapting queries, both in either order, and doing nothing.
+
+    Every candidate is judged by queries that it was not fitted to, and must beat doing nothing by more than noise. A
+    query map must also do no harm to queries of another topic, see `nudge_integrations.hybrid.maps`.
+
+    ===================  ==========================================================================================
+    candidate            what it is, and how it is judged
+    ===================  ==========================================================================================
+    ``nudge``            `solve` with ``method="auto"``; exact leave-one-out
+    ``adaptor``          a contrastive ridge for queries; exact leave-one-out
+    ``adaptor+nudge``    documents move towards the adapted queries; each query is adapted by a map fitted without
+                         it, on which exact leave-one-out runs again
+    ``nudge+adaptor``    a ridge for queries, fitted to documents that each query's own label did not move
+    ===================  ==========================================================================================
+
+    Args:
+        documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64; made unit
+            length on reading. Read about a hundred times, in blocks: a judged map is one pass.
+        queries: (m, d), the labelled queries; made unit length.
+        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
+        candidates: Which to try.
+        metric: What is maximised: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
+        unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled.
+        groups: (m,) names; queries of one group are left out together. Leaves out ``nudge+adaptor``.
+        max_queries: Judge by a seeded sample of at most this many queries.
+        max_seconds: Leave out what would take longer than is left, the dearest first; the solution's warnings say
+            which. None has no limit; what is tried then depends on the input alone.
+        standard_errors: How far above zero the gain must be, in standard errors over queries; else nothing changes.
+        seed: For the sample of queries, the clusters and, in large corpora, the documents in a softmax.
+        device: Where to compute; None for where ``documents`` are.
+        block_bytes: Bound on temporary memory, beside the labelled documents and the queries.
+        progress: Show progress bars.
+
+    Returns:
+        A `Solution` whose ``query_map`` is to be applied to queries, unit(q + q M), if it is not None. Its
+        ``candidates`` are all that was tried; print it to see them as a table.
+
+    Raises:
+        InputError: As `solve`; also if a candidate is unknown.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> documents = random.normal(size=(50, 8))
+        >>> wanted = np.arange(400) % 50
+        >>> queries = documents[(wanted + 1) % 50] + random.normal(size=(400, 8))
+        >>> relevance = sparse.csr_array((np.ones(400), (np.arange(400), wanted)), shape=(400, 50))
+        >>> solution = solve_hybrid(documents, queries, relevance, metric="mrr@10")
+        >>> solution.status, len(solution.candidates) > 6
+        ('improved', True)
+    """
+    unknown = set(candidates) - set(CANDIDATES)
+    if unknown or not candidates:
+        raise InputError(f"unknown candidates {sorted(unknown)}; expected some of {', '.join(CANDIDATES)}")
+    plan = Plan(
+        metric=metric,
+        unseen_weight=unseen_weight,
+        max_queries=max_queries,
+        standard_errors=standard_errors,
+        seed=seed,
+        block_bytes=block_bytes,
+        progress=progress,
+    )
+    start = time.monotonic()
+    nudge = solve_plan(plan, documents, queries, relevance, groups=groups, device=device)
+    nudge_seconds = time.monotonic() - start
+    trials: list[Trial] = []
+    notes: tuple[str, ...] = ()
+    asked = [name for name in candidates if name != "nudge"]
+    if asked and len(nudge.per_query.rows) >= FEWEST_QUERIES:
+        problem = problem_of(plan, nudge, documents, queries, relevance, groups, device)
+        left = None if max_seconds is None else max_seconds - (time.monotonic() - start)
+        kept, notes = affordable(asked, problem, nudge_seconds, left)
+        trials = trials_of(problem, kept)
+    elif asked:
+        notes = (f"query maps were not tried: fewer than {FEWEST_QUERIES} labelled queries say too little about one",)
+    solution = best_of(plan, nudge, trials, groups, notes, nudge_counts="nudge" in candidates)
+    log_outcome(solution)
+    return solution

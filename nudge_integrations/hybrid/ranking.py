@@ -1,0 +1,56 @@
+"""The metric of queries that were adapted, against all documents, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nudge_integrations.solver.arrays import Matrix
+from nudge_integrations.solver.metrics import Metric
+from nudge_integrations.solver.topk import read_corpus
+
+__all__ = ["Ranking"]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What judges: a corpus, some of the labelled queries, and what they want.
+
+    Attributes:
+        documents: (n, d), any float type; read once for every call.
+        gains: (m, n) gains of all labelled queries.
+        rows: (e,) int64, which of them are judged.
+        metric: What is measured.
+        block_bytes: Bound on the temporary memory.
+    """
+
+    documents: Matrix
+    gains: sparse.csr_array
+    rows: NDArray[np.int64]
+    metric: Metric
+    block_bytes: int
+
+    def of(self, queries: torch.Tensor) -> NDArray[np.float64]:
+        """Return (e,) float64, the metric of the judged rows of queries (m, d) float32; ties go to the earlier row."""
+        asked = queries[torch.from_numpy(self.rows).to(queries.device)]
+        nothing = np.zeros(0, np.int64)
+        found = read_corpus(self.documents, nothing, nothing, asked, self.metric.k, block_bytes=self.block_bytes)
+        return self.of_found(found.rows.cpu().numpy())
+
+    def of_found(self, found: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (e,) float64, the metric of rankings (e, k) of corpus rows; n where there is no document."""
+        gains = self.gains[self.rows]
+        weights = sparse.csr_array((self.metric.weights(gains), gains.indices, gains.indptr), shape=gains.shape)
+        query = np.arange(len(found))[:, None]
+        place = np.minimum(found, gains.shape[1] - 1)
+        relevant = (gains[query, place].toarray() > 0.0) & (found < gains.shape[1])
+        rank = np.broadcast_to(np.arange(1, found.shape[1] + 1), found.shape)
+        contribution = self.metric.contribution(rank, np.cumsum(relevant, axis=1))
+        value: NDArray[np.float64] = (np.where(relevant, weights[query, place].toarray(), 0.0) * contribution).sum(
+            axis=1
+        )
+        return value
