@@ -10,6 +10,16 @@ They help queries whose documents nobody labelled, where these resemble the trai
 
 from nudge_integrations.adaptor.adaptor import Adaptor, Judge
 from nudge_integrations.adaptor.ridge import ContrastiveRidge, contrastive_ridge, fit_ridge
+from nudge_integrations.adaptor.softmax import fit_softmax
 from nudge_integrations.adaptor.training import read_training, residuals
 
-__all__ = ["Adaptor", "ContrastiveRidge", "Judge", "contrastive_ridge", "fit_ridge", "read_training", "residuals"]
+__all__ = [
+    "Adaptor",
+    "ContrastiveRidge",
+    "Judge",
+    "contrastive_ridge",
+    "fit_ridge",
+    "fit_softmax",
+    "read_training",
+    "residuals",
+]

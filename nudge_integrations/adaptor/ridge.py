@@ -47,6 +47,10 @@ class Regression:
         """Return (d,) the eigenvalues of K = (Q^T Q + penalty trace(Q^T Q)/d I)^-1."""
         return 1.0 / (self.energy + penalty * self.energy.mean().clamp_min(1e-12))
 
+    def kernel(self, penalty: float) -> torch.Tensor:
+        """Return K, (d, d) float64."""
+        return (self.basis * self.inverse(penalty)) @ self.basis.T
+
     def fit(self, responses: torch.Tensor, penalty: float) -> torch.Tensor:
         """Return (d, k) float64, K Q^T R for responses R (l, k)."""
         return self.basis @ (self.inverse(penalty)[:, None] * (self.rotated.T @ responses))
@@ -111,8 +115,9 @@ class Whitening:
         return (self.basis * (floor / (self.variance + floor))) @ self.basis.T
 
     def deviation(self, vectors: torch.Tensor) -> float:
-        """Return the standard deviation over documents of a vector's scores, summed over vectors (l, d) float64."""
-        return float(torch.linalg.vector_norm((vectors @ self.basis) * self.variance.sqrt(), dim=1).sum())
+        """Return the standard deviation over documents of a vector's scores, summed over vectors (l, d)."""
+        spread = (vectors.double().cpu() @ self.basis) * self.variance.sqrt()
+        return float(torch.linalg.vector_norm(spread, dim=1).sum())
 
     def scale(self, queries: torch.Tensor, shift: torch.Tensor) -> float:
         """Return c, which brings the deviation of the shifts' scores to that of the queries'; 0 if nothing shifts."""
@@ -139,8 +144,7 @@ class ContrastiveRidge:
     def map(self, temperature: float, whitening: float, penalty: float) -> tuple[torch.Tensor, float]:
         """Return M0 = K Q^T R, (d, d) float64, and its scale c."""
         fitted = self.regression.fit(self._residuals(temperature), penalty) @ self.whitening.matrix(whitening)
-        queries = self.queries.double().cpu()
-        return fitted, self.whitening.scale(queries, queries @ fitted)
+        return fitted, self.whitening.scale(self.queries, self.queries.double().cpu() @ fitted)
 
     def held_out(
         self,
