@@ -30,22 +30,35 @@ class Searcher(Protocol[QueriesT]):
         """Return the ids of at most k documents for each query, best first, and something more, such as scores."""
 
 
-class Retriever(Protocol):
+class NodeRetriever(Protocol):
     """A retriever of LlamaIndex."""
 
-    def retrieve(self, query: str) -> Sequence[Any]:
+    def retrieve(self, query: str, /) -> Sequence[Any]:
         """Return nodes with scores, best first."""
 
 
-class Invocable(Protocol):
+class DocumentRetriever(Protocol):
     """A retriever of LangChain."""
 
-    def invoke(self, query: str) -> Sequence[Any]:
+    def invoke(self, query: str, /) -> Sequence[Any]:
         """Return documents, best first."""
 
 
+class DocumentStore(Protocol):
+    """A vector store of LangChain."""
+
+    def similarity_search(self, query: str, /, *, k: int) -> Sequence[Any]:
+        """Return at most k documents, best first."""
+
+
 Source: TypeAlias = (
-    Run | Searcher[list[str]] | Retriever | Invocable | Callable[[str], Ranking] | tuple[Searcher[Any] | object, object]
+    Run
+    | Callable[[str], Ranking]
+    | NodeRetriever
+    | DocumentRetriever
+    | DocumentStore
+    | Searcher[list[str]]
+    | tuple[Searcher[Any] | object, object]
 )
 
 

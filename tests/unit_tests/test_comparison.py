@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from nudge_integrations.dataset import RetrievalDataset
@@ -33,7 +33,7 @@ def evaluation_of(values: NDArray[np.float64], metrics: Sequence[str] = METRICS)
     return Evaluation(means, per_query, len(values))
 
 
-def one_difference(before: Sequence[float], after: Sequence[float], **options: Any) -> Difference:
+def one_difference(before: ArrayLike, after: ArrayLike, **options: Any) -> Difference:
     old, new = (np.array(values, dtype=np.float64)[:, None] for values in (before, after))
     return paired_differences(old, new, ["mrr@10"], **options)["mrr@10"]
 
@@ -69,8 +69,9 @@ def test_intervals_and_tests_are_scipys(seed: int) -> None:
     flipped = stats.permutation_test(
         change, np.mean, permutation_type="samples", n_resamples=10_000, vectorized=True, random_state=seed
     )
-    spread = math.sqrt(max(flipped.pvalue * (1 - flipped.pvalue), 1e-4) / 10_000)
-    assert found.p_value == pytest.approx(flipped.pvalue, abs=6 * spread)
+    chance = float(flipped.pvalue)
+    spread = math.sqrt(max(chance * (1 - chance), 1e-4) / 10_000)
+    assert found.p_value == pytest.approx(chance, abs=6 * spread)
 
 
 @given(arrays(np.float64, st.integers(1, 9), elements=st.sampled_from([-1.0, -0.5, -0.2, 0.0, 0.25, 0.5, 1.0])))
@@ -120,7 +121,7 @@ def test_draws_depend_on_the_seed_alone() -> None:
 @pytest.mark.parametrize("value", [0.0, 0.25])
 def test_the_same_difference_everywhere_has_no_spread(value: float) -> None:
     found = one_difference([0.1] * 30, [0.1 + value] * 30)
-    assert (found.low, found.high) == (pytest.approx(value), pytest.approx(value))
+    assert [found.low, found.high] == pytest.approx([value, value])
 
 
 # --------------------------------------------------------------------------- 500 comparisons: what is promised is kept
@@ -130,7 +131,7 @@ REPETITIONS = 500
 
 def within(count: int, chance: float) -> bool:
     """Whether a count of so many repetitions is what a chance gives in all but one in a thousand cases."""
-    low, high = stats.binom.ppf([0.0005, 0.9995], REPETITIONS, chance)
+    low, high = (stats.binom.ppf(tail, REPETITIONS, chance) for tail in (0.0005, 0.9995))
     return bool(low <= count <= high)
 
 
@@ -278,8 +279,8 @@ def test_groups_put_together_are_all_queries_and_clusters_are_those_of_the_vecto
     random = np.random.default_rng(5)
     far_apart = np.repeat(np.eye(3), [30, 20, 10], axis=0)
     vectors = far_apart + random.normal(0, 0.02, (60, 3))
-    runs = [run_with_ranks(dataset, random.integers(1, 12, 60).tolist()) for _ in range(2)]
-    found = compare(*runs, dataset, query_vectors=vectors, clusters=3, metrics=["mrr@10"])
+    before, after = (run_with_ranks(dataset, random.integers(1, 12, 60).tolist()) for _ in range(2))
+    found = compare(before, after, dataset, query_vectors=vectors, clusters=3, metrics=["mrr@10"])
     groups = found.breakdown("clusters").groups
     assert [group.queries for group in groups] == [30, 20, 10]
     whole = found.differences["mrr@10"].difference
@@ -305,6 +306,7 @@ def test_evaluations_are_compared_by_the_metrics_they_have() -> None:
     [
         ({}, {}, DatasetError, "give compare a dataset"),
         (evaluation_of(np.zeros((3, 4))), {}, DatasetError, "2 are only in the first, 0 only in the second"),
+        (evaluation_of(np.zeros((5, 4))), {"dataset": collection_of(6)}, DatasetError, "5 queries .* the dataset's 6"),
         (evaluation_of(np.zeros((5, 4))), {"resamples": 0}, InputError, "resamples"),
         (evaluation_of(np.zeros((5, 4))), {"confidence": 95}, InputError, "confidence"),
         (evaluation_of(np.zeros((5, 4))), {"train": collection_of(5)}, DatasetError, "no labels to split"),
@@ -323,6 +325,8 @@ def test_evaluations_by_different_labels_are_refused() -> None:
     run = run_with_ranks(dataset, [1] * 5)
     with pytest.raises(DatasetError, match="judged by different labels"):
         compare(evaluate(run, dataset), evaluate(run, other))
+    with pytest.raises(DatasetError, match="judged by different labels"):
+        compare(evaluate(run, dataset), run, other)
     with pytest.raises(InputError, match="query vectors: 4 vectors came with 5 ids"):
         compare(run, run, dataset, query_vectors=np.ones((4, 2)))
 
