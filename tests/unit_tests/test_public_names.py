@@ -24,7 +24,8 @@ PUBLIC = {
         *("MissingExtraError", "NudgeError", "SimilarityError"),
     ),
     "nudge_integrations.adaptor": (
-        *("Adaptor", "ContrastiveRidge", "Judge", "contrastive_ridge", "fit_ridge", "read_training", "residuals"),
+        *("Adaptor", "ContrastiveRidge", "Judge", "contrastive_ridge", "fit_ridge", "fit_softmax"),
+        *("fit_trained", "read_training", "residuals"),
     ),
     "nudge_integrations.dataset": ("RetrievalDataset", "ValidationReport"),
     "nudge_integrations.encoding": (
