@@ -104,22 +104,15 @@ def _figure(chart: Element, caption: str, more: Element | None = None) -> Elemen
 
 def _result(contents: Contents) -> list[Element]:
     first = contents.differences[0]
-    direction = "gain-text" if first.difference > 0 else "loss-text" if first.difference < 0 else "same-text"
+    direction = "gain-text" if first.difference > 0 else "loss-text" if first.difference < 0 else None
+    name = metric_name(first.metric)
+    certain = f"{contents.confidence:.0%} interval {interval(first.low, first.high)}"
+    queries = f"of {len(contents.queries):,}; {first.ties:,} the same"
     tiles = [
-        ("Before", percent(first.before), f"{metric_name(first.metric)}, %", None),
-        ("After", percent(first.after), f"{metric_name(first.metric)}, %", None),
-        (
-            "Change",
-            points(first.difference),
-            f"points; {contents.confidence:.0%}: {interval(first.low, first.high)}",
-            direction,
-        ),
-        (
-            "Queries better / worse",
-            f"{first.wins:,} / {first.losses:,}",
-            f"of {len(contents.queries):,}; {first.ties:,} the same",
-            None,
-        ),
+        ("Before", percent(first.before), f"{name}, percent", None),
+        ("After", percent(first.after), f"{name}, percent", None),
+        ("Change in points", points(first.difference), certain, direction),
+        ("Queries better / worse", f"{first.wins:,} / {first.losses:,}", queries, None),
     ]
     built = [
         element("div", element("dt", name), element("dd", figure, class_=colour), element("dd", unit, class_="unit"))

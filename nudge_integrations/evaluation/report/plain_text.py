@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nudge_integrations.evaluation.report.sheets import (
@@ -37,9 +38,10 @@ def to_markdown(contents: Contents) -> str:
     for title, sheet in breakdown_sheets(contents):
         blocks += [f"## {title}", _markdown_table(sheet)]
     blocks += ["## Queries", _markdown_table(movers_sheet(contents, _MOVERS))]
-    blocks += [f"- {_markdown(sentence)}" for sentence in surroundings(contents)]
+    if sentences := surroundings(contents):
+        blocks += ["## What moved", _markdown_list(sentences)]
     blocks += ["## Card", "\n".join(f"- **{_markdown(label)}**: {_markdown(text)}" for label, text in contents.card)]
-    blocks += ["## Limits", "\n".join(f"- {_markdown(sentence)}" for sentence in contents.limits)]
+    blocks += ["## Limits", _markdown_list(contents.limits)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -65,14 +67,19 @@ def to_csv(contents: Contents) -> str:
 def _markdown_table(sheet: Sheet) -> str:
     lines = [sheet.head, tuple("---" if not column else "--:" for column in range(len(sheet.head))), *sheet.rows]
     cells = [
-        " | ".join(_markdown(cell) for cell in line) if at != 1 else " | ".join(line) for at, line in enumerate(lines)
+        " | ".join(_markdown(shortened(cell, _LONGEST)) for cell in line) if at != 1 else " | ".join(line)
+        for at, line in enumerate(lines)
     ]
     return f"{sheet.caption}\n\n" + "\n".join(f"| {line} |" for line in cells)
 
 
+def _markdown_list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {_markdown(sentence)}" for sentence in sentences)
+
+
 def _markdown(text: str) -> str:
     """Escape what Markdown, or HTML inside it, would take for markup."""
-    return re.sub(r"([\\`*_\[\]|<>#~])", r"\\\1", shortened(text, _LONGEST).replace("&", "&amp;"))
+    return re.sub(r"([\\`*_\[\]|<>#~])", r"\\\1", " ".join(text.split()).replace("&", "&amp;"))
 
 
 def _latex_table(title: str, sheet: Sheet) -> str:
@@ -95,4 +102,4 @@ def _latex_table(title: str, sheet: Sheet) -> str:
 
 
 def _latex(text: str) -> str:
-    return "".join(_LATEX.get(sign, sign) for sign in shortened(text, _LONGEST))
+    return "".join(_LATEX.get(sign, sign) for sign in " ".join(text.split()))

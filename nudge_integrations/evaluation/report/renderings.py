@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nudge_integrations._dataset_files import write_atomically
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation.report.contents import Contents
 
@@ -36,7 +36,10 @@ class Report(Contents):
 
         text = to_page(self)
         if path is not None:
-            _write(Path(path), text)
+            try:
+                write_atomically(Path(path), [text])
+            except OSError as error:
+                raise InputError(f"the page cannot be written to {path} ({error.strerror}): give a file") from error
         return text
 
     def to_markdown(self) -> str:
@@ -82,16 +85,3 @@ class Report(Contents):
     def __repr__(self) -> str:
         first = self.differences[0]
         return f"Report({first.metric} {first.before:.4f} -> {first.after:.4f}, queries={len(self.queries)})"
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
-        raise InputError(
-            f"the page cannot be written to {path} ({error.strerror}): give a file in a folder that exists"
-        ) from error

@@ -46,14 +46,16 @@ def headline(contents: Contents) -> str:
     """
     first = contents.differences[0]
     name = metric_name(first.metric)
-    size = f"{percent(first.before)} to {percent(first.after)}"
-    certain = f"{contents.confidence:.0%} interval {interval(first.low, first.high)} points"
     if first.difference == 0:
         return f"{name} stays at {percent(first.before)}."
     verb = "rises" if first.difference > 0 else "falls"
-    if first.p_adjusted < 1 - contents.confidence:
-        return f"{name} {verb} from {size} ({certain}): more than noise."
-    return f"{name} {verb} from {size} ({certain}): not to be told from noise."
+    verdict = "more than noise" if first.p_adjusted < 1 - contents.confidence else "not to be told from noise"
+    p = p_value(first.p_adjusted)
+    return (
+        f"{name} {verb} from {percent(first.before)} to {percent(first.after)}: {points(first.difference)} points, "
+        f"{contents.confidence:.0%} interval {interval(first.low, first.high)}; {verdict} "
+        f"(corrected p {p if p.startswith('<') else f'= {p}'})."
+    )
 
 
 def surroundings(contents: Contents) -> list[str]:
