@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from nudge_integrations.adaptor.adaptor import Adaptor, Judge, moved
+from nudge_integrations.adaptor.arrays import row_blocks
 from nudge_integrations.adaptor.training import BLOCK_BYTES, Training, fold_codes, read_training
 from nudge_integrations.errors import InputError
 
@@ -138,15 +139,16 @@ def _epochs(
     generator = torch.Generator().manual_seed(seed)
 
     def epoch() -> torch.Tensor:
-        for batch in torch.randperm(len(queries), generator=generator).to(queries.device).split(batch_size):
+        order = torch.randperm(len(queries), generator=generator).to(queries.device)
+        for part in row_blocks(len(order), batch_size):
+            batch = order[part]
             own = answers[batch]
             scores = moved(queries[batch], queries[batch] @ weight) @ own.T / temperature
             # Queries with the same answer are no wrong answers to each other.
             same = (own @ own.T > 1.0 - 1e-5).fill_diagonal_(False)
             target = torch.arange(len(batch), device=scores.device)
             loss = torch.nn.functional.cross_entropy(scores.masked_fill(same, -torch.inf), target)
-            optimiser.zero_grad()
-            loss.backward()
+            (weight.grad,) = torch.autograd.grad(loss, weight)
             optimiser.step()
         return weight.detach().clone()
 
