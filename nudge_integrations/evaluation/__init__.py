@@ -8,8 +8,9 @@ nudge + base vectors -> drift -> Drift: angles, neighbours that stayed, ranks th
 from nudge_integrations.evaluation.breakdown import Breakdown, Group
 from nudge_integrations.evaluation.comparison import Comparison, compare
 from nudge_integrations.evaluation.drift import Drift, UnmovedRanks, drift
-from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, Run, evaluate
+from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, evaluate
 from nudge_integrations.evaluation.movement import MovedQuery
+from nudge_integrations.evaluation.rankings import Run
 from nudge_integrations.evaluation.significance import Difference
 
 __all__ = [

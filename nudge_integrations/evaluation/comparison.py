@@ -11,8 +11,9 @@ import numpy as np
 from nudge_integrations._dataset_clusters import cluster
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation.breakdown import Breakdown, Group, by_documents, by_labels
-from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, Source, evaluate
+from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, evaluate
 from nudge_integrations.evaluation.movement import MovedQuery, moved_queries
+from nudge_integrations.evaluation.rankings import Source
 from nudge_integrations.evaluation.significance import Difference, holm, paired_differences
 
 if TYPE_CHECKING:

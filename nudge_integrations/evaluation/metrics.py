@@ -9,10 +9,10 @@ from fractions import Fraction
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError, MissingExtraError
-from nudge_integrations.evaluation.rankings import Ranking, Run, Searcher, Similarity, Source, rankings_of
+from nudge_integrations.evaluation.rankings import Similarity, Source, rankings_of
 from nudge_integrations.solver.metrics import Metric, parse_metric
 
-__all__ = ["DEFAULT_METRICS", "Evaluation", "Ranking", "Run", "Searcher", "Source", "evaluate"]
+__all__ = ["DEFAULT_METRICS", "Evaluation", "evaluate"]
 
 DEFAULT_METRICS = ("ndcg@10", "recall@10", "mrr@10", "hit@1")
 
