@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from nudge_integrations.finetune.pairs import Texts, TrainingPair
 
 __all__ = ["ConflictFreeBatches"]
+
+# How many rows are looked at for each place in a batch; where labels overlap much, looking at all would take minutes.
+LOOKS = 64
 
 
 class ConflictFreeBatches:
@@ -55,24 +59,22 @@ class ConflictFreeBatches:
         self._epoch = epoch
 
     def _batches(self, epoch: int) -> list[list[int]]:
-        """Fill batch after batch with the first rows, in the order of the shuffle, that fit."""
-        waiting = np.random.default_rng([self._seed, epoch]).permutation(len(self._queries)).tolist()
+        """Fill batch after batch with the next rows, in the order of the shuffle, that fit."""
+        shuffled = np.random.default_rng([self._seed, epoch]).permutation(len(self._queries))
+        waiting = deque(shuffled.tolist())
         batches = []
         while waiting:
-            batch, waiting = self._filled(waiting)
-            batches.append(batch)
+            batches.append(self._next_batch(waiting))
         return batches
 
-    def _filled(self, rows: list[int]) -> tuple[list[int], list[int]]:
-        """Return the rows of one batch and those that are left for later ones."""
+    def _next_batch(self, waiting: deque[int]) -> list[int]:
+        """Take the rows of one batch out; those that do not fit go to the end."""
         batch: list[int] = []
-        later: list[int] = []
         queries: set[str] = set()
         documents: set[str] = set()
         answers: set[str] = set()
-        for position, row in enumerate(rows):
-            if len(batch) == self.batch_size:
-                return batch, later + rows[position:]
+        for _ in range(min(len(waiting), LOOKS * self.batch_size)):
+            row = waiting.popleft()
             mine = self._documents[row]
             if (
                 self._queries[row] in queries
@@ -80,10 +82,12 @@ class ConflictFreeBatches:
                 or not mine.isdisjoint(answers)
                 or not self._answers[row].isdisjoint(documents)
             ):
-                later.append(row)
+                waiting.append(row)
                 continue
             batch.append(row)
             queries.add(self._queries[row])
             documents |= mine
             answers |= self._answers[row]
-        return batch, later
+            if len(batch) == self.batch_size:
+                break
+        return batch

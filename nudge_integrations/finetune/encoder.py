@@ -50,11 +50,13 @@ def finetune_encoder(
 
     Batches never hold a document that answers another of their queries. The way the model pools stays. The result is
     an encoder with a fingerprint of its own: ``fit(dataset, encoder)`` then moves its vectors as it would any other's,
-    which keeps both gains. The model that is given stays as it is. On a processor the result is the same for a seed.
+    which keeps both gains; give `fit` validation queries then, since queries that were trained on say little about how
+    far to move. The model that is given stays as it is. On a processor the result is the same for a seed.
 
     Args:
         dataset: Queries and the documents that answer them; hard negatives come from its corpus.
-        model: A model's name or path, a loaded ``SentenceTransformer``, or an encoder, whose prompts are kept.
+        model: A model's name or path, a loaded ``SentenceTransformer``, or an encoder, whose prompts, batch
+            size and bars are kept.
         validation: Other queries. nDCG@10 over its corpus, with plain search, chooses the best checkpoint and stops
             training early; where none is better than the model was, the result is the model as it was. A validation
             set with fewer documents is judged faster. None trains for all epochs and takes the last step.
@@ -109,7 +111,9 @@ def finetune_encoder(
         seed=seed,
     )
     _check_data(dataset, validation)
-    base = model if isinstance(model, SentenceTransformerEncoder) else SentenceTransformerEncoder(model)
+    base = (
+        model if isinstance(model, SentenceTransformerEncoder) else SentenceTransformerEncoder(model, progress=progress)
+    )
     trained_names(base.model, strategy, frozen_blocks)  # refuses what cannot be trained before anything is embedded
     run = Run(base, dataset, validation, options, progress)
     if output_dir is not None:

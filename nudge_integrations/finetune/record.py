@@ -26,7 +26,7 @@ class RunRecord:
         settings: Everything that decides the result: model, data and options.
         pairs: What is trained on.
         baseline: nDCG@10 on the validation set before training; None without one.
-        score: The same of the encoder that was returned.
+        score: The same of the checkpoint that was taken, before adapters were merged into it.
         fingerprint: Of that encoder; None until the run has finished.
     """
 

@@ -75,7 +75,7 @@ class Run:
 
     def _prepared(self, settings: dict[str, Any]) -> RunRecord:
         """Mine pairs with the encoder as it is, and judge it; the corpus is embedded once if both search it."""
-        encoder = self._wrapped(self.base.model, progress=self.progress)
+        encoder = self.base
         negatives = self.options.hard_negatives
         index = embedded(self.dataset, encoder) if negatives else None
         queries = encoder.encode_queries(list(self.dataset.queries.values())) if negatives else None
@@ -107,7 +107,7 @@ class Run:
         else:
             model.load_state_dict(weights)
             logger.info("fine-tuned; %s on validation queries: %s -> %s", METRIC, record.baseline, score)
-        encoder = self._wrapped(model, progress=self.base.progress)
+        encoder = self._wrapped(model)
         model.save_pretrained(str(folder / MODEL), create_model_card=False)
         record.finished(score, encoder.fingerprint).save(folder)
         return encoder
@@ -119,7 +119,7 @@ class Run:
             model = SentenceTransformer(str(folder / MODEL), device=str(self.base.model.device))
         except (OSError, ValueError, KeyError) as error:
             raise CorruptArtifactError(f"the finished model in {folder / MODEL} cannot be loaded: {error}") from error
-        encoder = self._wrapped(model, progress=self.base.progress)
+        encoder = self._wrapped(model)
         if encoder.fingerprint != fingerprint:
             raise CorruptArtifactError(f"the model in {folder / MODEL} is not the one that this run made")
         return encoder
@@ -128,15 +128,15 @@ class Run:
         validation = self.validation
         if validation is None:
             return None
-        return lambda model: validation_score(validation, self._wrapped(model, progress=False))
+        return lambda model: validation_score(validation, self._wrapped(model))
 
-    def _wrapped(self, model: SentenceTransformer, *, progress: bool) -> SentenceTransformerEncoder:
+    def _wrapped(self, model: SentenceTransformer) -> SentenceTransformerEncoder:
         """Make an encoder of a model with the settings of the one that was given; never with its cache of vectors."""
         own = self.base._prompts
         return SentenceTransformerEncoder(
             model,
             batch_size=self.base.batch_size,
-            progress=progress,
+            progress=self.base.progress,
             query_prompt=own["query"],
             document_prompt=own["document"],
         )

@@ -88,16 +88,20 @@ def trained_names(model: SentenceTransformer, strategy: Strategy, frozen_blocks:
     """Name the model's own parameters that a strategy trains; LoRA trains none of them.
 
     Raises:
-        InputError: If the strategy is unknown, or the model has no blocks to freeze, or not so many.
+        InputError: If the strategy is unknown, or the model has nothing that it could train.
     """
     names = [name for name, _ in model.named_parameters()]
     match strategy:
         case "full":
             return set(names)
         case "lora":
+            _adapted_layers(model)  # raises where there is nothing to adapt
             return set()
         case "bias":
-            return {name for name in names if name.endswith("bias")}
+            biases = {name for name in names if name.endswith("bias")}
+            if not biases:
+                raise InputError("the model has no biases; use another strategy than 'bias'")
+            return biases
         case "freeze":
             first = _first_trained_block(model, frozen_blocks)
             # Models hold their parameters in the order of the flow: whatever comes before that block is frozen.
@@ -140,7 +144,10 @@ def _adapted_layers(model: SentenceTransformer) -> list[tuple[str, nn.Linear]]:
     """Find the linear layers inside the model's blocks: attention and feed-forward alike."""
     inside = f"{_blocks(model)[0]}."
     linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    return [(name, module) for name, module in linear if name.startswith(inside)]
+    found = [(name, module) for name, module in linear if name.startswith(inside)]
+    if not found:
+        raise InputError("the model's blocks have no linear layers for adapters; use another strategy than 'lora'")
+    return found
 
 
 def _first_trained_block(model: SentenceTransformer, frozen_blocks: int | None) -> str:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from transformers import EarlyStoppingCallback, PrinterCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
 from nudge_integrations.finetune.batches import ConflictFreeBatches
 from nudge_integrations.finetune.options import Options
@@ -68,6 +68,8 @@ def train(
             callbacks=[] if judge is None else [EarlyStoppingCallback(options.patience)],
         )
         trainer.batches = ConflictFreeBatches(pairs, texts, options.batch_size, options.seed)
+        if trainer.pop_callback(ProgressCallback) is not None:
+            trainer.add_callback(_Bar)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     return merged_weights(model), None if judge is None else trainer.state.best_metric
@@ -97,6 +99,13 @@ class _Trainer(SentenceTransformerTrainer):
     def _load_best_model(self) -> None:
         # By its step and not by its path, so that a folder may be moved between a kill and the resumption.
         self._load_from_checkpoint(f"{self.args.output_dir}/checkpoint-{self.state.best_global_step}")
+
+
+class _Bar(ProgressCallback):
+    """The Trainer's bar, without the figures that it prints to standard output."""
+
+    def on_log(self, *args: Any, **kwargs: Any) -> None:
+        """Print nothing."""
 
 
 class _Judge(BaseEvaluator):
@@ -180,7 +189,7 @@ def _last_checkpoint(folder: Path) -> str | None:
 def _seeded(seed: int) -> Iterator[None]:
     """Seed every generator that training draws from, and leave them as they were."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  what the Trainer seeds
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
         torch.manual_seed(seed)
         try:
             yield
