@@ -99,6 +99,7 @@ def _fields(content: dict[str, Any], tensors: dict[str, NDArray[Any]], lines: li
         **content,
         **{name: tensors.get(name) for name in _TENSORS},
         "warnings": tuple(content["warnings"]),
+        "candidates": tuple(content["candidates"]),
         "ambiguous_texts": {digest: tuple(ids) for digest, ids in content["ambiguous_texts"].items()},
         "ids": tuple(line["id"] for line in lines),
         "text_hashes": () if None in hashes else hashes,

@@ -54,6 +54,8 @@ class NudgeRecord:
         query_map: (d, d) float32, applied to queries as q' = unit(q + q @ query_map); None without one.
         shift: (d,) float32, added to every document that did not move, which is then normalised; None without one.
         curve: (c, 2) float64: steps, ascending from 0, and the metric from each step on; None without one.
+        candidates: Everything that was tried, with what it was worth out of sample: the attributes of a `Candidate` of
+            the solver. Print the nudge to see them as a table.
 
     Raises:
         InputError: If lengths, shapes or values do not fit together.
@@ -86,6 +88,7 @@ class NudgeRecord:
     query_map: NDArray[np.float32] | None = None
     shift: NDArray[np.float32] | None = None
     curve: NDArray[np.float64] | None = None
+    candidates: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together, and copy the arrays."""
@@ -94,6 +97,24 @@ class NudgeRecord:
                 array = array.copy()
                 array.setflags(write=False)
             object.__setattr__(self, name, array)
+
+    def __repr__(self) -> str:
+        """Say what moved and what it is worth."""
+        mapped = "" if self.query_map is None else ", queries mapped"
+        return (
+            f"Nudge({len(self.ids)} documents moved{mapped} by {self.method!r}, step={self.step:.4g}, "
+            f"similarity={self.similarity!r}, {self.metric} {self.baseline:.4f} -> {self.score:.4f} "
+            f"over {self.queries} queries, {self.status})"
+        )
+
+    def __str__(self) -> str:
+        """Say so, and show everything that was tried."""
+        if not self.candidates:
+            return repr(self)
+        # Late: the solver brings torch, which reading and applying a nudge do not need.
+        from nudge_integrations.solver import Candidate, table_of
+
+        return f"{self!r}\n{table_of([Candidate(**candidate) for candidate in self.candidates])}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What is cached on it are read-only mappings, which cannot be copied to another process.

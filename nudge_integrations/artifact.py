@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -104,6 +104,7 @@ class Nudge(NudgeRecord):
             versions=artifact_format.current_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             curve=artifact_format.thin_curve(solution.curve.steps, solution.curve.values),
+            candidates=tuple(asdict(candidate) for candidate in solution.candidates),
             **{name: getattr(solution, name) for name in _FROM_SOLUTION},
         )
 
@@ -263,14 +264,6 @@ class Nudge(NudgeRecord):
     def __contains__(self, document_id: object) -> bool:
         """Tell whether a document moved."""
         return document_id in self.by_id
-
-    def __repr__(self) -> str:
-        """Say what moved and what it is worth."""
-        return (
-            f"Nudge({len(self)} documents moved by {self.method!r}, step={self.step:.4g}, "
-            f"similarity={self.similarity!r}, {self.metric} {self.baseline:.4f} -> {self.score:.4f} "
-            f"over {self.queries} queries, {self.status})"
-        )
 
     def _fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -14,6 +14,7 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.hybrid import CANDIDATES, solve_hybrid
 from nudge_integrations.solver import Solution, solve
 
 if TYPE_CHECKING:
@@ -24,6 +25,27 @@ if TYPE_CHECKING:
 __all__ = ["SolverOptions", "fit"]
 
 logger = logging.getLogger(__name__)
+
+
+# What `fit` calls a method and `solve_hybrid` knows as candidates.
+HYBRIDS: dict[str, tuple[str, ...]] = {
+    "auto": CANDIDATES,
+    "adaptor": ("adaptor",),
+    "adaptor+nudge": ("adaptor+nudge",),
+    "nudge+adaptor": ("nudge+adaptor",),
+}
+
+
+# What only a nudge takes, and what it is where nobody says anything.
+_FOR_NUDGES: dict[str, Any] = {
+    "validation": None,
+    "step": None,
+    "temperature": None,
+    "graded": False,
+    "refit": True,
+    "normalize_queries": True,
+    "shift": False,
+}
 
 
 class SolverOptions(TypedDict, total=False):
@@ -51,6 +73,7 @@ def fit(
     step: float | None = None,
     unseen_weight: float = 0.0,
     seed: int = 0,
+    max_seconds: float | None = None,
     duplicates: Literal["keep", "merge", "error"] = "keep",
     document_vectors: Any = None,
     query_vectors: Any = None,
@@ -66,11 +89,17 @@ def fit(
         dataset: n documents, m queries and who answers what. Every query counts.
         encoder: Makes the vectors. Its fingerprint alone will do when all vectors are given.
         validation: Other queries about the same documents, to choose the step by; None for exact leave-one-out.
-        method: ``"auto"``, ``"nudge-n"``, ``"nudge-m"``, ``"nudge-m+n"``, ``"nudge-s"`` or ``"contrastive"``.
+        method: ``"auto"``: the best of nudging documents, adapting queries by a linear map, both in either order, and
+            nothing, see `nudge_integrations.hybrid`; without the maps where a validation set, a step or an option of
+            nudges alone is given. A map changes queries: serve them through `Nudge.transform_queries`, as every
+            retriever and embedding of this package does. Or one of them alone: ``"nudge"``, ``"adaptor"``,
+            ``"adaptor+nudge"``, ``"nudge+adaptor"``; or one kind of nudge: ``"nudge-n"``, ``"nudge-m"``,
+            ``"nudge-m+n"``, ``"nudge-s"``, ``"contrastive"``.
         metric: What to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
         step: Take this step instead of searching for it.
         unseen_weight: 0 .. 1: how much the choice weighs queries for documents that nobody labelled.
         seed: For whatever is sampled.
+        max_seconds: With a method that tries query maps: leave out what would take longer, the dearest first.
         duplicates: What to do about several documents with one text, where a query asks for one of them. ``"keep"``:
             each moves by its own labels; ids tell them apart, texts do not (``Nudge.ambiguous_texts``). ``"merge"``:
             what answers a query under one id answers it under all, so they move as one. ``"error"``: name them.
@@ -103,18 +132,14 @@ def fit(
     if validation is not None:
         asked = _query_vectors(validation, encoder, validation_query_vectors, "validation_query_vectors")
         held_out = (asked, _relevance(validation, dataset, twins))
-    solution = solve(
+    solution = _solved(
         documents,
         _query_vectors(dataset, encoder, query_vectors, "query_vectors"),
         _relevance(dataset, dataset, twins),
-        method=method,
-        metric=metric,
-        validation=held_out,
-        step=step,
-        unseen_weight=unseen_weight,
-        seed=seed,
-        progress=progress,
-        **solver_options,
+        method,
+        max_seconds,
+        {"validation": held_out, "step": step},
+        {"metric": metric, "unseen_weight": unseen_weight, "seed": seed, "progress": progress, **solver_options},
     )
     nudge = Nudge.from_solution(
         _together(solution, dataset, twins),
@@ -128,6 +153,27 @@ def fit(
     if nudge.ambiguous_texts:
         logger.info("%d texts are shared by documents that part; only ids tell them apart", len(nudge.ambiguous_texts))
     return nudge
+
+
+def _solved(
+    documents: Any,
+    queries: Any,
+    relevance: sparse.csr_array,
+    method: str,
+    max_seconds: float | None,
+    of_nudges: dict[str, Any],
+    options: dict[str, Any],
+) -> Solution:
+    """Choose among nudges and query maps, or among nudges where an option is for them alone."""
+    for_nudges = [name for name in (*of_nudges, *options) if name in _FOR_NUDGES]
+    given = [name for name in for_nudges if {**of_nudges, **options}[name] != _FOR_NUDGES[name]]
+    if method in HYBRIDS and not given:
+        shared = {name: value for name, value in options.items() if name not in _FOR_NUDGES}
+        candidates = HYBRIDS[method]
+        return solve_hybrid(documents, queries, relevance, candidates=candidates, max_seconds=max_seconds, **shared)
+    if method in HYBRIDS and method != "auto":
+        raise InputError(f"method={method!r} is judged by leave-one-out and takes no {', '.join(given)}=; leave it out")
+    return solve(documents, queries, relevance, method="auto" if method == "nudge" else method, **of_nudges, **options)
 
 
 def _check(dataset: RetrievalDataset, validation: RetrievalDataset | None, *, blank_texts_allowed: bool) -> None:

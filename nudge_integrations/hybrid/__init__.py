@@ -7,5 +7,6 @@
 """
 
 from nudge_integrations.hybrid._solve import solve_hybrid
+from nudge_integrations.hybrid.candidates import CANDIDATES
 
-__all__ = ["solve_hybrid"]
+__all__ = ["CANDIDATES", "solve_hybrid"]

@@ -77,6 +77,8 @@ def solve_hybrid(
         InputError: As `solve`; also if a candidate is unknown.
 
     Example:
+        >>> import numpy as np
+        >>> from scipy import sparse
         >>> random = np.random.default_rng(0)
         >>> documents = random.normal(size=(50, 8))
         >>> wanted = np.arange(400) % 50

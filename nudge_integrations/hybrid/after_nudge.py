@@ -89,11 +89,12 @@ class MovedCorpus:
             self.ranking.documents, self.prepared.labels.rows, nothing, asked, k, block_bytes=self.ranking.block_bytes
         )
         labelled = torch.from_numpy(self.prepared.labels.rows).to(asked.device)
-        found = []
+        found: list[NDArray[np.int64]] = []
+        done = 0
         for moved in self._blocks(rows, wanted_at_rest=wanted_at_rest):
-            adapted = queries[torch.from_numpy(moved.rows).to(queries.device)]
-            best = torch.topk(self._scores(moved, adapted), min(k, len(labelled)), dim=1)
-            part = slice(sum(map(len, found)), sum(map(len, found)) + len(adapted))
+            part = slice(done, done + len(moved.rows))
+            done = part.stop
+            best = torch.topk(self._scores(moved, asked[part]), min(k, len(labelled)), dim=1)
             scores = torch.cat([best.values, static.scores[part]], dim=1)
             candidates = torch.cat([labelled[best.indices], static.rows[part]], dim=1)
             by_row = candidates.argsort(dim=1)

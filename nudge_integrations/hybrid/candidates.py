@@ -117,8 +117,8 @@ def trials_of(problem: Problem, names: Sequence[str]) -> list[Trial]:
     if {"adaptor", "adaptor+nudge"} & set(names):
         training = problem.training
         found = residuals(training, training.asked, training.answers, TEMPERATURES, problem.plan.block_bytes)
-        judges = (_by_base(problem, ranking) for ranking in (problem.climbing, problem.ranking))
-        fitted = ridge_map(training, problem.folds, found, *judges, problem.plan.unseen_weight)
+        climbing, judges = _by_base(problem, problem.climbing), _by_base(problem, problem.ranking)
+        fitted = ridge_map(training, problem.folds, found, climbing, judges, problem.plan.unseen_weight)
         if fitted is not None:
             trials += [Trial("adaptor", fitted.worth, None, fitted.map)] if "adaptor" in names else []
             trials += _then_nudge(problem, fitted) if "adaptor+nudge" in names else []
@@ -136,8 +136,9 @@ def _by_base(problem: Problem, ranking: Ranking) -> Judges:
 
 def _then_nudge(problem: Problem, fitted: QueryMap) -> list[Trial]:
     """Nudge documents towards adapted queries, each adapted by a map that was fitted without it."""
-    # Not guarded: the pair is compared with the map alone and guarded against doing nothing.
-    nudge = problem.nudged(fitted.seen, replace(problem.plan, standard_errors=0.0))
+    # The pair is guarded against doing nothing; beside the map alone it needs no more than to be no coincidence.
+    plan = replace(problem.plan, standard_errors=min(1.0, problem.plan.standard_errors))
+    nudge = problem.nudged(fitted.seen, plan)
     if nudge.status != "improved":
         return []
     fixed = replace(problem.plan, method=nudge.method, temperature=nudge.temperature, step=nudge.step)

@@ -74,12 +74,14 @@ class QueryMap:
         seen: (l, d) float32, each adapted without its group.
         unseen: (l, d) float32, each adapted without the queries for its document.
         worth: Of these.
+        elsewhere: How much queries gain from a map fitted to the other cluster, mean.
     """
 
     map: torch.Tensor
     seen: torch.Tensor
     unseen: torch.Tensor
     worth: Worth
+    elsewhere: float
 
 
 def folds_of(training: Training, gains: sparse.csr_array, seed: int) -> Folds:
@@ -129,8 +131,15 @@ def ridge_map(
     if gain <= 0.0:
         return None
     fitted, scale = ridge.map(*point[1:])
-    seen, unseen = (ridge.held_out(*point, groups=groups) for groups in (folds.groups, folds.documents))
-    return QueryMap((point[0] * scale * fitted).float(), seen, unseen, Worth(judges.seen(seen), judges.unseen(unseen)))
+    kinds = (folds.groups, folds.documents, folds.clusters)
+    seen, unseen, away = (ridge.held_out(*point, groups=groups) for groups in kinds)
+    return QueryMap(
+        (point[0] * scale * fitted).float(),
+        seen,
+        unseen,
+        Worth(judges.seen(seen), judges.unseen(unseen)),
+        float((judges.elsewhere(away) - judges.elsewhere(training.asked)).mean()),
+    )
 
 
 def _worth(judges: Judges, seen: torch.Tensor, unseen: torch.Tensor, unseen_weight: float) -> NDArray[np.float64]:

@@ -45,12 +45,16 @@ class Ranking:
         """Return (e,) float64, the metric of rankings (e, k) of corpus rows; n where there is no document."""
         gains = self.gains[self.rows]
         weights = sparse.csr_array((self.metric.weights(gains), gains.indices, gains.indptr), shape=gains.shape)
-        query = np.arange(len(found))[:, None]
-        place = np.minimum(found, gains.shape[1] - 1)
-        relevant = (gains[query, place].toarray() > 0.0) & (found < gains.shape[1])
+        relevant = self._at(gains, found) > 0.0
         rank = np.broadcast_to(np.arange(1, found.shape[1] + 1), found.shape)
         contribution = self.metric.contribution(rank, np.cumsum(relevant, axis=1))
-        value: NDArray[np.float64] = (np.where(relevant, weights[query, place].toarray(), 0.0) * contribution).sum(
-            axis=1
-        )
+        value: NDArray[np.float64] = (self._at(weights, found) * contribution).sum(axis=1)
         return value
+
+    @staticmethod
+    def _at(matrix: sparse.csr_array, found: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (e, k) the entries of a matrix (e, n) in columns ``found``; 0 beyond its last column."""
+        inside = found < matrix.shape[1]
+        query = np.repeat(np.arange(len(found)), found.shape[1])
+        picked = sparse.csr_matrix(matrix)[query, np.where(inside, found, 0).ravel()]
+        return np.where(inside, np.asarray(picked, dtype=np.float64).reshape(found.shape), 0.0)

@@ -7,7 +7,7 @@
 """
 
 from nudge_integrations.solver._plan import METHODS
-from nudge_integrations.solver._solution import Candidate, Curve, PerQuery, Solution
+from nudge_integrations.solver._solution import Candidate, Curve, PerQuery, Solution, table_of
 from nudge_integrations.solver._solve import solve
 
-__all__ = ["METHODS", "Candidate", "Curve", "PerQuery", "Solution", "solve"]
+__all__ = ["METHODS", "Candidate", "Curve", "PerQuery", "Solution", "solve", "table_of"]

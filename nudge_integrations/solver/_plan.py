@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 
@@ -64,7 +63,7 @@ class Plan:
         ):
             value = getattr(self, name)
             absent = value is None and name in ("step", "temperature")
-            if not absent and not (isinstance(value, Real) and low <= value <= high):
+            if not absent and not (isinstance(value, int | float | np.number) and low <= value <= high):
                 raise InputError(f"{name} must be a number between {low:g} and {high:g}; got {value!r}")
         if self.temperature is not None and self.method not in ("auto", "contrastive"):
             raise InputError(

@@ -12,9 +12,11 @@ from nudge_integrations.errors import InputError
 from nudge_integrations.solver.arrays import unit_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-__all__ = ["Candidate", "Curve", "PerQuery", "Similarity", "Solution", "Status"]
+__all__ = ["Candidate", "Curve", "PerQuery", "Similarity", "Solution", "Status", "table_of"]
 
 Status = Literal["improved", "no_gain", "fixed"]
 Similarity = Literal["cosine", "dot"]
@@ -86,6 +88,18 @@ class Candidate:
     unseen_score: float
     gain: float
     standard_error: float
+
+
+def table_of(candidates: Sequence[Candidate]) -> str:
+    """Return candidates as a table in plain text, one a line, under a line of headings."""
+    lines = [f"{'candidate':<22}{'tau':>6}{'step':>8}{'score':>9}{'unseen':>9}{'gain':>10}{'std. error':>12}"]
+    for one in candidates:
+        temperature = "" if one.temperature is None else f"{one.temperature:g}"
+        lines.append(
+            f"{one.method:<22}{temperature:>6}{one.step:>8.3f}{one.score:>9.4f}{one.unseen_score:>9.4f}"
+            f"{one.gain:>+10.4f}{one.standard_error:>12.4f}"
+        )
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +188,11 @@ class Solution:
 
     def __repr__(self) -> str:
         moved = f"{len(self.rows)} of {self.documents} documents moved"
+        moved += "" if self.query_map is None else ", queries mapped"
         return (
             f"Solution({self.method}, step={self.step:.4g}, {moved}, {self.metric} {self.baseline:.4f} -> "
             f"{self.score:.4f} over {self.queries} queries ({self.protocol}), {self.status})"
         )
+
+    def __str__(self) -> str:
+        return f"{self!r}\n{table_of(self.candidates)}"

@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROWS = (
     {"errors", "data"},
     {"solver", "adaptor", "manifest", "vectors"},
-    {"dataset", "encoding"},
+    {"dataset", "encoding", "hybrid"},
     {"artifact", "index"},
     {"pipeline", "generation", "evaluation", "finetune"},
     {"llama_index", "langchain", "stores"},

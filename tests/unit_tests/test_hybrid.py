@@ -1,0 +1,202 @@
+"""Query maps and nudges in either order: judged as slow refits without the query judge them, and chosen honestly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nudge_integrations.adaptor import contrastive_ridge, fit_ridge, read_training, residuals
+from nudge_integrations.adaptor.ridge import TEMPERATURES
+from nudge_integrations.errors import InputError
+from nudge_integrations.hybrid import CANDIDATES, solve_hybrid
+from nudge_integrations.hybrid.after_nudge import MovedCorpus
+from nudge_integrations.hybrid.maps import Judges, folds_of, ridge_map
+from nudge_integrations.hybrid.ranking import Ranking
+from nudge_integrations.solver import Solution, solve
+from nudge_integrations.solver._plan import Plan
+from nudge_integrations.solver._solve import headings, prepare_plan
+from nudge_integrations.solver.inputs import read_inputs
+from nudge_integrations.solver.metrics import parse_metric
+
+Arrays = tuple[NDArray[np.float64], NDArray[np.float64], sparse.csr_array]
+
+
+def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def planted(seed: int, *, documents: int = 80, queries: int = 320, turned: float = 0.0, hidden: float = 0.0) -> Arrays:
+    """Queries that are documents, turned by one linear map, or each by something hidden of its document, and noise."""
+    random = np.random.default_rng(seed)
+    corpus = unit(random.normal(size=(documents, 12)))
+    wanted = random.integers(0, documents, queries)
+    rotation = np.linalg.qr(random.normal(size=(12, 12)))[0]
+    away = unit(random.normal(size=(documents, 12)))
+    asked = corpus @ (np.eye(12) + turned * rotation) + hidden * away
+    noisy = unit(asked[wanted] + 0.25 * random.normal(size=(queries, 12)))
+    gains = sparse.csr_array((np.ones(queries), (np.arange(queries), wanted)), shape=(queries, documents))
+    return corpus, noisy, gains
+
+
+def ndcg(documents: NDArray[np.float64], query: NDArray[np.float64], gains: NDArray[np.float64], k: int = 10) -> float:
+    order = np.argsort(-(documents @ query), kind="stable")[:k]
+    ideal = np.sort(gains)[::-1][:k]
+    discount = 1.0 / np.log2(np.arange(k) + 2.0)
+    return float((gains[order] * discount[: len(order)]).sum() / (ideal * discount[: len(ideal)]).sum())
+
+
+def served(solution: Solution, documents: NDArray[np.float64], queries: NDArray[np.float64]) -> NDArray[np.float64]:
+    asked = queries if solution.query_map is None else unit(queries + queries @ solution.query_map)
+    return asked @ solution.apply(documents).T.astype(np.float64)
+
+
+@pytest.mark.parametrize("method", ["nudge-n", "contrastive"])
+@pytest.mark.parametrize("wanted_at_rest", [False, True])
+def test_documents_nudged_without_the_query_are_those_of_a_solver_that_never_saw_it(
+    method: str, wanted_at_rest: bool
+) -> None:
+    documents, queries, gains = planted(3, documents=20, queries=30, hidden=0.8)
+    random = np.random.default_rng(5)
+    gains = sparse.csr_array(gains + sparse.random_array((30, 20), density=0.05, rng=random))
+    temperature = 0.2 if method == "contrastive" else None
+    plan = Plan(method=method, temperature=temperature)
+    prepared = prepare_plan(plan, read_inputs(documents, queries, gains, None, None, None, normalize_queries=True))
+    heading = next(headings(plan, prepared))[1]
+    ranking = Ranking(documents, gains, np.arange(30), parse_metric("ndcg@10"), 1 << 20)
+    moved = MovedCorpus(prepared, heading, 0.5, ranking)
+    adapted = unit(queries + 0.3 * random.normal(size=queries.shape))
+    found = moved.of(torch.from_numpy(adapted).float(), wanted_at_rest=wanted_at_rest)
+    for row in range(30):
+        others = np.arange(30) != row
+        again = solve(
+            documents,
+            queries[others],
+            gains[others],
+            method=method,
+            temperature=temperature,
+            step=0.5,
+            max_queries=1,
+        )
+        places = again.apply(documents).astype(np.float64)
+        relevant = gains[[row]].toarray()[0]
+        # A softmax direction is still made for documents that only this query asked for; they rest.
+        places = np.where((wanted_at_rest & (relevant > 0))[:, None], documents, places)
+        assert found[row] == pytest.approx(ndcg(places, adapted[row], relevant), abs=1e-6)
+
+
+def test_residuals_after_a_nudge_equal_dense_ones() -> None:
+    documents, queries, gains = planted(4, documents=15, queries=25, hidden=0.8)
+    plan = Plan(method="nudge-n")
+    inputs = read_inputs(documents, queries, gains, None, None, None, normalize_queries=True)
+    prepared = prepare_plan(plan, inputs, sample=True)
+    heading = next(headings(plan, prepared))[1]
+    ranking = Ranking(documents, gains, np.arange(25), parse_metric("ndcg@10"), 1 << 20)
+    found = MovedCorpus(prepared, heading, 0.4, ranking).residuals(np.arange(25), (0.1, 0.05))
+    for row in range(25):
+        others = np.arange(25) != row
+        again = solve(documents, queries[others], gains[others], method="nudge-n", step=0.4, max_queries=1)
+        places = again.apply(documents).astype(np.float64)
+        for temperature, residual in found.items():
+            scores = np.exp(places @ queries[row] / temperature)
+            expected = (gains[[row]].toarray()[0] - scores / scores.sum()) @ places
+            np.testing.assert_allclose(residual[row].numpy(), expected, atol=2e-5)
+
+
+def test_the_metric_of_a_ranking_equals_the_slow_one() -> None:
+    documents, queries, gains = planted(6, documents=30, queries=40, turned=0.5)
+    ranking = Ranking(documents, gains, np.arange(0, 40, 3), parse_metric("ndcg@10"), 1 << 20)
+    values = ranking.of(torch.from_numpy(queries).float())
+    expected = [ndcg(documents, queries[row], gains[[row]].toarray()[0]) for row in range(0, 40, 3)]
+    np.testing.assert_allclose(values, expected, atol=1e-6)
+
+
+def test_a_turn_that_all_queries_share_is_met_by_a_query_map() -> None:
+    documents, queries, gains = planted(0, documents=300, queries=1200, turned=1.5)
+    solution = solve_hybrid(documents, queries[:600], gains[:600])
+    values, plain = served(solution, documents, queries[600:]), queries[600:] @ documents.T
+    wanted = gains[600:].toarray().argmax(axis=1)
+    assert solution.query_map is not None
+    assert solution.status == "improved"
+    assert (values.argmax(axis=1) == wanted).mean() > (plain.argmax(axis=1) == wanted).mean() + 0.5
+
+
+def test_what_is_hidden_in_each_document_is_met_by_a_nudge() -> None:
+    documents, queries, gains = planted(1, hidden=1.5)
+    solution = solve_hybrid(documents, queries, gains)
+    assert solution.status == "improved"
+    assert len(solution.rows) > 0
+    alone = solve(documents, queries, gains)
+    assert solution.score >= alone.score
+
+
+def test_labels_without_a_pattern_change_nothing() -> None:
+    documents, queries, _ = planted(2)
+    random = np.random.default_rng(0)
+    answers = (np.ones(320), (np.arange(320), random.integers(0, 80, 320)))
+    solution = solve_hybrid(documents, queries, sparse.csr_array(answers, shape=(320, 80)))
+    assert (solution.status, solution.method, solution.query_map) == ("no_gain", "none", None)
+    assert len(solution.rows) == 0
+
+
+def test_a_map_is_held_back_until_it_does_no_harm_to_another_topic() -> None:
+    # Two topics far apart, and each is turned in its own way: what one teaches misleads the other.
+    random = np.random.default_rng(3)
+    centre = unit(random.normal(size=(2, 24)))
+    topic = np.repeat([0, 1], 60)
+    documents = unit(centre[topic] + 0.9 * unit(random.normal(size=(120, 24))))
+    turns = [np.linalg.qr(random.normal(size=(24, 24)))[0] for _ in range(2)]
+    wanted = random.integers(0, 120, 600)
+    shifted = np.stack([documents[d] + 1.2 * documents[d] @ turns[topic[d]] for d in wanted])
+    queries = unit(shifted + 0.1 * random.normal(size=shifted.shape))
+    gains = sparse.csr_array((np.ones(600), (np.arange(600), wanted)), shape=(600, 120))
+
+    training = read_training(documents, queries, gains)
+    folds = folds_of(training, gains, 0)
+    assert len({(t, c) for t, c in zip(topic[wanted], folds.clusters, strict=True)}) == 2
+    ranking = Ranking(documents, gains, np.arange(600), parse_metric("ndcg@10"), 1 << 24)
+    judges = Judges(ranking.of, ranking.of, ranking.of)
+    free = fit_ridge(documents, queries, gains, judge=lambda asked: torch.from_numpy(ranking.of(asked)))
+    found = residuals(training, training.asked, training.answers, TEMPERATURES)
+    held_back = ridge_map(training, folds, found, judges, judges, 0.0)
+    assert held_back is not None
+    assert held_back.elsewhere >= -0.001
+
+    setting = (free.strength, free.temperature, free.whitening, free.penalty)
+    ridge = contrastive_ridge(training.asked, found, training.covariance)
+    away = ranking.of(ridge.held_out(*setting, groups=folds.clusters)) - ranking.of(training.asked)
+    assert away.mean() < -0.05
+    assert free.score > held_back.worth.seen.mean() > free.baseline
+
+
+def test_few_queries_are_left_to_nudges_and_said_so() -> None:
+    documents, queries, gains = planted(0, queries=60, turned=1.5)
+    solution = solve_hybrid(documents, queries, gains)
+    assert solution.query_map is None
+    assert "fewer than 100" in solution.warnings[-1]
+
+
+def test_what_takes_too_long_is_left_out_and_named() -> None:
+    documents, queries, gains = planted(0, turned=1.5)
+    solution = solve_hybrid(documents, queries, gains, max_seconds=0.0)
+    assert solution.query_map is None
+    assert all(name in solution.warnings[-1] for name in CANDIDATES[1:])
+
+
+def test_the_same_input_gives_the_same_answer_and_a_table() -> None:
+    documents, queries, gains = planted(0, turned=1.5)
+    one, two = (solve_hybrid(documents, queries, gains, block_bytes=size) for size in (1 << 20, 1 << 26))
+    assert one.method == two.method
+    np.testing.assert_allclose(one.query_map, two.query_map, atol=1e-5)
+    names = {candidate.method for candidate in one.candidates}
+    assert {"nudge-n", "contrastive", "adaptor"} <= names
+    assert all(name in str(one) for name in names)
+    assert one.score == pytest.approx(one.per_query.score.mean())
+
+
+def test_an_unknown_candidate_is_refused() -> None:
+    documents, queries, gains = planted(0)
+    with pytest.raises(InputError, match="magic"):
+        solve_hybrid(documents, queries, gains, candidates=("magic",))
