@@ -31,7 +31,7 @@ def made(queries: int = 60, resamples: int = 200) -> tuple[Comparison, Nudge, ND
     wanted = rng.integers(0, len(documents) // 2, 2 * queries)
     # What is asked about a document lies to one side of it, so that there is something to learn.
     side = 2.0 * rng.standard_normal(documents.shape)
-    noise = 1.3 * rng.standard_normal((2 * queries, DIMENSION))
+    noise = 2.0 * rng.standard_normal((2 * queries, DIMENSION))
     asked = (documents[wanted] + side[wanted] + noise).astype(np.float32)
     corpus = {f"d{row}": f"text {row}" for row in range(len(documents))}
     texts = [

@@ -47,8 +47,10 @@ def data_block(data: Any, **attributes: object) -> Element:
     >>> render(data_block(["</script>"], id="rows"))
     '<script type="application/json" id="rows">["\\u003c/script>"]</script>'
     """
-    # In ASCII, so without line separators (U+2028). A script's text is written as it is, and only `<` could end it.
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # A script's text is written as it is, and only `<` could end it; line separators end lines of older scripts.
+    for sign in ("<", "\u2028", "\u2029"):
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
     return element("script", text, type="application/json", **attributes)
 
 

@@ -33,12 +33,11 @@
     return size === "0.0" ? size : (value > 0 ? "+" : "\u2212") + size;
   };
   const rank = (row, value) => (row.document === null ? "" : value === null ? "not found" : value.toLocaleString("en"));
-  const colour = (change) => (change > 0 ? "gain-text" : change < 0 ? "loss-text" : "");
+  const colour = (row) => ({ 1: "gain-text", "-1": "loss-text" })[row.outcome];
 
   function readRows(rows) {
-    return rows.map(([text, id, document, old, now, before, after]) => ({
-      text, id, document, old, new: now, before, after,
-      change: after - before,
+    return rows.map(([text, id, document, old, now, before, after, change, outcome]) => ({
+      text, id, document, old, new: now, before, after, change, outcome,
       searched: `${text}\n${id}\n${document ?? ""}`.toLowerCase(),
     }));
   }
@@ -55,7 +54,7 @@
     const head = make("th", { scope: "row", role: "rowheader" }, row.text, make("small", {}, where));
     const figures = [rank(row, row.old), rank(row, row.new), percent(row.before), percent(row.after), points(row.change)];
     const cells = figures.map((figure, index) => make("td", { role: "cell", "data-label": columns[index + 1] }, figure));
-    if (colour(row.change)) cells.at(-1).className = colour(row.change);
+    if (row.outcome) cells.at(-1).className = colour(row);
     return make("tr", { role: "row" }, head, ...cells);
   }
 
@@ -89,7 +88,7 @@
     function turn(to) { page = to; draw(); }
     function filter() {
       const words = search.value.toLowerCase().split(/\s+/);
-      const fits = { all: () => true, gain: (row) => row.change > 0, loss: (row) => row.change < 0, same: (row) => row.change === 0 }[outcome.value];
+      const fits = (row) => outcome.value === "all" || row.outcome === Number(outcome.value);
       found = all.filter((row) => fits(row) && words.every((word) => row.searched.includes(word)));
       turn(0);
     }

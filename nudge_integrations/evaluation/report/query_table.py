@@ -37,16 +37,20 @@ def query_table(contents: Contents) -> list[Element]:
         id="query-table",
         role="table",
     )
-    rows = [
-        [shortened(row.text or row.query_id, _LONGEST), row.query_id, row.document_id, row.old_rank, row.new_rank]
-        + [round(100 * value, 2) for value in (row.before[0], row.after[0])]
-        for row in contents.queries
-    ]
+    rows = [_data(row) for row in contents.queries]
     return [_controls(), table, _pager(), data_block({"columns": columns, "rows": rows}, id="query-data")]
 
 
+def _data(row: QueryRow) -> list[object]:
+    """Return what the script shows: figures as they are written, so that both round alike, and which way it went."""
+    text = shortened(row.text or row.query_id, _LONGEST)
+    figures = [round(100 * value, 1) for value in (row.before[0], row.after[0], row.change)]
+    outcome = (row.change > 0) - (row.change < 0)
+    return [text, row.query_id, row.document_id, row.old_rank, row.new_rank, *figures, outcome]
+
+
 def _controls() -> Element:
-    outcomes = (("all", "all"), ("gain", "better"), ("loss", "worse"), ("same", "the same"))
+    outcomes = (("all", "all"), ("1", "better"), ("-1", "worse"), ("0", "the same"))
     return element(
         "div",
         element(
