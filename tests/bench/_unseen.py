@@ -11,6 +11,7 @@ from _labelled import Collection, Labels
 from _ranking import figures
 from _tables import markdown, note
 
+from nudge_integrations.hybrid import solve_hybrid
 from nudge_integrations.solver import solve
 
 NAMES = ("squad2", "stackfaq", "scifact", "sealtools")
@@ -53,6 +54,12 @@ def _once(collection: Collection, seed: int) -> dict[str, Any]:
             served = solution.apply(collection.documents)
             rows[f"{title}, {name}"] = figures(served, wanted, solution.query_map)["ndcg@10"]
             rows[f"{title}, {name}{GAIN}"] = 100 * (solution.score - solution.baseline)
+    for name, weight in (("default", 0.0), ("unseen_weight=.5", 0.5)):
+        problem = (collection.documents, complete.queries, complete.gains)
+        solution = solve_hybrid(*problem, metric="ndcg@10", seed=seed, unseen_weight=weight)
+        served = solution.apply(collection.documents)
+        rows[f"auto with query maps, {name}"] = figures(served, wanted, solution.query_map)["ndcg@10"]
+        rows[f"auto with query maps, {name}{GAIN}"] = 100 * (solution.score - solution.baseline)
     return rows
 
 

@@ -14,20 +14,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _clusters
 import _labelled as labelled
+import _partners
 import _peers
 import _unseen
 import numpy as np
 import torch
-from _expected import compare
+from _expected import ALONE, compare
 from _labelled import Collection, Split
 from _ranking import MEASURES, figures
 from _tables import machine, markdown, note
 
 from nudge_integrations.solver import solve
 
-OURS = ("nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive", "auto")
-METHODS = ("none", *_peers.NAMES, *OURS)
+# Title of a row -> method of `solve`.
+OURS = {name: name for name in ("nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")} | {ALONE: "auto"}
+METHODS = ("none", *_peers.NAMES, *OURS, *_partners.ROWS)
 
 Row = dict[str, Any]
 
@@ -52,16 +55,17 @@ def _ours(method: str, seed: int) -> Callable[[Collection, Split], Row]:
         start = time.perf_counter()
         solution = solve(collection.documents, known.queries, known.gains, method=method, metric="ndcg@10", seed=seed)
         seconds = time.perf_counter() - start
-        chosen = {
-            "method": solution.method,
-            "step": solution.step,
-            "temperature": solution.temperature,
-            "status": solution.status,
-            "baseline": 100 * solution.baseline,
-            "score": 100 * solution.score,
-        }
         served = figures(solution.apply(collection.documents), split.test, solution.query_map)
-        return {"seconds": seconds, "chosen": chosen, "figures": served}
+        return {"seconds": seconds, "chosen": _partners.described(solution), "figures": served}
+
+    return run
+
+
+def _partner(name: str, seed: int) -> Callable[[Collection, Split], Row]:
+    def run(collection: Collection, split: Split) -> Row:
+        start = time.perf_counter()
+        row = _partners.ROWS[name](collection, split, seed)
+        return {"seconds": time.perf_counter() - start, **row}
 
     return run
 
@@ -69,7 +73,9 @@ def _ours(method: str, seed: int) -> Callable[[Collection, Split], Row]:
 def _runner(method: str, seed: int) -> Callable[[Collection, Split], Row]:
     if method == "none":
         return _none
-    return _peer(method) if method in _peers.NAMES else _ours(method, seed)
+    if method in _peers.NAMES:
+        return _peer(method)
+    return _ours(OURS[method], seed) if method in OURS else _partner(method, seed)
 
 
 def _summary(runs: list[Row]) -> Row:
@@ -77,6 +83,8 @@ def _summary(runs: list[Row]) -> Row:
     for measure in MEASURES:
         values = [run["figures"][measure] for run in runs]
         summary[measure] = {"mean": float(np.mean(values)), "spread": float(np.std(values)), "values": values}
+    if "seconds" in runs[0]:
+        summary["seconds"] = float(np.mean([run["seconds"] for run in runs]))
     return summary
 
 
@@ -111,6 +119,8 @@ def report(result: Row) -> str:
         parts += ["", f"## {metric}, test queries", "", markdown(["method", *collections], rows)]
     if result["unseen"]:
         parts += ["", "## nDCG@10 of queries whose documents were never labelled", "", _unseen.table(result["unseen"])]
+    if result["clusters"]:
+        parts += ["", "## nDCG@10 of queries of a cluster that was left out", "", _clusters.table(result["clusters"])]
     if result["expected"]:
         rows = [
             [line["what"], f"{line['measured']:.1f}", f"{line['at_least']:.1f}", "yes" if line["met"] else "no"]
@@ -125,6 +135,7 @@ def _arguments() -> argparse.Namespace:
     names = [*labelled.NAMES, *labelled.WHOLE]
     parser.add_argument("--collections", nargs="*", choices=names, default=list(labelled.NAMES))
     parser.add_argument("--unseen", nargs="*", choices=names, default=list(_unseen.NAMES))
+    parser.add_argument("--clusters", nargs="*", choices=names, default=list(labelled.NAMES[:-1]))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -136,13 +147,15 @@ def _arguments() -> argparse.Namespace:
 def _measure(arguments: argparse.Namespace) -> Row:
     torch.set_num_threads(arguments.threads)
     logging.getLogger("nudge_integrations").setLevel(logging.ERROR)
-    absent = [name for name in {*arguments.collections, *arguments.unseen} if not labelled.available(name)]
+    asked = {*arguments.collections, *arguments.unseen, *arguments.clusters}
+    absent = [name for name in asked if not labelled.available(name)]
     if absent:
         note(f"left out, not found in shared/data beside the checkout: {', '.join(sorted(absent))}")
     collections = {
         name: measure(name, arguments.methods, arguments.seeds) for name in arguments.collections if name not in absent
     }
     unseen = {name: _unseen.measure(name, arguments.seeds) for name in arguments.unseen if name not in absent}
+    clusters = {name: _clusters.measure(name, arguments.seeds) for name in arguments.clusters if name not in absent}
     means = {
         name: {method: row["ndcg@10"]["mean"] for method, row in found["methods"].items()}
         for name, found in collections.items()
@@ -153,6 +166,7 @@ def _measure(arguments: argparse.Namespace) -> Row:
         "methods": arguments.methods,
         "collections": collections,
         "unseen": unseen,
+        "clusters": clusters,
         "expected": compare(means),
     }
 
