@@ -40,6 +40,10 @@ class Moves(Protocol):
         """(d,) float32: what documents that did not move take; None for nothing."""
 
     @property
+    def query_map(self) -> NDArray[np.float32] | None:
+        """(d, d) float32: what queries go through; None for nothing."""
+
+    @property
     def by_id(self) -> Mapping[str, int]:
         """Id -> row."""
 
@@ -54,17 +58,22 @@ class NudgeDiff:
         changed: Id -> angle in radians between where the two put it, for those that both move to different places.
             The angle is 0 where, under ``"dot"``, only the length differs.
         same: Ids that both put in the same place.
+        shift: Whether documents that do not move take another shift.
+        query_map: Whether queries go through another map.
     """
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: Mapping[str, float]
     same: tuple[str, ...]
+    shift: bool
+    query_map: bool
 
     def __repr__(self) -> str:
         """Count instead of listing."""
         counts = f"added={len(self.added)}, removed={len(self.removed)}, changed={len(self.changed)}"
-        return f"NudgeDiff({counts}, same={len(self.same)})"
+        others = f"{', another shift' if self.shift else ''}{', another query map' if self.query_map else ''}"
+        return f"NudgeDiff({counts}, same={len(self.same)}{others})"
 
 
 def place(moves: Moves, rows: NDArray[np.int64], names: Sequence[str], vectors: object) -> NDArray[np.float32]:
@@ -142,7 +151,13 @@ def compare(first: Moves, other: Moves) -> NudgeDiff:
         removed=tuple(document_id for document_id in first.by_id if document_id not in other.by_id),
         changed={document_id: float(angles[row]) for row, document_id in enumerate(both) if differs[row]},
         same=tuple(document_id for row, document_id in enumerate(both) if not differs[row]),
+        shift=_differ(first.shift, other.shift),
+        query_map=_differ(first.query_map, other.query_map),
     )
+
+
+def _differ(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) -> bool:
+    return one is not other if one is None or other is None else not np.array_equal(one, other)
 
 
 def _units(moves: Moves, vectors: object, names: Sequence[str]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""A saved nudge, a file of vectors and their ids -> nudged vectors, block by block."""
+"""A saved nudge, a file of vectors and the ids of documents -> vectors to serve or to ask, block by block."""
 
 from __future__ import annotations
 
@@ -27,23 +27,26 @@ class Applying:
 
     Attributes:
         nudge: The nudge.
-        ids: n document ids.
+        ids: n document ids; None where the vectors are those of queries.
         vectors: (n, d) base vectors; may be a memory map.
     """
 
     nudge: Nudge
-    ids: Sequence[str]
+    ids: Sequence[str] | None
     vectors: NDArray[Any]
 
     @classmethod
-    def of(cls, nudge: Path, vectors: Path, ids: Path, tensor: str | None = None) -> Applying:
-        """Open the files.
+    def of(cls, nudge: Path, vectors: Path, ids: Path | None, tensor: str | None = None) -> Applying:
+        """Open the files; without ids the vectors are those of queries.
 
         Raises:
             ArtifactError: If the nudge cannot be used.
             InputError: If a file cannot be read, the numbers of ids and vectors differ, or an id comes twice.
         """
-        stored, names = read_vectors(vectors, tensor), read_ids(ids)
+        stored = read_vectors(vectors, tensor)
+        if ids is None:
+            return cls(Nudge.load(nudge), None, stored)
+        names = read_ids(ids)
         if len(names) != len(stored):
             raise InputError(
                 f"{vectors} holds {len(stored):,} vectors and {ids} {len(names):,} ids; give one id a vector"
@@ -55,25 +58,38 @@ class Applying:
     @property
     def shape(self) -> tuple[int, int]:
         """(n, d)."""
-        return len(self.ids), int(self.vectors.shape[1])
+        return len(self.vectors), int(self.vectors.shape[1])
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the nudged vectors, in their order.
+        """Yield the nudged vectors, or the mapped queries, in their order.
 
         Raises:
             MismatchError: If vectors are of another model or text, or nudged already.
         """
-        for start in tqdm(range(0, len(self.ids), BLOCK_ROWS), desc="Applying", unit="block"):
+        for start in tqdm(range(0, len(self.vectors), BLOCK_ROWS), desc="Applying", unit="block"):
             block = slice(start, start + BLOCK_ROWS)
-            yield self.nudge.apply(self.ids[block], self.vectors[block])
+            if self.ids is None:
+                yield self.nudge.transform_queries(self.vectors[block])
+            else:
+                yield self.nudge.apply(self.ids[block], self.vectors[block])
 
     def result(self) -> dict[str, Any]:
         """Say what is done, as plain data."""
-        moved = sum(name in self.nudge for name in self.ids)
-        return {
-            "vectors": len(self.ids),
+        told = {
+            "vectors": len(self.vectors),
             "dimension": self.shape[1],
-            "moved": moved,
-            "absent": len(self.nudge) - moved,
             "similarity": self.nudge.similarity,
+            "query_map": self.nudge.query_map is not None,
         }
+        if self.ids is None:
+            return told
+        moved = sum(name in self.nudge for name in self.ids)
+        return {**told, "moved": moved, "absent": len(self.nudge) - moved}
+
+    def __str__(self) -> str:
+        """Say what is done, in words."""
+        count, mapped = len(self.vectors), self.nudge.query_map is not None
+        if self.ids is None:
+            return f"{count:,} queries {'mapped' if mapped else 'stay as they are: this nudge has no query map'}"
+        moved = f"{self.result()['moved']:,} of {count:,} vectors moved (similarity {self.nudge.similarity})"
+        return f"{moved}; queries go through a map: nudge apply --queries" if mapped else moved

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # How the fingerprints begin that stand for a framework's embeddings.
-FRAMEWORKS = ("langchain:", "llama-index:")
+FRAMEWORKS = ("langchain:", "llama_index:")
 
 __all__ = ["EmbeddingsEncoder", "EncoderEmbeddings", "NudgedEmbeddings", "as_embeddings", "check_model", "encoder_of"]
 

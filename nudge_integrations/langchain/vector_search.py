@@ -20,7 +20,10 @@ __all__ = ["ExactSearch", "document_of"]
 
 
 class ExactSearch(VectorStore):
-    """What `NudgeVectorStore` does with queries; it holds embeddings and an index."""
+    """What `NudgeVectorStore` does with queries; it holds embeddings and an index.
+
+    Every query is a base vector, also one that is given as a vector: the index puts it through the nudge's query map.
+    """
 
     _embedding: Embeddings
     _index: NudgedIndex
@@ -59,13 +62,16 @@ class ExactSearch(VectorStore):
         return await run_in_executor(None, self.similarity_search_with_score_by_vector, vector, k, filter=filter)
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
-        """Return the k documents nearest to a (d,) vector; ``filter`` as in `similarity_search_with_score`."""
+        """Return the k documents nearest to a (d,) base vector; ``filter`` as in `similarity_search_with_score`."""
         return [document for document, _ in self.similarity_search_with_score_by_vector(embedding, k, **kwargs)]
 
     def similarity_search_with_score_by_vector(
         self, embedding: list[float], k: int = 4, *, filter: Filter | None = None
     ) -> list[tuple[Document, float]]:
-        """Return the k documents nearest to a (d,) vector of a query and their inner products, best first.
+        """Return the k documents nearest to a (d,) base vector of a query and their inner products, best first.
+
+        It goes through the nudge's query map where there is one. In another store, which knows of no map, search by
+        the vectors of `NudgedEmbeddings.embed_query` instead.
 
         Raises:
             InputError: If k < 1, or d differs.
@@ -97,7 +103,7 @@ class ExactSearch(VectorStore):
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
-        """Do what `max_marginal_relevance_search` does for the (d,) vector of a query."""
+        """Do what `max_marginal_relevance_search` does for the (d,) base vector of a query."""
         index = self._index
         hits = index.search(embedding, max(k, fetch_k), where=kwargs.get("filter"))
         if not hits:

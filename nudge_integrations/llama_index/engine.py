@@ -49,7 +49,7 @@ class NudgeFinetuneEngine:
             ``EmbeddingQAFinetuneDataset`` or what looks like one, or the path of its JSON.
         embed_model: The embedding model, or encoder. Of a ``NudgedEmbedding`` the base model is taken.
         val_dataset: Other queries, to choose the step by; its documents are added to the corpus. None takes exact
-            leave-one-out over the training queries.
+            leave-one-out over the training queries, which query maps need.
         nodes: What is to be served; None makes one node of every document. Labels find nodes by node id, by the id of
             the document that a node was cut from, or by text.
         method: As of ``nudge_integrations.fit``, like ``metric``, ``step``, ``unseen_weight``, ``seed`` and
@@ -194,7 +194,7 @@ class NudgeFinetuneEngine:
         self.finetune()
 
     def get_finetuned_model(self, **model_kwargs: Any) -> NudgedEmbedding:
-        """Return an embedding model that gives every known text its nudged vector.
+        """Return an embedding model that gives every known text its nudged vector, and maps queries if the nudge does.
 
         Args:
             **model_kwargs: As of `NudgedEmbedding`: ``extra_coordinate`` and fields of ``BaseEmbedding``.
@@ -205,7 +205,7 @@ class NudgeFinetuneEngine:
         """Return the nudged vectors of all nodes, (n, d) float32 in the order of the nodes.
 
         With a magnitude method (``nudge.similarity == "dot"``) they mean something under inner product alone;
-        `get_finetuned_nodes` and `as_index` see to that by themselves.
+        `get_finetuned_nodes` and `as_index` see to that. With a query map, ask by ``nudge.transform_queries``.
         """
         return self._training.nudged(self.nudge)
 
@@ -245,7 +245,7 @@ class NudgeFinetuneEngine:
 
         Nodes that are in the store already are replaced. The index embeds queries, and nodes that are inserted later,
         through `NudgedEmbedding`. It knows nothing of ``query_transform``: wrap its retriever in the framework's
-        ``TransformRetriever``.
+        ``TransformRetriever``. A ``QueryBundle`` with an ``embedding`` must have it from `get_finetuned_model`.
 
         Args:
             vector_store: The store; None and no storage_context takes the framework's store in memory.

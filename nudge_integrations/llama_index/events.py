@@ -40,6 +40,7 @@ class NudgeFinetuneEndEvent(BaseEvent):
         method: The method that was used; ``"none"`` where nothing moves.
         step: How far documents moved.
         moved_documents: How many moved.
+        queries_mapped: Whether queries go through a query map from now on.
         metric: What was maximised.
         before: The metric at step 0.
         after: The metric at ``step``.
@@ -49,6 +50,7 @@ class NudgeFinetuneEndEvent(BaseEvent):
     method: str
     step: float
     moved_documents: int
+    queries_mapped: bool
     metric: str
     before: float
     after: float
@@ -72,6 +74,7 @@ def tell_end(nudge: Nudge) -> None:
             method=nudge.method,
             step=nudge.step,
             moved_documents=len(nudge),
+            queries_mapped=nudge.query_map is not None,
             metric=nudge.metric,
             before=nudge.baseline,
             after=nudge.score,

@@ -35,7 +35,7 @@ class NudgeRetriever(BaseRetriever):
 
     Scores are inner products of query and served vector. Nodes of equal score come in the order in which they were
     inserted. A ``QueryBundle`` with an ``embedding``, which must be of the base model, is searched by that embedding,
-    one with several ``embedding_strs`` by their mean.
+    one with several ``embedding_strs`` by their mean; all of them through the query map if the nudge has one.
 
     Args:
         nodes: n nodes with distinct ids.

@@ -22,8 +22,8 @@ class NudgeTransform(TransformComponent):
     """A step for an ``IngestionPipeline``, after the embedding model: base vectors in, nudged vectors out.
 
     The pipeline's cache sees another nudge as another step. Where vectors have lengths that matter, they get one more
-    coordinate, so that cosine, L2 and inner product all rank by inner product; ask such a store with the queries of
-    ``NudgedEmbedding``, which has the coordinate too.
+    coordinate, so that cosine, L2 and inner product all rank by inner product. Ask the store with the queries of
+    ``NudgedEmbedding``, which go through the nudge's query map where there is one, and have the coordinate too.
 
     Args:
         nudge: What moved, and where to.

@@ -16,12 +16,16 @@ EXAMPLES = (
     "nudge apply nudged corpus.npy --ids ids.txt --output corpus-nudged.npy",
     "nudge apply nudged corpus.safetensors --ids scifact/corpus.jsonl -o nudged.safetensors",
     "nudge apply nudged corpus.npy --ids ids.txt -o corpus-nudged.npy --dry-run",
+    "nudge apply nudged queries.npy --queries -o queries-mapped.npy",
 )
 
 NudgeArgument = Annotated[Path, typer.Argument(help="Folder of a saved nudge.")]
 VectorsArgument = Annotated[Path, typer.Argument(help="Base vectors, (n, d): .npy or .safetensors.")]
 IdsOption = Annotated[
-    Path, typer.Option("--ids", help="Document ids in the order of the vectors: a line each, .jsonl or .json.")
+    Path | None, typer.Option("--ids", help="Document ids in the order of the vectors: a line each, .jsonl or .json.")
+]
+QueriesOption = Annotated[
+    bool, typer.Option("--queries", help="The vectors are queries, without ids: put them through the query map.")
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="File to write: .npy or .safetensors.")]
 TensorOption = Annotated[
@@ -32,8 +36,9 @@ TensorOption = Annotated[
 def apply(
     nudge: NudgeArgument,
     vectors: VectorsArgument,
-    ids: IdsOption,
     output: OutputOption,
+    ids: IdsOption = None,
+    queries: QueriesOption = False,
     tensor: TensorOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
@@ -43,12 +48,15 @@ def apply(
     """Put a file of base vectors where a nudge wants them: documents that moved are replaced, the others stay.
 
     Vectors of another model, of another text, or nudged already are refused. They pass through memory in blocks, and
-    the output appears whole or not at all. Under similarity dot their lengths matter: rank by inner product.
+    the output appears whole or not at all. Under similarity dot their lengths matter: rank by inner product. Where the
+    nudge has a query map, queries must go through it before they are asked: that is --queries.
     """
     from nudge_integrations.cli.applying import Applying
     from nudge_integrations.cli.vector_files import check_kind, write_vectors
 
     console = console_for(as_json)
+    if queries == (ids is not None):
+        raise typer.BadParameter("give --ids for the vectors of documents, or --queries for those of queries")
     check_kind(output)
     work = Applying.of(nudge, vectors, ids, tensor)
     if dry_run:
@@ -56,11 +64,7 @@ def apply(
             pass
     else:
         write_vectors(output, work.blocks(), work.shape, tensor or "vectors")
-    result = {**work.result(), "output": str(output), "dry_run": dry_run}
-    console.print(
-        f"{result['moved']:,} of {result['vectors']:,} vectors moved (similarity {result['similarity']}); "
-        f"{'nothing was written, as asked: it would be' if dry_run else 'written to'} {output}",
-        markup=False,
-    )
+    ends = "nothing was written, as asked: it would be" if dry_run else "written to"
+    console.print(f"{work}; {ends} {output}", markup=False)
     if as_json:
-        print_json(result)
+        print_json({**work.result(), "output": str(output), "dry_run": dry_run})
