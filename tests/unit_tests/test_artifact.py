@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from query_maps import asked, map_alone
 from safetensors.numpy import load as load_tensors
 
 from nudge_integrations import _manifest
@@ -142,6 +143,23 @@ def test_a_nudge_that_moves_nothing_is_saved_and_loaded(tmp_path: Path) -> None:
     loaded = Nudge.load(tmp_path)
     assert (len(loaded), loaded.dimension, loaded.max_norm) == (0, 4, 1.0)
     np.testing.assert_allclose(loaded.apply(["x"], [[3, 0, 0, 4]]), [[0.6, 0, 0, 0.8]])
+
+
+def test_a_nudge_that_only_maps_queries_is_served_saved_and_told_apart(tmp_path: Path) -> None:
+    alone = map_alone(make())
+    alone.save(tmp_path)
+    loaded = Nudge.load(tmp_path, encoder="model-a")
+    queries = 3 * random_units(6, 4, 5)
+    for nudge in (alone, loaded, copy.deepcopy(alone)):
+        np.testing.assert_allclose(nudge.transform_queries(queries), asked(alone, queries), atol=1e-6)
+    base = random_units(2, 4, 7)
+    np.testing.assert_allclose(loaded.apply(["d0", "x"], 5 * base), base, atol=1e-6)
+    np.testing.assert_allclose(loaded.revert(["d0", "x"], base), base, atol=1e-6)
+    assert (len(loaded), "d0" in loaded, loaded.similarity, loaded.max_norm) == (0, False, "cosine", 1.0)
+    assert repr(loaded).startswith("Nudge(0 documents moved, queries mapped by 'adaptor'")
+    nothing = dataclasses.replace(alone, query_map=None)
+    assert loaded.fingerprint == alone.fingerprint != nothing.fingerprint
+    assert repr(alone.diff(nothing)) == "NudgeDiff(added=0, removed=0, changed=0, same=0, another query map)"
 
 
 def test_other_tools_can_read_the_files(tmp_path: Path) -> None:
@@ -482,6 +500,11 @@ def test_diff_says_what_was_added_removed_changed() -> None:
     assert repr(diff) == "NudgeDiff(added=1, removed=1, changed=1, same=1)"
     longer = make(3, vectors=2 * np.eye(4)[:3], similarity="dot").diff(one)
     assert longer.changed == {"d0": 0.0, "d1": 0.0, "d2": 0.0}
+    assert (diff.shift, diff.query_map) == (False, False)
+    around = make(3, shift=np.full(4, 0.1), query_map=np.eye(4))
+    differs = {"shift": np.full(4, 0.2)}, {"query_map": 2 * np.eye(4)}, {"shift": None, "query_map": None}, {}
+    found = [around.diff(dataclasses.replace(around, **changes)) for changes in differs]
+    assert [(d.shift, d.query_map) for d in found] == [(True, False), (False, True), (True, True), (False, False)]
     with pytest.raises(MismatchError, match="model-b"):
         one.diff(make(encoder="model-b"))
 

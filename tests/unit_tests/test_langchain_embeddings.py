@@ -12,6 +12,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_core.stores import InMemoryByteStore, InMemoryStore
 from langchain_core.vectorstores import InMemoryVectorStore
+from query_maps import asked, map_alone, mapped
 
 from nudge_integrations import Nudge, RetrievalDataset, fit
 from nudge_integrations.encoding import Encoder
@@ -78,10 +79,11 @@ def test_known_texts_get_nudged_vectors_and_others_base_vectors(base: Embeddings
     assert embedding.embed_documents([]) == []
 
 
+@pytest.mark.parametrize("change", [lambda nudge: nudge, mapped, map_alone], ids=["moved", "mapped", "map alone"])
 @pytest.mark.parametrize("method", ["nudge-n", "nudge-m"])
-async def test_async_goes_through_the_base_models_async_path(base: Embeddings, method: str) -> None:
+async def test_async_goes_through_the_base_models_async_path(base: Embeddings, method: str, change: Any) -> None:
     watched = Watched(base)
-    embedding = NudgedEmbeddings(watched, fitted(base, method))
+    embedding = NudgedEmbeddings(watched, change(fitted(base, method)))
     assert await embedding.aembed_documents(LIST) == embedding.embed_documents(LIST)
     assert await embedding.aembed_query("eggs") == embedding.embed_query("eggs")
     assert watched.calls == ["async documents", "documents", "async query", "query"]
@@ -112,6 +114,31 @@ def test_the_query_map_is_applied_to_queries_alone(base: Embeddings) -> None:
     assert [d.metadata["score"] for d in retriever.invoke("eggs")] == pytest.approx(np.sort(scores)[::-1], abs=1e-6)
 
 
+def test_the_query_map_comes_before_the_extra_coordinate(base: Embeddings) -> None:
+    nudge = mapped(fitted(base, "nudge-m", 2.0))
+    query = NudgedEmbeddings(base, nudge).embed_query("eggs")
+    assert query == pytest.approx([*asked(nudge, [base.embed_query("eggs")])[0], 0.0], abs=1e-6)
+
+
+def test_a_cache_of_queries_never_serves_those_of_another_map(base: Embeddings) -> None:
+    cached = pytest.importorskip("langchain_classic.embeddings").CacheBackedEmbeddings
+    nudge, files = fitted(base), InMemoryByteStore()
+    for change in (nudge, mapped(nudge), map_alone(nudge), nudge):
+        embedding = NudgedEmbeddings(base, change)
+        over = cached.from_bytes_store(
+            embedding, files, namespace=embedding.fingerprint, query_embedding_cache=True, key_encoder="sha256"
+        )
+        assert over.embed_query("eggs") == pytest.approx(embedding.embed_query("eggs"))
+
+
+def test_a_query_is_rewritten_embedded_and_mapped(base: Embeddings) -> None:
+    nudge = map_alone(fitted(base))
+    retriever = NudgeRetriever.from_artifact(nudge, base, to_documents(DATASET), k=4, query_transform=lambda _: "eggs")
+    scores = np.array(base.embed_documents(LIST)) @ asked(nudge, [base.embed_query("eggs")])[0]
+    found = retriever.invoke("another question")
+    assert [document.metadata["score"] for document in found] == pytest.approx(np.sort(scores)[::-1], abs=1e-6)
+
+
 def test_what_cannot_be_right_is_refused(base: Embeddings) -> None:
     nudge = fitted(base)
     embedding = NudgedEmbeddings(base, nudge)
@@ -124,6 +151,8 @@ def test_what_cannot_be_right_is_refused(base: Embeddings) -> None:
     with pytest.raises(MismatchError, match="another model"):
         NudgedEmbeddings(Watched(_Turned(base)), nudge).embed_documents(LIST)
     named = fit(DATASET, base.encoder, step=0.5)  # type: ignore[attr-defined]
+    of_other_framework = dataclasses.replace(named, encoder="llama_index:HuggingFaceEmbedding:fake")
+    assert NudgedEmbeddings(base, of_other_framework).embed_documents(LIST)
     with pytest.raises(MismatchError, match="fake-encoder"):
         NudgedEmbeddings(EncoderEmbeddings(dataclasses.replace(base.encoder, fingerprint="other")), named)  # type: ignore[attr-defined]
 

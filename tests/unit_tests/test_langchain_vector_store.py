@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
+from query_maps import asked, map_alone, mapped
 
 from nudge_integrations import Nudge, RetrievalDataset, fit
 from nudge_integrations.encoding import Encoder, text_hash
@@ -243,6 +245,35 @@ def test_what_comes_after_the_nudge_is_placed_too(store: NudgeVectorStore) -> No
     assert np.linalg.norm(store._index.served.get(["d3"])[0]) == pytest.approx(1.0)
     with pytest.raises(MismatchError, match="nudged already"):
         store.add_embeddings([ANIMALS[4]], [nudge.vector("d4")], ids=["d4"])
+
+
+@pytest.mark.parametrize("change", [mapped, map_alone], ids=["mapped", "map alone"])
+def test_queries_are_mapped_also_after_a_change_and_loading_and_no_more_after_revert(
+    store: NudgeVectorStore, embedding: Embeddings, tmp_path: Path, change: Callable[[Nudge], Nudge]
+) -> None:
+    before = scores_of(store)
+    nudge = change(fit(FEEDBACK, EmbeddingsEncoder(embedding), method="nudge-m", step=1.0))
+    store.apply(nudge)
+    store.add_documents([Document(id="new", page_content="eggs in a basket")])
+    store.delete(["d0"])
+    store.save_local(tmp_path)
+    loaded = NudgeVectorStore.load_local(tmp_path, embedding)
+    names = ["d1", "d2", "d3", "d4", "d5", "new"]
+    texts = [*ANIMALS[1:], "eggs in a basket"]
+    vectors = nudge.apply(names, np.asarray(embedding.embed_documents(texts)))
+    scores = vectors @ asked(nudge, [embedding.embed_query("breakfast")])[0]
+    expected = sorted(zip(scores.tolist(), names, strict=True), reverse=True)
+    for served in (store, loaded, loaded.nudged_by(nudge)):
+        found = served.similarity_search_with_score("breakfast", k=6)
+        assert [document.id for document, _ in found] == [name for _, name in expected]
+        assert [score for _, score in found] == pytest.approx([score for score, _ in expected], abs=1e-6)
+        relevance = [score for _, score in served.similarity_search_with_relevance_scores("breakfast", k=6)]
+        assert relevance == sorted(relevance, reverse=True)
+        assert all(0 <= score <= 1 for score in relevance)
+    loaded.delete(["new"])
+    loaded.add_documents(DOCUMENTS[:1])
+    loaded.revert()
+    assert dict(scores_of(loaded)) == dict(before)
 
 
 def test_pieces_of_a_labelled_parent_all_move(embedding: Embeddings) -> None:
