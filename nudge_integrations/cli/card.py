@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -14,12 +14,11 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from nudge_integrations._vectors import unit_rows
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.evaluation.drift import angles_between
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["card_of", "card_table", "moved_angles"]
+__all__ = ["card_of", "card_table"]
 
 _PLAIN = ("method", "similarity", "metric", "queries", "protocol", "status", "reason", "temperature", "created")
 _FIGURES = ("step", "baseline", "score", "unseen_baseline", "unseen_score")
@@ -41,7 +40,7 @@ def card_of(folder: Path, top: int = 10) -> dict[str, Any]:
         ArtifactError: If it is no nudge, or not intact.
     """
     nudge = Nudge.load(folder)
-    degrees = np.degrees(moved_angles(nudge))
+    degrees = np.degrees(angles_between(nudge.base, unit_rows(nudge.vectors, "nudged vectors")))
     largest = np.argsort(-degrees, kind="stable")[:top]
     quantiles: list[float] = np.quantile(degrees, [0, 0.25, 0.5, 0.75, 1]).tolist() if len(nudge) else []
     return {
@@ -63,18 +62,6 @@ def card_of(folder: Path, top: int = 10) -> dict[str, Any]:
     }
 
 
-def moved_angles(nudge: Nudge) -> NDArray[np.float64]:
-    """Return the (r,) angles in radians by which documents turned."""
-    moved = nudge.vectors.astype(np.float64)
-    unit = moved / np.linalg.norm(moved, axis=1, keepdims=True)
-    base = nudge.base.astype(np.float64)
-    # The half-angle form keeps small angles exact, where the arc cosine of a number near 1 does not.
-    angles: NDArray[np.float64] = 2 * np.arctan2(
-        np.linalg.norm(unit - base, axis=1), np.linalg.norm(unit + base, axis=1)
-    )
-    return angles
-
-
 def card_table(card: Mapping[str, Any]) -> RenderableType:
     """Draw what `card_of` returned."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -84,6 +71,7 @@ def card_table(card: Mapping[str, Any]) -> RenderableType:
     total = sum(entry["bytes"] for entry in card["files"].values())
     rows = {
         "documents moved": f"{card['moved']:,} of dimension {card['dimension']}",
+        "queries": "go through a query map" if card["query_map"] else "as they are",
         "method": f"{card['method']}, step {card['step']:.4g}, similarity {card['similarity']}",
         card["metric"]: f"{_percent(card['baseline'])} -> {_percent(card['score'])} over {card['queries']:,} queries "
         f"({card['protocol']})",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nudge_integrations._dataset_files import write_atomically
 from nudge_integrations.cli.judging import Statistics, compare_kept
 from nudge_integrations.errors import InputError
+from nudge_integrations.evaluation import drift
 from nudge_integrations.evaluation.report import Report
 from nudge_integrations.evaluation.report import report as make_report
 
@@ -49,12 +50,14 @@ def report_of(kept: Kept, metrics: Sequence[str] | None, statistics: Statistics,
         title: Its heading.
     """
     comparison = compare_kept(kept, metrics or list(kept.result["before"]), statistics)
+    moved = drift(kept.nudge, kept.test.document_ids, kept.documents, before=comparison.before, after=comparison.after)
     known = {name: str(kept.result[key]) for name, key in _DETAILS.items() if key in kept.result}
     return make_report(
         comparison,
         kept.nudge,
         documents=kept.documents,
         queries=kept.queries,
+        drift=moved,
         title=title,
         details=known,
         seed=statistics.seed,

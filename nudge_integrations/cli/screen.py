@@ -12,9 +12,15 @@ from rich.console import Console
 __all__ = ["console_for", "print_json"]
 
 
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command's end, which knows what to do; rich would exit by itself."""
+        raise BrokenPipeError
+
+
 def console_for(as_json: bool) -> Console:
     """Open the console for people: stdout, or stderr where stdout belongs to a machine."""
-    return Console(stderr=as_json, highlight=False)
+    return _Screen(stderr=as_json, highlight=False)
 
 
 def print_json(content: Mapping[str, Any]) -> None:

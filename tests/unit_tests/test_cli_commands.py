@@ -142,6 +142,15 @@ def test_demo_shows_figures_and_agreement_and_keeps_both(
     assert list(result) == ["before", "after", "queries", "method", "step", "seconds", "retrievers_agree"]
 
 
+def test_demo_asks_both_frameworks(beir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llama_index.core")
+    pytest.importorskip("langchain_core")
+    train, test = (RetrievalDataset.from_beir(beir, split) for split in ("train", "test"))
+    monkeypatch.setattr(demo, "demo_splits", lambda: Splits(train, None, test, "animals"))
+    monkeypatch.setattr(demo, "SentenceTransformerEncoder", lambda _: ENCODER)
+    assert done("demo", "--json")["retrievers_agree"] is True
+
+
 # --- evaluate
 
 
@@ -238,6 +247,7 @@ def test_report_shows_the_figures_of_the_fit(fitted: tuple[Path, dict[str, Any]]
     found = done("report", output, "--json")
     assert {metric: one["after"] for metric, one in found["metrics"].items()} == pytest.approx(result["after"])
     assert found["projection"] is not None
+    assert found["drift"]["moved"] == 8
     assert found["curve"]["step"] == result["step"]
     assert "nDCG@10" in done("report", output)
 

@@ -278,13 +278,15 @@ def test_ctrl_c_leaves_a_file_as_it_was(here: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_output_pipes_cleanly_and_without_colour(folder: Path) -> None:
-    piped = start("report", "out", "--json", cwd=folder, command="{nudge} | head -1")
-    assert piped.stdout == "{\n"
-    assert piped.stderr == ""
-    shown = start("compare", "out", cwd=folder, command="{nudge} | head -3")
-    assert shown.stdout.startswith("24 queries")
+    given = ("convert", "animals", "new.json", "--dry-run")
+    shown = start(*given, cwd=folder, command="{nudge} | head -1")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("RetrievalDataset(8 documents")
     assert "\x1b" not in shown.stdout
-    assert shown.stderr == ""
+    gone = start(*given, cwd=folder, command="{nudge} | true")  # the reader ends before anything is written
+    assert (gone.returncode, gone.stderr) == (141, "")
+    gone = start(*given, "--json", cwd=folder, command="{nudge} 2>/dev/null | true")
+    assert gone.returncode == 141
 
 
 def test_without_its_extra_the_script_says_what_to_install() -> None:
