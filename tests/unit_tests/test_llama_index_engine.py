@@ -234,6 +234,7 @@ def test_an_event_tells_of_start_and_end() -> None:
     assert (start.method, start.documents, start.queries) == ("nudge-n", 40, len(SEEN))
     nudge = engine.nudge
     assert (end.method, end.step, end.moved_documents) == ("nudge-n", nudge.step, len(nudge))
+    assert end.queries_mapped is False
     assert (end.before, end.after, end.status) == (nudge.baseline, nudge.score, "improved")
     assert end.after > end.before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,14 @@ import pytest
 from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.evaluation import RetrieverEvaluator
+from llama_index.core.indices.query.query_transform.base import BaseQueryTransform
 from llama_index.core.ingestion import IngestionCache, IngestionPipeline
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 from llama_index_doubles import WIDTH, ScriptedLLM, WordEmbedding, found, halves, labelled, words_vector
+from query_maps import asked, map_alone, mapped
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import Encoder
@@ -52,6 +55,20 @@ def fit(method: str = "nudge-n", step: float | None = None) -> Nudge:
 
 
 NUDGE, FARTHER, LONGER = fit(), fit(step=0.2), fit("nudge-m")
+MAPPED = {"both": mapped(NUDGE), "lengths": mapped(LONGER), "map alone": map_alone(NUDGE)}
+
+
+class Shouting(BaseQueryTransform):
+    """Rewrites every query to the same."""
+
+    def _get_prompts(self) -> dict[str, Any]:
+        return {}
+
+    def _update_prompts(self, prompts: Any) -> None:
+        return
+
+    def _run(self, query_bundle: QueryBundle, metadata: Any) -> QueryBundle:
+        return QueryBundle(query_bundle.query_str, custom_embedding_strs=[QUERY])
 
 
 def retriever(nudge: Nudge = NUDGE, **options: Any) -> NudgeRetriever:
@@ -81,6 +98,44 @@ async def test_the_asynchronous_paths_give_the_same_through_the_base_models_own(
     assert await model.aget_agg_embedding_from_queries(both) == model.get_agg_embedding_from_queries(both)
     assert await model.aget_text_embedding(texts[0]) == model.get_text_embedding(texts[0])
     assert {"abatch", "aquery"} <= {path for path, _ in base.calls}
+
+
+@pytest.mark.parametrize("name", MAPPED)
+async def test_queries_are_mapped_on_every_path_once_and_texts_on_none(name: str) -> None:
+    nudge, several = MAPPED[name], ["a b", "c"]
+    model = NudgedEmbedding(WordEmbedding(embeddings_cache=SimpleKVStore()), nudge)
+    zero = [0.0] * model.extra_coordinate
+    mean = np.mean([words_vector(text) for text in several], axis=0)
+    for _ in range(2):  # the second time from the base model's cache
+        for vectors, base in (
+            ((model.get_query_embedding("a b"), await model.aget_query_embedding("a b")), words_vector("a b")),
+            ((model.get_agg_embedding_from_queries(several),), mean),
+            ((await model.aget_agg_embedding_from_queries(several),), mean),
+        ):
+            for vector in vectors:
+                np.testing.assert_allclose(vector, [*asked(nudge, [base])[0], *zero], atol=1e-6)
+    texts = list(SEEN.corpus.values())[:9]
+    plain = NudgedEmbedding(WordEmbedding(), dataclasses.replace(nudge, query_map=None))
+    assert model.get_text_embedding_batch(texts) == plain.get_text_embedding_batch(texts)
+    assert model.fingerprint != plain.fingerprint
+
+
+@pytest.mark.parametrize("name", MAPPED)
+async def test_the_retriever_asks_by_mapped_queries_whatever_they_come_from(name: str, tmp_path: Path) -> None:
+    nudge = MAPPED[name]
+    served = retriever(nudge)
+    served.persist(tmp_path)
+    rewritten = retriever(nudge, query_transform=Shouting())
+    again = NudgeRetriever.from_persist_dir(tmp_path, WordEmbedding(), similarity_top_k=5)
+    again.insert_nodes(to_nodes(SEEN)[:3])
+    scores = served.vectors @ asked(nudge, [words_vector(QUERY)])[0]
+    best = [SEEN.document_ids[row] for row in np.argsort(-scores)[:5]]
+    assert best != found(retriever(dataclasses.replace(nudge, query_map=None)), QUERY)
+    preset: Any = QueryBundle("ignored", embedding=words_vector(QUERY))
+    for one in (served, again):
+        assert found(one, QUERY) == found(one, preset) == best
+        assert [hit.node.node_id for hit in await one.aretrieve(QUERY)] == best
+    assert found(rewritten, "nothing") == best
 
 
 def test_another_model_is_refused_by_name_or_at_the_latest_by_its_vectors() -> None:
