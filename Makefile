@@ -7,6 +7,7 @@
 TORCH ?= torch==2.13.0
 
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 # The first interpreter on the path that is new enough; `make PYTHON=/path/to/python3.12 ...` overrides.
@@ -17,11 +18,11 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-stores test-oldest lint format clean
 
 help: ## Say what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do \
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.demo ## Install what the demo needs into .venv, then run it (about two minutes)
 	@echo "==> nudge demo"
@@ -30,6 +31,14 @@ demo: $(VENV)/.demo ## Install what the demo needs into .venv, then run it (abou
 test: lint ## Install the development extras into .venv, then run ruff, mypy --strict and pytest
 	@echo "==> pytest"
 	@$(BIN)/python -m pytest
+
+test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, and run the contract tests of both edges
+	@$(PIP) -e '.[dev,dev-stores]'
+	@$(BIN)/python -m pytest tests/integration_tests/test_llama_index_stores.py tests/integration_tests/test_langchain_stores.py
+
+test-oldest: $(OLDEST)/.installed ## Run the tests of both edges with the oldest frameworks that they support
+	@$(OLDEST)/bin/python -m pytest -o filterwarnings=default tests/unit_tests/test_langchain_*.py \
+		tests/unit_tests/test_llama_index_*.py tests/integration_tests/test_langchain_standard.py
 
 lint: $(VENV)/.dev ## Check style and types
 	@echo "==> ruff check"
@@ -44,7 +53,7 @@ format: $(VENV)/.dev ## Rewrite the code in the project's style
 	@$(BIN)/ruff format .
 
 clean: ## Remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(OLDEST) .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp says "this is installed"; a change of the dependencies (pyproject.toml) makes it again.
@@ -65,3 +74,11 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	@echo "==> installing the package with its development extras"
 	@$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+$(OLDEST)/.installed: pyproject.toml
+	@$(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install --quiet --quiet --disable-pip-version-check $(TORCH)
+	@$(OLDEST)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -e '.[demo]' \
+		langchain-core==1.0.0 langchain-classic==1.0.0 langchain-tests==1.0.0 llama-index-core==0.13.0 \
+		hypothesis pytest pytest-asyncio pytest-socket
+	@touch $@
