@@ -16,6 +16,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium, of the d
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -209,7 +210,7 @@ def test_the_theme_follows_the_system_and_then_the_button_and_is_remembered(page
     dark = background(page)
     assert light != dark
     button = page.find_element(By.ID, "theme")
-    assert button.text == "Light theme"
+    WebDriverWait(page, 20).until(lambda _: button.text == "Light theme")  # the page is told of it by an event
     button.click()
     assert background(page) == light
     assert button.text == "Dark theme"

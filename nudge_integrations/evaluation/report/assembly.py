@@ -16,6 +16,7 @@ from nudge_integrations.evaluation.report.card import card, limits
 from nudge_integrations.evaluation.report.contents import QueryRow, StepCurve
 from nudge_integrations.evaluation.report.projection import project
 from nudge_integrations.evaluation.report.renderings import Report
+from nudge_integrations.evaluation.report.wording import turns
 from nudge_integrations.solver import Solution
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from nudge_integrations.evaluation.metrics import Evaluation
 
 __all__ = ["report"]
-
-_ANGLES = ("nudge-n", "contrastive")
 
 
 def report(
@@ -135,7 +134,7 @@ def _curve(fitted: Solution | Nudge) -> StepCurve | None:
         queries=fitted.queries,
         steps=tuple(points[:, 0].tolist()),
         values=tuple(points[:, 1].tolist()),
-        unit="rad" if fitted.method in _ANGLES else "length",
+        unit="rad" if turns(fitted.method) else "length",
         step=fitted.step,
         baseline=fitted.baseline,
         score=fitted.score,

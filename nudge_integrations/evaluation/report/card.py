@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.evaluation.report.wording import metric_name, percent, step_text
+from nudge_integrations.evaluation.report.wording import metric_name, step_text
 
 if TYPE_CHECKING:
     from nudge_integrations.evaluation.comparison import Comparison
@@ -40,6 +40,8 @@ def card(
         "Temperature": None if fitted.temperature is None else f"{fitted.temperature:g}",
         "Chosen by": f"{metric_name(fitted.metric)}, {fitted.protocol}, {fitted.queries:,} queries",
         "Outcome": f"{fitted.status.replace('_', ' ')}: {fitted.reason}",
+        "Queries": None if fitted.query_map is None else "mapped by a matrix that the nudge holds",
+        "Other documents": None if fitted.shift is None else "shifted by one vector that the nudge holds",
         "Ranked by": "cosine similarity" if fitted.similarity == "cosine" else "inner product (lengths matter)",
         **(_provenance(fitted) if isinstance(fitted, Nudge) else {}),
         "Intervals": f"{comparison.confidence:.0%}, {comparison.resamples:,} resamples, seed {comparison.seed}",
@@ -67,12 +69,6 @@ def _limits_of_fit(fitted: Nudge | Solution) -> Iterator[str]:
     yield from (f"{warning[:1].upper()}{warning[1:].rstrip('.')}." for warning in fitted.warnings)
     if fitted.status == "no_gain":
         yield "Nothing gained beyond noise when the step was chosen, so no document moved."
-    if fitted.unseen_score < fitted.unseen_baseline:
-        yield (
-            f"Queries for documents that nobody labelled lose: {metric_name(fitted.metric)} "
-            f"{percent(fitted.unseen_baseline)} to {percent(fitted.unseen_score)} when the labels of what each query "
-            "wants are left out."
-        )
     if fitted.similarity == "dot":
         yield "Lengths of the moved vectors matter: a store that ranks by cosine would rank them wrongly."
     if isinstance(fitted, Nudge) and fitted.ambiguous_texts:

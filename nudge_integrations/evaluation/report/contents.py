@@ -56,7 +56,7 @@ class StepCurve:
         values: ``values[i]`` holds from ``steps[i]`` on, in [0, 1].
         unit: ``"rad"`` or ``"length"``.
         step: The chosen step.
-        baseline: The metric at step 0.
+        baseline: The metric before anything was fitted.
         score: The metric at the chosen step.
     """
 

@@ -50,14 +50,14 @@ def curve_chart(curve: StepCurve) -> Element:
     )
     at_x, at_y, left = x(curve.step), y(100 * curve.score), curve.step < last / 2
     unit = "angle in radians" if curve.unit == "rad" else "length"
-    found = f"{metric_name(curve.metric)} is {percent(curve.baseline)} at step 0 and {percent(curve.score)}"
+    found = f"{metric_name(curve.metric)} is {percent(curve.baseline)} before and {percent(curve.score)}"
     return chart(
         "curve",
         f"{metric_name(curve.metric)} along the step",
         f"{found} at the chosen step, {curve.step:.3f}.",
         frame(x, y, f"step ({unit})", f"{metric_name(curve.metric)} (%)"),
         path([(LEFT, y(100 * curve.baseline)), (WIDTH - RIGHT, y(100 * curve.baseline))], "reference"),
-        label(WIDTH - RIGHT, y(100 * curve.baseline) - 6, f"step 0: {percent(curve.baseline)}", "note", anchor="end"),
+        label(WIDTH - RIGHT, y(100 * curve.baseline) - 6, f"before: {percent(curve.baseline)}", "note", anchor="end"),
         path(_stairs(curve, x, y), "curve"),
         path([(at_x, at_y), (at_x, HEIGHT - BOTTOM)], "reference"),
         element("circle", cx=at_x, cy=at_y, r=5.0, class_="chosen"),

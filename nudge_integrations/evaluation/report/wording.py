@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["angle", "interval", "metric_name", "p_value", "percent", "points", "rank", "shortened", "step_text"]
+__all__ = ["interval", "metric_name", "p_value", "percent", "points", "rank", "shortened", "step_text", "turns"]
 
 _NAMES = {"ndcg": "nDCG", "recall": "Recall", "mrr": "MRR", "hit": "Hit", "precision": "Precision", "map": "MAP"}
 _ANGLES = ("nudge-n", "contrastive")
@@ -86,12 +86,21 @@ def angle(radians: float) -> str:
 
 
 def step_text(method: str, step: float) -> str:
-    """Write a step with its unit: an angle for the methods that turn vectors, a length for the others.
+    """Write a step with its unit.
 
     >>> step_text("nudge-n", 0.3491), step_text("nudge-m", 1.5)
     ('0.349 rad (20.0°)', '1.500 (length)')
     """
-    return angle(step) if method in _ANGLES else f"{step:.3f} (length)"
+    return angle(step) if turns(method) else f"{step:.3f} (length)"
+
+
+def turns(method: str) -> bool:
+    """Tell whether a method's step is an angle, as of those that turn vectors, and not a length.
+
+    >>> turns("adaptor+nudge-n"), turns("nudge-m+n")
+    (True, False)
+    """
+    return any(part in _ANGLES for part in method.split("+"))
 
 
 def shortened(text: str, limit: int) -> str:
