@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
+from llama_index.core.schema import QueryBundle
+from query_maps import asked, map_alone, mapped
 
-from nudge_integrations import RetrievalDataset, langchain, llama_index
+from nudge_integrations import Nudge, RetrievalDataset, fit, langchain, llama_index
 from nudge_integrations.evaluation import evaluate
 
 METHODS = ("nudge-n", "nudge-m")
@@ -102,3 +104,35 @@ def test_both_nudged_embeddings_give_the_same_vectors(real: Callable[[str], Any]
     np.testing.assert_allclose(theirs.get_text_embedding_batch(texts), ours.embed_documents(texts), atol=1e-6)
     asked = [theirs.get_query_embedding(query) for query in queries]
     np.testing.assert_allclose(asked, [ours.embed_query(query) for query in queries], atol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "change"), [("nudge-n", map_alone), ("nudge-m", mapped)], ids=METHODS)
+def test_both_put_every_query_through_the_map(
+    real: Callable[[str], Any], method: str, change: Callable[[Nudge], Nudge], tmp_path: Path
+) -> None:
+    train, test, encoder = some(real, "metatool")
+    nodes, documents = llama_index.to_nodes(train), langchain.to_documents(train)
+    base = encoder.encode_documents(list(train.corpus.values()))
+    queries = encoder.encode_queries(list(test.queries.values()))
+    given: Any = {"document_vectors": base, "query_vectors": encoder.encode_queries(list(train.queries.values()))}
+    nudge = change(fit(train, encoder, method=method, step=0.4, **given))
+    nudge.save(tmp_path)
+    engine = llama_index.NudgeFinetuneEngine.from_artifact(tmp_path, encoder, nodes)
+    retriever = langchain.NudgeRetriever.from_artifact(tmp_path, encoder, documents, k=5)
+    exact = asked(nudge, queries) @ nudge.apply(train.document_ids, base).T.astype(np.float64)
+    rows = np.argsort(-exact, axis=1, kind="stable")[:, :5]
+    expected = [[(train.document_ids[row], line[row]) for row in best] for line, best in zip(exact, rows, strict=True)]
+    theirs = engine.as_retriever(similarity_top_k=5)
+    check_same(asked_of_llama_index(theirs, test), expected)
+    check_same(asked_of_langchain(retriever, test), expected)
+    # A query that comes as a vector is a base vector on both sides.
+    vector = queries[0].tolist()
+    bundle = QueryBundle("", embedding=vector)
+    store: Any = retriever.vectorstore
+    found = [(document.id, score) for document, score in store.similarity_search_with_score_by_vector(vector, k=5)]
+    check_same([[(hit.node.node_id, hit.score) for hit in theirs.retrieve(bundle)]], expected[:1])
+    check_same([found], expected[:1])
+    models = engine.get_finetuned_model(), langchain.NudgedEmbeddings(encoder, nudge)
+    texts = list(test.queries.values())[:20]
+    vectors = [[models[0].get_query_embedding(text) for text in texts], [models[1].embed_query(text) for text in texts]]
+    np.testing.assert_allclose(np.array(vectors)[:, :, : base.shape[1]], [asked(nudge, queries[:20])] * 2, atol=1e-6)

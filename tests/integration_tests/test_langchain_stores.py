@@ -18,6 +18,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from numpy.typing import NDArray
+from query_maps import asked, map_alone, mapped
 
 from nudge_integrations import Nudge, RetrievalDataset, fit
 from nudge_integrations.errors import InputError, MismatchError, SimilarityError
@@ -214,6 +215,7 @@ def fitted(real: Callable[[str], Any]) -> Fitted:
     encoder = metatool.encoder
     base = encoder.encode_documents(list(train.corpus.values()))
     nudges = {"nudge-n": fit(train, encoder, method="nudge-n"), "nudge-m": fit(train, encoder, method="nudge-m")}
+    nudges |= {"nudge-m, mapped": mapped(nudges["nudge-m"]), "map alone": map_alone(nudges["nudge-n"])}
     return Fitted(train, EncoderEmbeddings(encoder), base, nudges, list(test.queries.values())[:25])
 
 
@@ -237,7 +239,7 @@ def check_ranking(fitted: Fitted, nudge: Nudge, ask: Callable[[str], list[str]])
     vectors = nudge.apply(fitted.corpus.document_ids, fitted.base).astype(np.float64)
     row_of = {document_id: row for row, document_id in enumerate(fitted.corpus.document_ids)}
     for query in fitted.queries:
-        scores = vectors @ np.asarray(fitted.embedding.embed_query(query))
+        scores = vectors @ asked(nudge, [fitted.embedding.embed_query(query)])[0]
         found = [row_of[document_id] for document_id in ask(query)]
         assert len(set(found)) == K
         np.testing.assert_allclose(scores[found], np.sort(scores)[::-1][:K], atol=2e-6)
@@ -250,14 +252,18 @@ def keys(documents: Sequence[Document]) -> list[str]:
 kinds = pytest.mark.parametrize("kind", STORES, ids=lambda kind: kind.name)
 
 
-def test_the_two_nudges_rank_apart_so_that_a_wrong_order_shows(fitted: Fitted) -> None:
+def test_lengths_and_maps_rank_apart_so_that_a_wrong_order_shows(fitted: Fitted) -> None:
     nudge = fitted.nudges["nudge-m"]
     assert nudge.similarity == "dot"
     vectors = nudge.apply(fitted.corpus.document_ids, fitted.base)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    asked = np.array([fitted.embedding.embed_query(query) for query in fitted.queries])
-    orders = [np.argsort(-asked @ rows.T, axis=1)[:, :K] for rows in (vectors, unit)]
-    assert (orders[0] != orders[1]).any(axis=1).mean() > 0.5
+    queries = np.array([fitted.embedding.embed_query(query) for query in fitted.queries])
+    turned = asked(fitted.nudges["nudge-m, mapped"], queries)
+    order, *others = (
+        np.argsort(-q @ rows.T, axis=1)[:, :K] for q, rows in ((queries, vectors), (queries, unit), (turned, vectors))
+    )
+    for other in others:
+        assert (order != other).any(axis=1).mean() > 0.5
 
 
 @kinds
@@ -276,11 +282,11 @@ def test_adding_again_replaces_base_vectors_by_nudged_ones(kind: Kind, fitted: F
 
 
 @kinds
-@pytest.mark.parametrize("method", ["nudge-n", "nudge-m"])
+@pytest.mark.parametrize("method", ["nudge-m", "nudge-m, mapped", "map alone"])
 def test_ranks_exactly(kind: Kind, method: str, fitted: Fitted, postgres: Postgres) -> None:
     nudge = fitted.nudges[method]
     embedding = NudgedEmbeddings(fitted.embedding, nudge)
-    dimension = 385 if method == "nudge-m" else 384
+    dimension = 385 if nudge.similarity == "dot" else 384
     store = kind.make(embedding, dimension, postgres)
     store.add_documents(fitted.documents(kind))
     stored = kind.read(store, fitted.ids(kind))
@@ -289,6 +295,35 @@ def test_ranks_exactly(kind: Kind, method: str, fitted: Fitted, postgres: Postgr
     np.testing.assert_allclose(stored[:, :384] * scale, expected, atol=2e-6)
     retriever = NudgeRetriever.from_vectorstore(store, nudge, k=K)
     check_ranking(fitted, nudge, lambda query: keys(retriever.invoke(query)))
+
+
+@pytest.mark.parametrize("kind", STORES[:2], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("method", ["nudge-m, mapped", "map alone"])
+async def test_other_ways_to_ask_map_queries_too(kind: Kind, method: str, fitted: Fitted) -> None:
+    nudge = fitted.nudges[method]
+    embedding = NudgedEmbeddings(fitted.embedding, nudge)
+    store = kind.make(embedding, 384, None)
+    store.add_documents(fitted.documents(kind))
+    ours = NudgeVectorStore(fitted.embedding)
+    ours.add_documents(fitted.documents(kind))
+    ours.apply(nudge)
+    options: Any = {"k": K, "fetch_k": K, "lambda_mult": 1.0}
+    for served, embed in ((store, embedding.embed_query), (ours, fitted.embedding.embed_query)):
+        retriever = NudgeRetriever.from_vectorstore(served, nudge, k=K)
+        answers = {query: keys(await retriever.ainvoke(query)) for query in fitted.queries}
+        for ask in (
+            answers.__getitem__,
+            lambda query, s=served: keys(s.max_marginal_relevance_search(query, **options)),
+            # Our store maps by itself and takes base vectors; another one takes what the embeddings give.
+            lambda query, s=served, e=embed: keys(s.similarity_search_by_vector(e(query), k=K)),
+            lambda query, s=served, e=embed: keys(s.max_marginal_relevance_search_by_vector(e(query), **options)),
+        ):
+            check_ranking(fitted, nudge, ask)
+    ours.revert()
+    plain = NudgeVectorStore(fitted.embedding)
+    plain.add_documents(fitted.documents(kind))
+    query = fitted.queries[0]
+    assert ours.similarity_search_with_score(query) == plain.similarity_search_with_score(query)
 
 
 @kinds

@@ -15,6 +15,7 @@ from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index_doubles import WIDTH, WordEmbedding, found, halves, labelled, unit
 from numpy.typing import NDArray
+from query_maps import asked, map_alone, mapped
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import InputError, SimilarityError
@@ -175,6 +176,9 @@ def engines() -> dict[str, NudgeFinetuneEngine]:
     for engine in made.values():
         engine.finetune()
         assert engine.nudge.status == "improved"
+    nudges = {"nudge-m, mapped": mapped(made["nudge-m"].nudge), "map alone": map_alone(made["nudge-n"].nudge)}
+    for name, nudge in nudges.items():
+        made[name] = NudgeFinetuneEngine.from_artifact(nudge, WordEmbedding(), to_nodes(SEEN))
     return made
 
 
@@ -191,15 +195,19 @@ def check(kind: Kind, store: Any, engine: NudgeFinetuneEngine, expected: NDArray
     np.testing.assert_allclose(rows, wanted, rtol=1e-5, atol=1e-5 * float(np.abs(wanted).max()))
     exact = engine.as_retriever(similarity_top_k=10)
     served = index.as_retriever(similarity_top_k=10)
-    for text in QUERIES:
+    queries = asked(engine.nudge, [WordEmbedding().get_query_embedding(text) for text in QUERIES])
+    order = np.argsort(-queries @ engine.get_finetuned_corpus_embeddings().T.astype(np.float64), axis=1)[:, :10]
+    for text, rows in zip(QUERIES, order, strict=True):
+        assert found(exact, text) == [SEEN.document_ids[row] for row in rows]
         assert found(served, text) == found(exact, text)
 
 
+@pytest.mark.parametrize("method", ["nudge-n", "map alone"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_unit_vectors_replace_base_vectors_and_rank_exactly(
-    kind: Kind, folder: Path, engines: dict[str, NudgeFinetuneEngine]
+    kind: Kind, method: str, folder: Path, engines: dict[str, NudgeFinetuneEngine]
 ) -> None:
-    engine = engines["nudge-n"]
+    engine = engines[method]
     store = kind.make(WIDTH, folder)
     assert ranking_of(store) == kind.ranking
     write_base_vectors(store)
@@ -210,11 +218,12 @@ def test_unit_vectors_replace_base_vectors_and_rank_exactly(
     check(kind, store, engine, engine.get_finetuned_corpus_embeddings())
 
 
+@pytest.mark.parametrize("method", ["nudge-m", "nudge-m, mapped"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_magnitudes_rank_exactly_or_are_refused(
-    kind: Kind, folder: Path, engines: dict[str, NudgeFinetuneEngine]
+    kind: Kind, method: str, folder: Path, engines: dict[str, NudgeFinetuneEngine]
 ) -> None:
-    engine = engines["nudge-m"]
+    engine = engines[method]
     store = kind.make(WIDTH, folder)
     if kind.ranking == "dot":
         if kind.deletes:
@@ -248,8 +257,10 @@ def test_qdrant_names_the_id_that_it_cannot_take() -> None:
         engine.as_index(qdrant(None)(WIDTH, Path()))
 
 
-async def test_stores_are_asked_asynchronously_too(engines: dict[str, NudgeFinetuneEngine]) -> None:
-    engine = engines["nudge-m"]
+@pytest.mark.parametrize("method", ["nudge-m", "nudge-m, mapped"])
+async def test_stores_are_asked_asynchronously_too(method: str, engines: dict[str, NudgeFinetuneEngine]) -> None:
+    engine = engines[method]
     served = engine.as_index(chroma(None)(WIDTH, Path())).as_retriever(similarity_top_k=5)
     exact = engine.as_retriever(similarity_top_k=5)
-    assert [hit.node.node_id for hit in await served.aretrieve(QUERIES[0])] == found(exact, QUERIES[0])
+    for retriever in (served, exact):
+        assert [hit.node.node_id for hit in await retriever.aretrieve(QUERIES[0])] == found(exact, QUERIES[0])
