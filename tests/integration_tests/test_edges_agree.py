@@ -130,7 +130,7 @@ def test_both_put_every_query_through_the_map(
     bundle = QueryBundle("", embedding=vector)
     store: Any = retriever.vectorstore
     found = [(document.id, score) for document, score in store.similarity_search_with_score_by_vector(vector, k=5)]
-    check_same([[(hit.node.node_id, hit.score) for hit in theirs.retrieve(bundle)]], expected[:1])
+    check_same([[(hit.node.node_id, hit.get_score()) for hit in theirs.retrieve(bundle)]], expected[:1])
     check_same([found], expected[:1])
     models = engine.get_finetuned_model(), langchain.NudgedEmbeddings(encoder, nudge)
     texts = list(test.queries.values())[:20]

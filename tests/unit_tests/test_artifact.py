@@ -502,7 +502,8 @@ def test_diff_says_what_was_added_removed_changed() -> None:
     assert longer.changed == {"d0": 0.0, "d1": 0.0, "d2": 0.0}
     assert (diff.shift, diff.query_map) == (False, False)
     around = make(3, shift=np.full(4, 0.1), query_map=np.eye(4))
-    differs = {"shift": np.full(4, 0.2)}, {"query_map": 2 * np.eye(4)}, {"shift": None, "query_map": None}, {}
+    differs: list[dict[str, Any]] = [{"shift": np.full(4, 0.2)}, {"query_map": 2 * np.eye(4)}]
+    differs += [{"shift": None, "query_map": None}, {}]
     found = [around.diff(dataclasses.replace(around, **changes)) for changes in differs]
     assert [(d.shift, d.query_map) for d in found] == [(True, False), (False, True), (True, True), (False, False)]
     with pytest.raises(MismatchError, match="model-b"):
