@@ -131,7 +131,12 @@ def _by_base(problem: Problem, ranking: Ranking) -> Judges:
     def serve(queries: torch.Tensor) -> NDArray[np.float64]:
         return ranking.of(problem.training.every(queries))
 
-    return Judges(serve, serve, serve)
+    return Judges(_positions(problem, ranking), serve, serve, serve)
+
+
+def _positions(problem: Problem, ranking: Ranking) -> NDArray[np.int64]:
+    """Return (e,) which of the labelled queries are judged."""
+    return np.searchsorted(problem.training.rows.cpu().numpy(), ranking.rows).astype(np.int64)
 
 
 def _then_nudge(problem: Problem, fitted: QueryMap) -> list[Trial]:
@@ -159,6 +164,7 @@ def _after_nudge(problem: Problem) -> list[Trial]:
     def judges(ranking: Ranking) -> Judges:
         moved = MovedCorpus(prepared, heading, nudge.step, ranking)
         return Judges(
+            _positions(problem, ranking),
             lambda queries: moved.of(training.every(queries)),
             lambda queries: moved.of(training.every(queries), wanted_at_rest=True),
             _by_base(problem, ranking).elsewhere,

@@ -7,7 +7,7 @@ much it gains within the clusters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.cluster.vq import kmeans2
 
-from nudge_integrations.adaptor import contrastive_ridge
+from nudge_integrations.adaptor import ContrastiveRidge, contrastive_ridge
 from nudge_integrations.adaptor.choice import climb
 from nudge_integrations.adaptor.ridge import TEMPERATURES
-from nudge_integrations.adaptor.training import Training
+from nudge_integrations.adaptor.training import Training, fold_codes
 from nudge_integrations.hybrid.trial import Worth
 
 __all__ = ["Folds", "Judges", "QueryMap", "folds_of", "ridge_map"]
@@ -40,11 +40,13 @@ class Judges:
     """Who judges adapted queries.
 
     Attributes:
+        rows: (e,) int64, which of the labelled queries are judged.
         seen: By the documents as the labels of all other queries leave them.
         unseen: By the same, with the documents that a query wants as they were at first.
         elsewhere: By documents that nothing moved.
     """
 
+    rows: NDArray[np.int64]
     seen: Serve
     unseen: Serve
     elsewhere: Serve
@@ -58,11 +60,13 @@ class Folds:
         groups: (l,) int64, by the caller's groups: what is like a new query of the same traffic.
         documents: (l,) int64, by the document that they want most: what is like one that nobody asked for.
         clusters: (l,) int64, by k-means clusters of the queries: what is like another topic.
+        halves: (l,) bool, whole groups: each half is served by the setting that suits the other.
     """
 
     groups: NDArray[np.int64]
     documents: NDArray[np.int64]
     clusters: NDArray[np.int64]
+    halves: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +75,8 @@ class QueryMap:
 
     Attributes:
         map: (d, d) float32.
-        seen: (l, d) float32, each adapted without its group.
-        unseen: (l, d) float32, each adapted without the queries for its document.
+        seen: (l, d) float32, each adapted without its group, and with a setting that was chosen without it.
+        unseen: (l, d) float32, the same without all queries for its document.
         worth: Of these.
         elsewhere: How much queries gain from a map fitted to the other cluster, mean.
     """
@@ -88,7 +92,8 @@ def folds_of(training: Training, gains: sparse.csr_array, seed: int) -> Folds:
     """Return the folds of the labelled queries, with their gains (l, n)."""
     wanted = np.asarray(gains.argmax(axis=1)).ravel()
     together = np.unique(wanted, return_inverse=True)[1].astype(np.int64)
-    return Folds(training.groups, together, _clusters(training.asked.double().cpu().numpy(), seed))
+    clusters = _clusters(training.asked.double().cpu().numpy(), seed)
+    return Folds(training.groups, together, clusters, fold_codes(training.groups, 2, seed) == 0)
 
 
 def _clusters(queries: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
@@ -120,26 +125,47 @@ def ridge_map(
     nothing = _worth(climbing, training.asked, training.asked, unseen_weight)
     elsewhere = climbing.elsewhere(training.asked)
 
+    visited: dict[tuple[float, ...], tuple[NDArray[np.float64], float]] = {}
+
     def value(point: tuple[float, ...]) -> float:
         seen = ridge.held_out(*point, groups=folds.groups)
         unseen = ridge.held_out(*point, groups=folds.documents) if unseen_weight else seen
-        gain = float((_worth(climbing, seen, unseen, unseen_weight) - nothing).mean())
         away = climbing.elsewhere(ridge.held_out(*point, groups=folds.clusters)) - elsewhere
-        return gain + _OUTWEIGHS * min(0.0, float(away.mean()) + _TOLERATED)
+        harm = _OUTWEIGHS * min(0.0, float(away.mean()) + _TOLERATED)
+        visited[point] = _worth(climbing, seen, unseen, unseen_weight) - nothing, harm
+        return float(visited[point][0].mean()) + harm
 
     point, gain = climb(GRID, START, value)
     if gain <= 0.0:
         return None
     fitted, scale = ridge.map(*point[1:])
-    kinds = (folds.groups, folds.documents, folds.clusters)
-    seen, unseen, away = (ridge.held_out(*point, groups=groups) for groups in kinds)
-    return QueryMap(
-        (point[0] * scale * fitted).float(),
-        seen,
-        unseen,
-        Worth(judges.seen(seen), judges.unseen(unseen)),
-        float((judges.elsewhere(away) - judges.elsewhere(training.asked)).mean()),
-    )
+    settings = [_best(visited, folds.halves[climbing.rows] == side) for side in (False, True)]
+    seen, unseen = (_crossed(ridge, settings, groups, folds.halves) for groups in (folds.groups, folds.documents))
+    away = judges.elsewhere(ridge.held_out(*point, groups=folds.clusters)) - judges.elsewhere(training.asked)
+    worth = Worth(judges.seen(seen), judges.unseen(unseen))
+    return QueryMap((point[0] * scale * fitted).float(), seen, unseen, worth, float(away.mean()))
+
+
+def _best(
+    visited: Mapping[tuple[float, ...], tuple[NDArray[np.float64], float]], part: NDArray[np.bool_]
+) -> tuple[float, ...] | None:
+    """Return the setting that suits a part of the queries best, None where none helps it."""
+    values = {
+        point: float(gains[part].mean()) + harm if part.any() else 0.0 for point, (gains, harm) in visited.items()
+    }
+    best = max(values, key=values.__getitem__)
+    return best if values[best] > 0.0 else None
+
+
+def _crossed(
+    ridge: ContrastiveRidge,
+    settings: Sequence[tuple[float, ...] | None],
+    groups: NDArray[np.int64],
+    halves: NDArray[np.bool_],
+) -> torch.Tensor:
+    """Return (l, d) queries left out of the map, each half by the setting of the other: choosing flatters no query."""
+    parts = [ridge.queries if point is None else ridge.held_out(*point, groups=groups) for point in settings]
+    return torch.where(torch.from_numpy(halves).to(ridge.queries.device)[:, None], parts[0], parts[1])
 
 
 def _worth(judges: Judges, seen: torch.Tensor, unseen: torch.Tensor, unseen_weight: float) -> NDArray[np.float64]:

@@ -157,7 +157,7 @@ def test_a_map_is_held_back_until_it_does_no_harm_to_another_topic() -> None:
     folds = folds_of(training, gains, 0)
     assert len({(t, c) for t, c in zip(topic[wanted], folds.clusters, strict=True)}) == 2
     ranking = Ranking(documents, gains, np.arange(600), parse_metric("ndcg@10"), 1 << 24)
-    judges = Judges(ranking.of, ranking.of, ranking.of)
+    judges = Judges(np.arange(600), ranking.of, ranking.of, ranking.of)
     free = fit_ridge(documents, queries, gains, judge=lambda asked: torch.from_numpy(ranking.of(asked)))
     found = residuals(training, training.asked, training.answers, TEMPERATURES)
     held_back = ridge_map(training, folds, found, judges, judges, 0.0)
