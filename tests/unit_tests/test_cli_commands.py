@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_dataset
+from query_maps import asked, map_alone
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
@@ -307,6 +308,33 @@ def test_vectors_that_were_nudged_already_leave_the_output_alone(
         assert "nudged already" in refused.stderr.splitlines()[-1]
     assert (tmp_path / "out.npy").read_bytes() == b"kept"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ids.txt", "nudged.npy", "out.npy"]
+
+
+def test_a_nudge_that_only_maps_queries_is_inspected_judged_and_applied(
+    fitted: tuple[Path, dict[str, Any]], beir: Path, tmp_path: Path
+) -> None:
+    nudge = map_alone(Nudge.load(fitted[0]))
+    nudge.save(tmp_path / "map")
+    assert "go through a query map" in done("inspect", tmp_path / "map")
+    test = RetrievalDataset.from_beir(beir, "test")
+    documents = ENCODER.encode_documents(list(test.corpus.values()))
+    queries = ENCODER.encode_queries(list(test.queries.values()))
+    turned = asked(nudge, queries)
+    assert done("evaluate", tmp_path / "map", beir, "-e", ENCODER_PATH, "--json")["metrics"] == pytest.approx(
+        dict(evaluate((documents, turned), test).means)
+    )
+    np.save(tmp_path / "queries.npy", queries)
+    for folder, expected in ((tmp_path / "map", turned), (fitted[0], queries)):
+        given = ("apply", folder, tmp_path / "queries.npy", "--queries", "-o", tmp_path / "out.npy", "--json")
+        assert done(*given)["query_map"] is (folder != fitted[0])
+        np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-6)
+    assert f"{len(queries)} queries mapped" in done(*given[:1], tmp_path / "map", *given[2:-1], "--dry-run")
+    np.save(tmp_path / "documents.npy", documents)
+    (tmp_path / "ids.txt").write_text("\n".join(test.corpus))
+    said = done("apply", tmp_path / "map", tmp_path / "documents.npy", "--ids", tmp_path / "ids.txt", *given[4:6])
+    assert "0 of 8 vectors moved" in said
+    assert "queries go through a map" in said
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), documents, atol=1e-6)
 
 
 # --- convert

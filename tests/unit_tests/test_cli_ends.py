@@ -113,6 +113,8 @@ WRONG = {
     "report: form": (["report", "out", "-o", "report.docx"], 1, ".html"),
     "inspect": (["inspect", "animals"], 1, "holds no nudge.json"),
     "apply: form": (["apply", "out", "vectors.npy", "--ids", "ids.txt", "-o", "vectors.csv"], 1, ".safetensors"),
+    "apply: neither": (["apply", "out", "vectors.npy", "-o", "new.npy"], 2, "--queries"),
+    "apply: both": (["apply", "out", "vectors.npy", "--ids", "ids.txt", "--queries", "-o", "new.npy"], 2, "--queries"),
     "apply: ids": (["apply", "out", "vectors.npy", "--ids", "taken", "-o", "new.npy"], 1, "8 vectors and taken 1 ids"),
     "convert: form": (["convert", "animals", "new.json", "--from", "xml"], 1, "no form 'xml'"),
     "convert: split": (["convert", "animals", "new.json", "--split", "dev"], 1, "splits in this folder: test, train"),
