@@ -221,10 +221,7 @@ def _solution(
     """Return the solution of the best trial, or of doing nothing."""
     chosen, path = best.candidate, best.heading.path
     moves = verdict.status != "no_gain"
-    heading = best.heading
-    if moves and plan.refit and prepared.everything is not prepared.labels:
-        direction = _directions((chosen.temperature,), plan, prepared.everything, prepared)[0]
-        heading = head_for(prepared.everything, direction, path, plan.block_bytes)
+    heading = _refitted(plan, prepared, best) if moves and plan.refit else best.heading
     rows = np.flatnonzero(heading.moving) if moves and chosen.step > 0.0 else np.zeros(0, np.int64)
     index = torch.from_numpy(rows).to(heading.targets.device)
     moved_by = mean_displacement(heading, prepared.labels, chosen.step) if plan.shift and len(rows) else None
@@ -255,6 +252,15 @@ def _solution(
         documents=documents,
         shift=None if moved_by is None else moved_by.cpu().numpy(),
     )
+
+
+def _refitted(plan: Plan, prepared: Prepared, best: Trial) -> Heading:
+    """Return where documents head once the validation labels count as well."""
+    if prepared.held_out is None:
+        return best.heading
+    everything = prepared.everything()
+    direction = _directions((best.candidate.temperature,), plan, everything, prepared)[0]
+    return head_for(everything, direction, best.heading.path, plan.block_bytes)
 
 
 def log_outcome(solution: Solution) -> None:

@@ -46,7 +46,7 @@ class Prepared:
 
     Attributes:
         labels: The labels that set the directions while steps are judged.
-        everything: The same with the validation labels, for the final directions.
+        held_out: Queries (v, d) and gains (v, u) of the validation labels, or None.
         judged: The queries that a step is judged by.
         judged_rows: (e,) int64, which of the given queries these are.
         judged_of: How many queries could have been judged.
@@ -55,12 +55,22 @@ class Prepared:
     """
 
     labels: Labels
-    everything: Labels
+    held_out: tuple[torch.Tensor, sparse.csr_array] | None
     judged: Judged
     judged_rows: NDArray[np.int64]
     judged_of: int
     sample: torch.Tensor
     others: int
+
+    def everything(self) -> Labels:
+        """Return the labels with the validation ones, for the final directions; made when they are wanted."""
+        labels = self.labels
+        if self.held_out is None:
+            return labels
+        queries, gains = self.held_out
+        every = torch.cat([labels.queries, queries])
+        together = sparse.vstack([labels.gains, gains], format="csr")
+        return Labels(every, together, np.arange(len(every)), labels.rows, labels.documents)
 
 
 def read_inputs(
@@ -140,7 +150,7 @@ def prepare(
     labels = Labels(inputs.queries, _columns(inputs.gains, rows), groups, rows, corpus.labelled)
     return Prepared(
         labels,
-        labels if inputs.held_out is None else _with(labels, *inputs.held_out),
+        None if inputs.held_out is None else (queries, _columns(gains, rows)),
         Judged(
             judged,
             _columns(gains[own], rows),
@@ -154,13 +164,6 @@ def prepare(
         corpus.sample,
         others,
     )
-
-
-def _with(labels: Labels, queries: torch.Tensor, gains: sparse.csr_array) -> Labels:
-    """Return labels with the held-out ones added."""
-    together = sparse.vstack([labels.gains, _columns(gains, labels.rows)], format="csr")
-    every = torch.cat([labels.queries, queries])
-    return Labels(every, together, np.arange(len(every)), labels.rows, labels.documents)
 
 
 def _columns(gains: sparse.csr_array, rows: NDArray[np.int64]) -> sparse.csr_array:
