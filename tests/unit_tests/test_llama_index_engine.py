@@ -97,6 +97,18 @@ def test_queries_that_were_never_seen_find_more() -> None:
     assert after.means["ndcg@10"] > before.means["ndcg@10"] + 0.3
 
 
+def test_a_fit_may_map_queries_and_move_nothing() -> None:
+    seen, asked = halves(labelled(answered=30, queries=8))
+    engine = NudgeFinetuneEngine(seen, WordEmbedding(), method="adaptor")
+    engine.finetune()
+    assert (len(engine.nudge), engine.nudge.method, engine.nudge.query_map is None) == (0, "adaptor", False)
+    exact, served = engine.as_retriever(similarity_top_k=10), engine.as_index().as_retriever(similarity_top_k=10)
+    plain = VectorStoreIndex(to_nodes(seen), embed_model=WordEmbedding()).as_retriever(similarity_top_k=10)
+    before, after, again = (evaluate_retriever(one, asked).means["ndcg@10"] for one in (plain, exact, served))
+    assert after == pytest.approx(again)
+    assert after > before + 0.5
+
+
 def test_an_artifact_of_another_model_is_refused(tmp_path: Path) -> None:
     fitted().save(tmp_path)
     with pytest.raises(MismatchError, match="belongs to the encoder"):
