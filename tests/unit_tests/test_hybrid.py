@@ -25,7 +25,8 @@ Arrays = tuple[NDArray[np.float64], NDArray[np.float64], sparse.csr_array]
 
 
 def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    lengths: NDArray[np.float64] = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows / lengths
 
 
 def planted(seed: int, *, documents: int = 80, queries: int = 320, turned: float = 0.0, hidden: float = 0.0) -> Arrays:
@@ -164,6 +165,8 @@ def test_a_map_is_held_back_until_it_does_no_harm_to_another_topic() -> None:
     assert held_back is not None
     assert held_back.elsewhere >= -0.001
 
+    assert free.whitening is not None
+    assert free.penalty is not None
     setting = (free.strength, free.temperature, free.whitening, free.penalty)
     ridge = contrastive_ridge(training.asked, found, training.covariance)
     away = ranking.of(ridge.held_out(*setting, groups=folds.clusters)) - ranking.of(training.asked)
@@ -189,6 +192,8 @@ def test_the_same_input_gives_the_same_answer_and_a_table() -> None:
     documents, queries, gains = planted(0, turned=1.5)
     one, two = (solve_hybrid(documents, queries, gains, block_bytes=size) for size in (1 << 20, 1 << 26))
     assert one.method == two.method
+    assert one.query_map is not None
+    assert two.query_map is not None
     np.testing.assert_allclose(one.query_map, two.query_map, atol=1e-5)
     names = {candidate.method for candidate in one.candidates}
     assert {"nudge-n", "contrastive", "adaptor"} <= names
