@@ -33,6 +33,7 @@ class FitOptions(SolverOptions, total=False):
         step: Taken instead of searched for.
         unseen_weight: 0 .. 1.
         seed: 0 unless given.
+        max_seconds: Leave out the query maps that would take longer.
         duplicates: ``"error"`` unless given: documents with one text and different ids are named where a query asks for
             one of them; ``"merge"`` moves them as one, ``"keep"`` each by its own labels.
         progress: Whether to show progress bars.
@@ -44,6 +45,7 @@ class FitOptions(SolverOptions, total=False):
     step: float | None
     unseen_weight: float
     seed: int
+    max_seconds: float | None
     duplicates: Literal["keep", "merge", "error"]
     progress: bool
 
