@@ -185,11 +185,11 @@ def _sign_flip_p_value(differing: NDArray[np.float64], resamples: int, rng: np.r
     extreme = 0
     for start, size in _blocks(total, count):
         if exact:
-            flips = (np.arange(start, start + size)[:, None] >> np.arange(count)) & 1
+            flips = ((np.arange(start, start + size)[:, None] >> np.arange(count)) & 1).astype(np.float64)
         else:
             drawn = rng.integers(256, size=(size, (count + 7) // 8), dtype=np.uint8)
-            flips = np.unpackbits(drawn, axis=1, count=count)
-        sums = differing.sum() - 2 * (flips.astype(np.float64) @ differing)
+            flips = np.unpackbits(drawn, axis=1, count=count).astype(np.float64)
+        sums = differing.sum() - 2 * (flips @ differing)
         extreme += int((np.abs(sums) >= observed).sum())
     return extreme / total if exact else (1 + extreme) / (1 + total)
 

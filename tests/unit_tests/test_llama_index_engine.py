@@ -287,7 +287,7 @@ def test_what_it_accepts_as_a_dataset(tmp_path: Path) -> None:
     with pytest.raises(DatasetError):
         NudgeFinetuneEngine(tmp_path / "absent.json", WordEmbedding())
     with pytest.raises(InputError, match="expected a LlamaIndex embedding model"):
-        NudgeFinetuneEngine(SEEN, "text-embedding-3-small")  # type: ignore[arg-type]
+        NudgeFinetuneEngine(SEEN, "text-embedding-3-small")
 
 
 def test_as_index_takes_one_place_to_write_to() -> None:
