@@ -30,7 +30,7 @@ demo: $(VENV)/.demo ## Install what the demo needs into .venv, then run it (abou
 
 test: lint ## Install the development extras into .venv, then run ruff, mypy --strict and pytest
 	@echo "==> pytest"
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=loadfile # a worker and a thread a core
 
 test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, and run the contract tests of both edges
 	@$(PIP) -e '.[dev,dev-stores]'

@@ -15,6 +15,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.hybrid import CANDIDATES, solve_hybrid
+from nudge_integrations.solver import METHODS as SOLVER_METHODS
 from nudge_integrations.solver import Solution, solve
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from scipy import sparse
 
-__all__ = ["SolverOptions", "fit"]
+__all__ = ["METHODS", "QUERY_MAPS", "SolverOptions", "fit"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,11 @@ _FOR_NUDGES: dict[str, Any] = {
     "normalize_queries": True,
     "shift": False,
 }
+
+
+# All that `fit` knows; those of query maps are judged by leave-one-out and take no validation set.
+QUERY_MAPS = tuple(name for name in HYBRIDS if name != "auto")
+METHODS = ("auto", "nudge", *(name for name in SOLVER_METHODS if name != "auto"), *QUERY_MAPS)
 
 
 class SolverOptions(TypedDict, total=False):
@@ -171,7 +177,7 @@ def _solved(
         shared = {name: value for name, value in options.items() if name not in _FOR_NUDGES}
         candidates = HYBRIDS[method]
         return solve_hybrid(documents, queries, relevance, candidates=candidates, max_seconds=max_seconds, **shared)
-    if method in HYBRIDS and method != "auto":
+    if method in QUERY_MAPS:
         raise InputError(f"method={method!r} is judged by leave-one-out and takes no {', '.join(given)}=; leave it out")
     return solve(documents, queries, relevance, method="auto" if method == "nudge" else method, **of_nudges, **options)
 

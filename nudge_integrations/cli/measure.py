@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, compare, evaluate
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.pipeline import fit
-from nudge_integrations.solver import METHODS
+from nudge_integrations.pipeline import METHODS, QUERY_MAPS, fit
 from nudge_integrations.solver.metrics import parse_metric
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class Options:
     """How to fit.
 
     Attributes:
-        method: A method of `solve`, or ``"auto"``.
+        method: A method of `fit`. Query maps are judged by leave-one-out: validation labels then count as train labels.
         metric: What the step maximises, such as ``"ndcg@10"``.
         seed: Seed of everything that is drawn.
         unseen_weight: 0 to 1, as in `solve`.
@@ -105,6 +104,8 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
     """
     options.check()
     splits.check()
+    if splits.validation is not None and options.method in QUERY_MAPS:
+        splits = replace(splits, train=splits.train.merge(splits.validation), validation=None)
     start = time.perf_counter()
     documents = encoder.encode_documents(list(splits.test.corpus.values()))
     learned = encoder.encode_queries(list(splits.train.queries.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
@@ -105,14 +106,24 @@ def solve_hybrid(
     nudge_seconds = time.monotonic() - start
     trials: list[Trial] = []
     notes: tuple[str, ...] = ()
+    some_unlabelled = True
     asked = [name for name in candidates if name != "nudge"]
     if asked and len(nudge.per_query.rows) >= FEWEST_QUERIES:
         problem = problem_of(plan, nudge, documents, queries, relevance, groups, device)
         left = None if max_seconds is None else max_seconds - (time.monotonic() - start)
         kept, notes = affordable(asked, problem, nudge_seconds, left)
         trials = trials_of(problem, kept)
+        some_unlabelled = len(np.unique(problem.relevance.indices)) < problem.relevance.shape[1]
     elif asked:
         notes = (f"query maps were not tried: fewer than {FEWEST_QUERIES} labelled queries say too little about one",)
-    solution = best_of(plan, nudge, trials, groups, notes, nudge_counts="nudge" in candidates)
+    solution = best_of(
+        plan,
+        nudge,
+        trials,
+        groups,
+        notes,
+        nudge_counts="nudge" in candidates,
+        some_unlabelled=some_unlabelled,
+    )
     log_outcome(solution)
     return solution

@@ -24,6 +24,7 @@ def best_of(
     notes: tuple[str, ...],
     *,
     nudge_counts: bool,
+    some_unlabelled: bool,
 ) -> Solution:
     """Return the best of a nudge alone and the trials.
 
@@ -34,6 +35,7 @@ def best_of(
         groups: (m,) names; queries of one group vary together.
         notes: What the user should know of the search.
         nudge_counts: Whether a nudge alone may be chosen.
+        some_unlabelled: Whether there are documents that nobody labelled.
     """
     rows, baseline = nudge.per_query.rows, nudge.per_query.baseline
     names = rows if groups is None else np.asarray(groups)[rows]
@@ -56,8 +58,8 @@ def best_of(
         return start
     line, trial = max(better, key=lambda pair: pair[0].gain)
     lost, error = gain_and_error(trial.worth.unseen - baseline, drawn_as_one)
-    warned = (*notes, *(_unseen(start, line),) * (lost < -plan.standard_errors * error))
-    return replace(_solution(start, line, trial), warnings=warned)
+    loses = some_unlabelled and lost < -plan.standard_errors * error
+    return replace(_solution(start, line, trial), warnings=(*notes, _unseen(start, line)) if loses else notes)
 
 
 def _unseen(start: Solution, line: Candidate) -> str:

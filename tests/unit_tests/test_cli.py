@@ -102,6 +102,14 @@ def test_figures_are_those_of_the_vectors(beir: Path, encoder: Encoder) -> None:
     assert set(measured.seconds) == {"embedding", "fitting", "retrieving"}
 
 
+def test_query_maps_are_judged_by_leave_one_out_over_all_labels(beir: Path, encoder: Encoder) -> None:
+    splits = read_splits(beir)
+    train, validation = splits.train.split((0.5, 0.5))
+    measured = measure(replace(splits, train=train, validation=validation), encoder, Options(method="adaptor"))
+    assert (measured.nudge.protocol, measured.nudge.validation_hash) == ("leave-one-out", None)
+    assert measured.nudge.dataset_hash == train.merge(validation).hash
+
+
 def test_another_metric_is_reported_beside_the_usual_ones(beir: Path, encoder: Encoder) -> None:
     measured = measure(read_splits(beir), encoder, Options(method="nudge-n", metric="mrr@3"))
     assert list(measured.comparison.before.means) == ["ndcg@10", "recall@10", "mrr@10", "hit@1", "mrr@3"]

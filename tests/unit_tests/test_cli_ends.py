@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -253,7 +254,12 @@ def start(*arguments: object, cwd: Path, command: str = "{nudge}") -> subprocess
     nudge = " ".join(f"'{part}'" for part in (sys.executable, "-c", code, *arguments))
     shell = ["bash", "-c", f"set -o pipefail; {command.format(nudge=nudge)}"]
     environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(shell, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False)
+    # A shell started in the background ignores Ctrl-C, and so would everything that it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.run(shell, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_leaves_nothing_behind(folder: Path) -> None:

@@ -18,8 +18,9 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation import evaluate
+from nudge_integrations.hybrid import solve_hybrid
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.pipeline import fit
+from nudge_integrations.pipeline import QUERY_MAPS, fit
 from nudge_integrations.solver import solve
 
 
@@ -161,6 +162,29 @@ def test_no_gain_is_an_answer(encoder: Encoder) -> None:
 
 
 # -- documents with one text
+
+
+def test_query_maps_come_with_the_nudge_and_take_no_validation_set(encoder: Encoder, tmp_path: Path) -> None:
+    train, held_out = labelled(240), labelled(20, prefix="v", seed=1)
+    nudge = fit(train, encoder, method="adaptor")
+    documents, queries = vectors_of(train, encoder)
+    expected = solve_hybrid(documents, queries, train.relevance(), candidates=("adaptor",))
+    assert {candidate["method"] for candidate in nudge.candidates} == {one.method for one in expected.candidates}
+    assert (nudge.status, nudge.method) == (expected.status, expected.method)
+    nudge.save(tmp_path / "nudged")
+    assert Nudge.load(tmp_path / "nudged").candidates == nudge.candidates
+    for method in QUERY_MAPS:
+        with pytest.raises(InputError, match="takes no validation="):
+            fit(train, encoder, method=method, validation=held_out)
+
+
+def test_without_query_maps_auto_is_the_solver_s(encoder: Encoder) -> None:
+    dataset = labelled(240)
+    documents, queries = vectors_of(dataset, encoder)
+    expected = solve(documents, queries, dataset.relevance())
+    nudge = fit(dataset, encoder, method="nudge")
+    assert (nudge.method, nudge.step, nudge.score) == (expected.method, expected.step, expected.score)
+    assert nudge.query_map is None
 
 
 def with_twin(dataset: RetrievalDataset) -> RetrievalDataset:

@@ -36,7 +36,13 @@ EXAMPLES = (
 
 DatasetArgument = Annotated[Path, typer.Argument(help="A BEIR folder or a LlamaIndex question-answer JSON.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to keep the run in.")]
-MethodOption = Annotated[str, typer.Option("--method", help="auto, nudge-n, nudge-m, nudge-m+n, nudge-s, contrastive.")]
+MethodOption = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        help="auto, nudge, nudge-n, nudge-m, nudge-m+n, nudge-s, contrastive, adaptor, adaptor+nudge, nudge+adaptor.",
+    ),
+]
 MetricOption = Annotated[str, typer.Option("--metric", help="What the step maximises, such as ndcg@10 or hit@1.")]
 UnseenOption = Annotated[
     float, typer.Option("--unseen-weight", help="0 to 1: how much queries for documents that nobody labelled count.")
