@@ -35,7 +35,7 @@ PUBLIC = {
     "nudge_integrations.index": (
         *("ExactIndex", "Filter", "with_extra_coordinate", "with_zero_coordinate", "without_extra_coordinate"),
     ),
-    "nudge_integrations.pipeline": ("SolverOptions", "fit"),
+    "nudge_integrations.pipeline": ("METHODS", "QUERY_MAPS", "SolverOptions", "fit"),
     "nudge_integrations.finetune": (
         *("DEVICES", "ParameterCounts", "Plan", "PlannedStrategy", "count_parameters", "finetune_encoder"),
         "plan_finetuning",
