@@ -98,8 +98,9 @@ def affordable(
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the candidates there is time for, the dearest left out first, and what was left out in words."""
     kept = [name for name in names if name != "nudge+adaptor" or problem.groups is None]
+    grouped = ("nudge+adaptor was not tried: it leaves out single queries, not groups",) if len(kept) < len(names) else ()
     if left is None:
-        return kept, ()
+        return kept, grouped
     start = time.monotonic()
     problem.climbing.of(problem.training.queries)
     judged = _JUDGED_MAPS * (time.monotonic() - start)
@@ -108,7 +109,8 @@ def affordable(
     while kept and sum(cost[name] for name in kept) > left:
         dropped.append(max(kept, key=cost.__getitem__))
         kept.remove(dropped[-1])
-    return kept, (f"left out for want of time: {', '.join(dropped)}",) if dropped else ()
+    late = (f"left out for want of time: {', '.join(dropped)}",) if dropped else ()
+    return kept, (*grouped, *late)
 
 
 def trials_of(problem: Problem, names: Sequence[str]) -> list[Trial]:

@@ -1,4 +1,4 @@
-"""What a candidate is worth: the metric of every judged query, out of sample, in three ways."""
+"""What a candidate is worth: the metric of every judged query, out of sample, in two ways."""
 
 from __future__ import annotations
 
