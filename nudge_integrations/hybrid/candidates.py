@@ -98,7 +98,8 @@ def affordable(
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the candidates there is time for, the dearest left out first, and what was left out in words."""
     kept = [name for name in names if name != "nudge+adaptor" or problem.groups is None]
-    grouped = ("nudge+adaptor was not tried: it leaves out single queries, not groups",) if len(kept) < len(names) else ()
+    ruled_out = len(kept) < len(names)
+    grouped = ("nudge+adaptor was not tried: it leaves out single queries, not groups",) if ruled_out else ()
     if left is None:
         return kept, grouped
     start = time.monotonic()
