@@ -14,9 +14,9 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from nudge_integrations._vectors import unit_rows
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.evaluation.drift import angles_between
+from nudge_integrations.vectors import unit_rows
 
 __all__ = ["card_of", "card_table"]
 

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 from safetensors.numpy import load_file
 from safetensors.numpy import save as tensor_bytes
 
-from nudge_integrations._dataset_files import question_answer_json
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.cli.runs import run_text
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.files import question_answer_json
 from nudge_integrations.errors import DatasetError, InputError
 
 if TYPE_CHECKING:

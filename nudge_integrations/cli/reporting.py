@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nudge_integrations._dataset_files import write_atomically
 from nudge_integrations.cli.judging import Statistics, compare_kept
+from nudge_integrations.dataset.files import write_atomically
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation import drift
 from nudge_integrations.evaluation.report import Report

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nudge_integrations._dataset_files import write_atomically
+from nudge_integrations.dataset.files import write_atomically
 from nudge_integrations.errors import DatasetError
 
 __all__ = ["column", "read_run", "run_text", "write_run"]

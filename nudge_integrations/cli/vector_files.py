@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from nudge_integrations._dataset_files import read_jsonl, read_text
+from nudge_integrations.dataset.files import read_jsonl, read_text
 from nudge_integrations.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from nudge_integrations._dataset_clusters import cluster
+from nudge_integrations.dataset.clusters import cluster
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation.breakdown import Breakdown, Group, by_documents, by_labels
 from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, evaluate

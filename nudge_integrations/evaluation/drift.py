@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nudge_integrations._vectors import row_lengths, unit_rows
 from nudge_integrations.errors import InputError
+from nudge_integrations.vectors import row_lengths, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable
 
-from nudge_integrations._dataset_alignment import labels_over
-from nudge_integrations._pipeline_index import NudgedIndex
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.alignment import labels_over
 from nudge_integrations.langchain.embeddings import encoder_of
 from nudge_integrations.pipeline import SolverOptions, fit
+from nudge_integrations.pipeline.nudged_index import NudgedIndex
 
 if TYPE_CHECKING:
     from nudge_integrations.encoding import Encoder

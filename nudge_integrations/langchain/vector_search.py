@@ -13,8 +13,8 @@ from langchain_core.runnables import run_in_executor
 from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
-from nudge_integrations._pipeline_index import Hit, NudgedIndex
 from nudge_integrations.index import Filter, with_extra_coordinate, with_zero_coordinate
+from nudge_integrations.pipeline.nudged_index import Hit, NudgedIndex
 
 __all__ = ["ExactSearch", "document_of"]
 

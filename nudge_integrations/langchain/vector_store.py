@@ -10,7 +10,6 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 
-from nudge_integrations._pipeline_index import NudgedIndex
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
@@ -19,6 +18,7 @@ from nudge_integrations.langchain.documents import distinct, document_id
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings, as_embeddings, check_model
 from nudge_integrations.langchain.fitting import FitOptions, QueryTransform, fit_documents
 from nudge_integrations.langchain.vector_search import ExactSearch, document_of
+from nudge_integrations.pipeline.nudged_index import NudgedIndex
 
 __all__ = ["NudgeVectorStore"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, TextNode
 from numpy.typing import NDArray
 
-from nudge_integrations._dataset_alignment import labels_over
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.alignment import labels_over
 from nudge_integrations.errors import InputError
 
 __all__ = ["check_ids", "embed_text", "labels_over_nodes", "text_of", "to_nodes", "with_embeddings"]

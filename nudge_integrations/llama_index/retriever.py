@@ -17,7 +17,6 @@ from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 from llama_index.core.vector_stores.types import MetadataFilters
 from numpy.typing import NDArray
 
-from nudge_integrations._pipeline_index import NudgedIndex
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import ArtifactError
@@ -26,6 +25,7 @@ from nudge_integrations.llama_index.encoder import check_model
 from nudge_integrations.llama_index.filters import passes
 from nudge_integrations.llama_index.nodes import check_ids, text_of
 from nudge_integrations.llama_index.vectors import anode_vectors, aquery_vector, node_vectors, query_vector, transformed
+from nudge_integrations.pipeline.nudged_index import NudgedIndex
 
 __all__ = ["NudgeRetriever"]
 

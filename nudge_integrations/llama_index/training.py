@@ -11,8 +11,8 @@ from llama_index.core.indices.query.query_transform.base import BaseQueryTransfo
 from llama_index.core.schema import BaseNode
 from numpy.typing import NDArray
 
-from nudge_integrations._artifact_matching import apply_documents
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.artifact.matching import apply_documents
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.llama_index.encoder import fingerprint_of
 from nudge_integrations.llama_index.nodes import check_ids, labels_over_nodes, text_of, to_nodes

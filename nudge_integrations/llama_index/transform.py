@@ -9,8 +9,8 @@ import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode, TransformComponent
 
-from nudge_integrations._artifact_matching import apply_documents
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.artifact.matching import apply_documents
 from nudge_integrations.errors import InputError
 from nudge_integrations.index import with_extra_coordinate
 from nudge_integrations.llama_index.nodes import text_of

@@ -28,9 +28,6 @@ ROWS = (
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
 
-# Private modules whose name does not begin with their room's.
-PRIVATE = {"_embedding_cache": "encoding", "_model_fingerprint": "encoding"}
-
 # Optional dependencies, and the only rooms that may know of them.
 HOMES = {
     "llama_index": {"llama_index"},
@@ -61,11 +58,9 @@ def name_of(module: Path) -> str:
 
 
 def room_of(name: str) -> str:
-    """The room of a dotted name: ``_dataset_files`` belongs to ``dataset``, the package itself to ``__init__``."""
+    """The room of a dotted name: ``dataset.files`` belongs to ``dataset``, the package itself to ``__init__``."""
     parts = name.split(".")
-    if len(parts) == 1:
-        return "__init__"
-    return parts[1] if parts[1] in LEVEL else PRIVATE.get(parts[1], parts[1].lstrip("_").split("_")[0])
+    return parts[1] if len(parts) > 1 else "__init__"
 
 
 def imports_of(tree: ast.AST, name: str, is_package: bool) -> Iterator[str]:
@@ -156,7 +151,7 @@ def test_nothing_on_disk_can_run_code(module: Path) -> None:
         ("from ..artifact import Nudge", "nudge_integrations.solver.path"),
         ("from .. import artifact", "nudge_integrations.solver.path"),
         ("import nudge_integrations.langchain", "nudge_integrations.llama_index.engine"),
-        ("def f():\n    from nudge_integrations.index import ExactIndex", "nudge_integrations._dataset_files"),
+        ("def f():\n    from nudge_integrations.index import ExactIndex", "nudge_integrations.dataset.files"),
         ("from nudge_integrations.index import ExactIndex", "nudge_integrations.artifact"),
         ("from llama_index.core.schema import TextNode", "nudge_integrations.cli.demo"),
         ("importlib.import_module('langchain_core.documents')", "nudge_integrations.pipeline"),

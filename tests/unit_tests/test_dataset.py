@@ -19,8 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nudge_integrations import _dataset_files as files
-from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset import RetrievalDataset, files
 from nudge_integrations.errors import DatasetError, NudgeError
 
 CORPUS = {"d1": "cats purr", "d2": "dogs bark", "d3": "cows moo"}

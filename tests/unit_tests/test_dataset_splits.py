@@ -14,8 +14,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
-from nudge_integrations._dataset_clusters import cluster
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.clusters import cluster
 from nudge_integrations.errors import DatasetError, InputError
 
 

@@ -20,12 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nudge_integrations import generation
-from nudge_integrations._generation_prompt import filled_prompt, questions_in
-from nudge_integrations._generation_selection import covering_sample, found_again
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.generation import GenerationReport, agenerate_qa_pairs, generate_qa_pairs
+from nudge_integrations.generation.prompt import filled_prompt, questions_in
+from nudge_integrations.generation.selection import covering_sample, found_again
 
 TEXTS = {"d1": "cats purr", "d2": "dogs bark", "d3": "cows moo"}
 PROMPT = "{count} about: {text}"
@@ -49,7 +48,7 @@ def _async(texts: Mapping[str, str], ask: Callable[[str], Any], **options: Any) 
 
 @pytest.fixture(params=[_in_threads, _async], ids=["threads", "async"])
 def generate(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Generate:
-    monkeypatch.setattr(generation, "PAUSE", 0.0)
+    monkeypatch.setattr("nudge_integrations.generation.asking.PAUSE", 0.0)
     chosen: Generate = request.param
     return chosen
 

@@ -95,7 +95,7 @@ def test_blocks_of_queries_do_not_change_the_answer(monkeypatch: pytest.MonkeyPa
     index = ExactIndex(names(300), random_vectors(300, 16))
     queries = random_vectors(50, 16, seed=1)
     whole_ids, whole = index.search(queries, 7)
-    monkeypatch.setattr("nudge_integrations._index_search._BLOCK_BYTES", 4 * 300 * 3)
+    monkeypatch.setattr("nudge_integrations.index.search._BLOCK_BYTES", 4 * 300 * 3)
     blocked_ids, blocked = index.search(queries, 7)
     assert blocked_ids == whole_ids
     np.testing.assert_array_equal(blocked, whole)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nudge_integrations import Nudge, RetrievalDataset, fit
-from nudge_integrations._artifact_matching import apply_documents
-from nudge_integrations._dataset_alignment import labels_over
+from nudge_integrations.artifact.matching import apply_documents
+from nudge_integrations.dataset.alignment import labels_over
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import DatasetError, MismatchError
 

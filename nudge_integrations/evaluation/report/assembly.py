@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nudge_integrations._vectors import unit_rows
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation.comparison import Comparison
@@ -18,6 +17,7 @@ from nudge_integrations.evaluation.report.projection import project
 from nudge_integrations.evaluation.report.renderings import Report
 from nudge_integrations.evaluation.report.wording import turns
 from nudge_integrations.solver import Solution
+from nudge_integrations.vectors import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

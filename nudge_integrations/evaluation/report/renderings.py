@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nudge_integrations._dataset_files import write_atomically
+from nudge_integrations.dataset.files import write_atomically
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation.report.contents import Contents
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from nudge_integrations import _pipeline_index_format as index_format
-from nudge_integrations._artifact_matching import apply_documents, matched_rows
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.artifact.matching import apply_documents, matched_rows
 from nudge_integrations.errors import InputError, MismatchError
 from nudge_integrations.index import ExactIndex, Filter
+from nudge_integrations.pipeline import index_format
 
 __all__ = ["Hit", "NudgedIndex"]
 

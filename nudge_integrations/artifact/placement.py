@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nudge_integrations._vectors import as_rows, unit_rows
 from nudge_integrations.errors import InputError, MismatchError
+from nudge_integrations.vectors import as_rows, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nudge_integrations._artifact_placement import SAME_VECTOR, place
-from nudge_integrations._vectors import unit_rows
+from nudge_integrations.artifact.placement import SAME_VECTOR, place
 from nudge_integrations.encoding import text_hash
+from nudge_integrations.vectors import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nudge_integrations.artifact import Nudge
+    from nudge_integrations.artifact.nudge import Nudge
 
 __all__ = ["apply_documents", "matched_rows"]
 

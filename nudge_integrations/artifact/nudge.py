@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nudge_integrations import _artifact_format as artifact_format
-from nudge_integrations import _artifact_placement as placement
-from nudge_integrations._artifact_placement import NudgeDiff
-from nudge_integrations._artifact_record import NudgeRecord
-from nudge_integrations._vectors import row_lengths, unit_rows
+from nudge_integrations.artifact import format as artifact_format
+from nudge_integrations.artifact import placement
+from nudge_integrations.artifact.placement import NudgeDiff
+from nudge_integrations.artifact.record import NudgeRecord
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import CorruptArtifactError, InputError, MismatchError
+from nudge_integrations.vectors import row_lengths, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nudge_integrations.solver import Solution
 
-__all__ = ["HasFingerprint", "Nudge", "NudgeDiff"]
+__all__ = ["HasFingerprint", "Nudge"]
 
 _FROM_SOLUTION = (
     *("similarity", "method", "step", "temperature", "metric", "baseline", "score", "unseen_baseline", "unseen_score"),

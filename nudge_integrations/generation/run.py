@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nudge_integrations._dataset_validation import checked_texts
-from nudge_integrations._generation_journal import Journal
-from nudge_integrations._generation_prompt import check_prompt, filled_prompt
-from nudge_integrations._generation_selection import covering_sample, found_again
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.validation import checked_texts
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.generation.journal import Journal
+from nudge_integrations.generation.prompt import check_prompt, filled_prompt
+from nudge_integrations.generation.selection import covering_sample, found_again
 
 logger = logging.getLogger(__name__)
 

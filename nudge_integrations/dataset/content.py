@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nudge_integrations._dataset_files import Parts, Texts, add_judgement
+from nudge_integrations.dataset.files import Parts, Texts, add_judgement
 from nudge_integrations.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from nudge_integrations._embedding_cache import EmbeddingCache, text_key
-from nudge_integrations._model_fingerprint import model_fingerprint
+from nudge_integrations.encoding.embedding_cache import EmbeddingCache, text_key
+from nudge_integrations.encoding.model_fingerprint import model_fingerprint
 from nudge_integrations.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:

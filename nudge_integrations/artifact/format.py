@@ -1,7 +1,8 @@
 """How a nudge lies on disk: what goes into ``nudge.json``, ``vectors.safetensors`` and ``ids.jsonl``.
 
-``nudge.json`` holds every scalar and the hashes of the other two (see `_manifest`), ``vectors.safetensors`` the arrays,
-``ids.jsonl`` one object a moved document, in the order of the rows: ``{"id": ..., "text_sha256": ... or null}``.
+``nudge.json`` holds every scalar and the hashes of the other two (see `nudge_integrations.manifest`),
+``vectors.safetensors`` the arrays, ``ids.jsonl`` one object a moved document, in the order of the rows:
+``{"id": ..., "text_sha256": ... or null}``.
 JSON and raw numbers only: nothing that is read can run code. Files attached to it lie beside, under the same hashes.
 """
 
@@ -21,8 +22,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from nudge_integrations._manifest import load_files, save_files
 from nudge_integrations.errors import CorruptArtifactError
+from nudge_integrations.manifest import load_files, save_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nudge_integrations._dataset_content import content_id
-from nudge_integrations._dataset_files import Judgements, Parts, Texts, add_judgement, warn_of_repeats
+from nudge_integrations.dataset.content import content_id
+from nudge_integrations.dataset.files import Judgements, Parts, Texts, add_judgement, warn_of_repeats
 from nudge_integrations.errors import DatasetError
 
 Answers = str | Iterable[str] | Mapping[str, float]

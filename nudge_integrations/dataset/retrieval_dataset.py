@@ -1,4 +1,4 @@
-"""A retrieval dataset: documents, queries and who answers what, read, checked, split and written."""
+"""RetrievalDataset: documents, queries and who answers what, in one frozen object."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from nudge_integrations import _dataset_files as files
-from nudge_integrations import _dataset_records as records_of
-from nudge_integrations._dataset_content import content_hash, counted, merged, relevance_matrix
-from nudge_integrations._dataset_splits import split_queries
-from nudge_integrations._dataset_validation import ValidationReport, checked_qrels, checked_texts, inspect, repair
+from nudge_integrations.dataset import files
+from nudge_integrations.dataset import records as records_of
+from nudge_integrations.dataset.content import content_hash, counted, merged, relevance_matrix
+from nudge_integrations.dataset.splits import split_queries
+from nudge_integrations.dataset.validation import ValidationReport, checked_qrels, checked_texts, inspect, repair
 from nudge_integrations.errors import DatasetError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["RetrievalDataset", "ValidationReport"]
+__all__ = ["RetrievalDataset"]
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,7 +8,7 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from nudge_integrations._dataset_clusters import cluster
+from nudge_integrations.dataset.clusters import cluster
 from nudge_integrations.errors import DatasetError
 
 logger = logging.getLogger(__name__)

@@ -13,21 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from nudge_integrations import _index_format as index_format
-from nudge_integrations._index_coordinate import (
-    with_extra_coordinate,
-    with_zero_coordinate,
-    without_extra_coordinate,
-)
-from nudge_integrations._index_rows import Rows
-from nudge_integrations._index_search import top_rows
-from nudge_integrations._vectors import as_rows, row_lengths, unit_rows
 from nudge_integrations.errors import InputError
+from nudge_integrations.index import format as index_format
+from nudge_integrations.index.rows import Rows
+from nudge_integrations.index.search import top_rows
+from nudge_integrations.vectors import as_rows, row_lengths, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ExactIndex", "Filter", "with_extra_coordinate", "with_zero_coordinate", "without_extra_coordinate"]
+__all__ = ["ExactIndex", "Filter"]
 
 Filter: TypeAlias = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
-from nudge_integrations._vectors import as_rows
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
@@ -17,6 +16,7 @@ from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.hybrid import CANDIDATES, solve_hybrid
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
 from nudge_integrations.solver import Solution, solve
+from nudge_integrations.vectors import as_rows
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""Questions for documents, asked of any language model: concurrent, resumable, filtered; training pairs for a nudge."""
+"""Calls of a language model, in threads or async alike: one a document, again where one fails."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from nudge_integrations._generation_prompt import DEFAULT_PROMPT, questions_in
-from nudge_integrations._generation_run import Answer, Example, GenerationReport, Run, Settings
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
+from nudge_integrations.generation.prompt import DEFAULT_PROMPT, questions_in
+from nudge_integrations.generation.run import Answer, Example, GenerationReport, Run, Settings
 
-__all__ = ["DEFAULT_PROMPT", "GenerationReport", "agenerate_qa_pairs", "generate_qa_pairs"]
+__all__ = ["agenerate_qa_pairs", "generate_qa_pairs"]
 
 # Seconds before the first retry; each further one waits twice as long.
 PAUSE = 0.5

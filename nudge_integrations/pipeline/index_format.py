@@ -11,10 +11,10 @@ import secrets
 import shutil
 from pathlib import Path
 
-from nudge_integrations._manifest import load_files, save_files
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.errors import ArtifactError
 from nudge_integrations.index import ExactIndex
+from nudge_integrations.manifest import load_files, save_files
 
 __all__ = ["read", "write"]
 

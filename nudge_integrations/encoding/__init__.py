@@ -1,0 +1,18 @@
+"""Texts to vectors: what an encoder is, sentence-transformers models as encoders, and a cache on disk for any.
+
+    texts -> Encoder -> vectors     SentenceTransformerEncoder, or any class with two methods and a fingerprint
+                |
+         CachedEncoder              reads what was embedded before from an embedding_cache on disk
+
+A model's fingerprint tells its vectors from those of any other model; `text_hash` tells texts apart.
+"""
+
+from nudge_integrations.encoding.sentence_transformer import (
+    CachedEncoder,
+    Encoder,
+    SentenceTransformerEncoder,
+    bundled_model,
+    text_hash,
+)
+
+__all__ = ["CachedEncoder", "Encoder", "SentenceTransformerEncoder", "bundled_model", "text_hash"]

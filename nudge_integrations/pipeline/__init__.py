@@ -1,0 +1,12 @@
+"""A dataset and an encoder in, a nudge out; and documents that are served where a nudge puts them.
+
+    dataset, encoder -> fit -> Nudge
+                                 |
+    documents, base vectors -> NudgedIndex -> search, change, take back, save
+
+The edges to frameworks stand on both.
+"""
+
+from nudge_integrations.pipeline.fitting import METHODS, QUERY_MAPS, SolverOptions, fit
+
+__all__ = ["METHODS", "QUERY_MAPS", "SolverOptions", "fit"]
