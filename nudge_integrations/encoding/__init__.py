@@ -7,12 +7,8 @@
 A model's fingerprint tells its vectors from those of any other model; `text_hash` tells texts apart.
 """
 
-from nudge_integrations.encoding.sentence_transformer import (
-    CachedEncoder,
-    Encoder,
-    SentenceTransformerEncoder,
-    bundled_model,
-    text_hash,
-)
+from nudge_integrations.encoding.cached_encoder import CachedEncoder
+from nudge_integrations.encoding.encoder import Encoder, text_hash
+from nudge_integrations.encoding.sentence_transformer import SentenceTransformerEncoder, bundled_model
 
 __all__ = ["CachedEncoder", "Encoder", "SentenceTransformerEncoder", "bundled_model", "text_hash"]

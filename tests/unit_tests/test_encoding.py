@@ -100,7 +100,7 @@ def test_models_do_not_see_each_other(tmp_path: Path) -> None:
 
 @given(st.lists(st.lists(st.text(max_size=3), max_size=8), max_size=4))
 @settings(max_examples=30)
-def test_a_sentence_transformer_gives_what_the_encoder_gives(
+def test_a_cached_encoder_gives_what_the_encoder_gives(
     tmp_path_factory: pytest.TempPathFactory, calls: list[list[str]]
 ) -> None:
     folder = tmp_path_factory.mktemp("cache")
@@ -154,7 +154,7 @@ def test_progress_is_shown_on_request(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_texts_embedded_before_a_failure_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nudge_integrations.encoding.sentence_transformer.FLUSH", 3)
+    monkeypatch.setattr("nudge_integrations.encoding.cached_encoder.FLUSH", 3)
     texts = [f"text {i}" for i in range(10)]
     failing = Counting()
     failing.encode_documents = _fail_after(2, failing.encode_documents)  # type: ignore[method-assign]
@@ -180,7 +180,7 @@ def _fail_after(calls: int, encode: Any) -> Any:
 KILLED = """
 import sys, time
 import numpy as np
-from nudge_integrations.encoding import sentence_transformer
+from nudge_integrations.encoding import cached_encoder
 
 class Slow:
     fingerprint = "slow"
@@ -189,8 +189,8 @@ class Slow:
         return np.array([[float(text), 1.0] for text in texts], np.float32)
     encode_queries = encode_documents
 
-sentence_transformer.FLUSH = int(sys.argv[2])
-sentence_transformer.CachedEncoder(Slow(), sys.argv[1]).encode_documents([str(i) for i in range(int(sys.argv[3]))])
+cached_encoder.FLUSH = int(sys.argv[2])
+cached_encoder.CachedEncoder(Slow(), sys.argv[1]).encode_documents([str(i) for i in range(int(sys.argv[3]))])
 """
 
 

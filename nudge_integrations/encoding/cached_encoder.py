@@ -1,0 +1,80 @@
+"""An encoder whose vectors are kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nudge_integrations.encoding.embedding_cache import EmbeddingCache, text_key
+from nudge_integrations.encoding.encoder import Encoder, Role, Vectors, checked_texts, checked_vectors
+
+__all__ = ["CachedEncoder"]
+
+# How many texts are embedded before they are written to the cache: what a killed run loses at most.
+FLUSH = 512
+
+
+class CachedEncoder:
+    """An encoder whose vectors are kept on disk, so that no text is embedded twice by one model in one role.
+
+    Vectors are written as they are made: a run that is killed goes on where it was. Several processes may share a
+    folder, and several models. Files hold numbers alone and nothing that could run.
+
+    Args:
+        encoder: The encoder that embeds what is not in the cache.
+        cache_dir: The folder; created where it is absent.
+        progress: Whether to show a bar over the texts that need embedding.
+
+    Raises:
+        InputError: The folder cannot be created; on encoding, the texts or the encoder's vectors are unusable.
+
+    Example:
+        >>> cached = CachedEncoder(encoder, "embeddings")  # doctest: +SKIP
+        >>> cached.encode_documents(["cats purr", "cats purr"]).shape, cached.hits, cached.misses  # doctest: +SKIP
+        ((2, 384), 0, 1)
+    """
+
+    def __init__(self, encoder: Encoder, cache_dir: str | Path, *, progress: bool = False) -> None:
+        self.encoder = encoder
+        self.progress = progress
+        self.hits = 0  # texts that were read
+        self.misses = 0  # texts that were embedded
+        self._cache = EmbeddingCache(cache_dir, encoder.fingerprint)
+
+    def __repr__(self) -> str:
+        return f"CachedEncoder({self.encoder!r}, {str(self._cache.folder)!r}, hits={self.hits}, misses={self.misses})"
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the encoder itself: a cache changes no vector."""
+        return self.encoder.fingerprint
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Embed documents, or read them; (n, d) float32."""
+        return self._through_cache("document", texts, self.encoder.encode_documents)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Embed queries, or read them; (m, d) float32."""
+        return self._through_cache("query", texts, self.encoder.encode_queries)
+
+    def _through_cache(self, role: Role, texts: Sequence[str], encode: Callable[[Sequence[str]], Vectors]) -> Vectors:
+        if not len(checked_texts(texts)):
+            return np.asarray(encode([]), np.float32)
+        keys = [text_key(role, text) for text in texts]
+        vectors: dict[bytes, Vectors] = self._cache.read(keys)
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
+        self.hits += sum(key not in missing for key in keys)
+        self.misses += len(missing)
+        what = "documents" if role == "document" else "queries"
+        with tqdm(total=len(missing), desc=f"Embedding {what}", unit="text", disable=not self.progress) as bar:
+            pending = list(missing)
+            for start in range(0, len(pending), FLUSH):
+                batch = pending[start : start + FLUSH]
+                made = checked_vectors(encode([missing[key] for key in batch]), len(batch))
+                self._cache.append(batch, made)
+                vectors.update(zip(batch, made, strict=True))
+                bar.update(len(batch))
+        return np.stack([vectors[key] for key in keys])

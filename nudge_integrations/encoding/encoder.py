@@ -1,0 +1,67 @@
+"""What an encoder is: texts in, vectors out, both checked; and the hash by which a text is known."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nudge_integrations.errors import InputError
+
+__all__ = ["Encoder", "Role", "Vectors", "checked_texts", "checked_vectors", "text_hash"]
+
+Vectors = NDArray[np.float32]
+Role = Literal["document", "query"]
+
+
+def text_hash(text: str) -> str:
+    """Hash a text: the sha256 of its UTF-8 bytes, as 64 hex digits.
+
+    Example:
+        >>> text_hash("cats purr")[:8]
+        '19588431'
+    """
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Anything that turns documents and queries into vectors of one dimension d.
+
+    Implement two methods and a name; no base class is needed. Vectors need not be of unit length. No texts give (0, d).
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells these vectors from those of any other model or setting; the same wherever they are the same."""
+        ...
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Embed n documents as (n, d) float32."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Embed m queries as (m, d) float32."""
+        ...
+
+
+def checked_texts(texts: Sequence[str]) -> Sequence[str]:
+    """Raise InputError unless this is a sequence of strings."""
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        kinds = "one string" if isinstance(texts, str) else ", ".join(sorted({type(text).__name__ for text in texts}))
+        raise InputError(f"texts are {kinds}; expected a list of strings")
+    return texts
+
+
+def checked_vectors(vectors: Any, count: int) -> Vectors:
+    """Take an encoder's output as (count, d) float32; raise InputError where it is not that."""
+    array = np.asarray(vectors, np.float32)
+    if array.ndim != 2 or len(array) != count or array.shape[1] == 0:
+        raise InputError(f"the encoder gave vectors of shape {array.shape} for {count} texts; expected ({count}, d)")
+    broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(broken):
+        raise InputError(f"the encoder gave {len(broken)} vectors that are not finite; the first is number {broken[0]}")
+    return array
