@@ -128,6 +128,21 @@ def fit_softmax(
 
     Raises:
         InputError: If shapes do not fit, a vector is zero, NaN or infinite, or a gain is negative or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from scipy import sparse
+        >>> random = np.random.default_rng(0)
+        >>> documents = random.normal(size=(20, 4))
+        >>> wanted = np.arange(80) % 20
+        >>> queries = documents[wanted] @ np.roll(np.eye(4), 1, axis=1) + documents[wanted]
+        >>> relevance = sparse.csr_array((np.ones(80), (np.arange(80), wanted)), shape=(80, 20))
+        >>> unit = torch.nn.functional.normalize(torch.from_numpy(documents).float())
+        >>> def hit(adapted):
+        ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(wanted)).float()
+        >>> adaptor = fit_softmax(documents, queries, relevance, judge=hit)
+        >>> adaptor.score > adaptor.baseline + 0.2, adaptor.steps > 1
+        (True, True)
     """
     inputs = (documents, queries, relevance)
     first = ridge or fit_ridge(*inputs, judge=judge, groups=groups, seed=seed, device=device, block_bytes=block_bytes)

@@ -73,6 +73,21 @@ def fit_trained(
     Raises:
         InputError: If shapes do not fit, a vector is zero, NaN or infinite, an option is out of range, or nothing is
             left to train on or to validate by.
+
+    Example:
+        >>> import numpy as np
+        >>> from scipy import sparse
+        >>> random = np.random.default_rng(0)
+        >>> documents = random.normal(size=(20, 4))
+        >>> wanted = np.arange(80) % 20
+        >>> queries = documents[wanted] @ np.roll(np.eye(4), 1, axis=1) + documents[wanted]
+        >>> relevance = sparse.csr_array((np.ones(80), (np.arange(80), wanted)), shape=(80, 20))
+        >>> unit = torch.nn.functional.normalize(torch.from_numpy(documents).float())
+        >>> def hit(adapted):
+        ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(wanted)).float()
+        >>> adaptor = fit_trained(documents, queries, relevance, judge=hit, learning_rate=0.1, epochs=10)
+        >>> adaptor.score > adaptor.baseline + 0.2, adaptor.steps > 1
+        (True, True)
     """
     if min(temperature, learning_rate) <= 0 or min(batch_size, epochs, patience) < 1:
         raise InputError("temperature and learning_rate must be above 0; batch_size, epochs and patience at least 1")
