@@ -37,12 +37,14 @@ class Options:
         metric: What the step maximises, such as ``"ndcg@10"``.
         seed: Seed of everything that is drawn.
         unseen_weight: 0 to 1, as in `solve`.
+        max_seconds: Query maps that would take longer are left out; None leaves out none.
     """
 
     method: str = "auto"
     metric: str = "ndcg@10"
     seed: int = 0
     unseen_weight: float = 0.0
+    max_seconds: float | None = None
 
     def check(self) -> None:
         """Refuse what `solve` would refuse, before anything is encoded.
@@ -122,6 +124,7 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
         metric=options.metric,
         unseen_weight=options.unseen_weight,
         seed=options.seed,
+        max_seconds=options.max_seconds,
         document_vectors=documents,
         query_vectors=learned,
         validation_query_vectors=held_out,

@@ -58,6 +58,7 @@ class NudgeFinetuneEngine:
         step: Take this step instead of searching for it.
         unseen_weight: 0 .. 1: how much the choice weighs queries for documents that nobody labelled.
         seed: For whatever is sampled.
+        max_seconds: Leave out the query maps that would take longer.
         duplicates: ``"merge"``, ``"keep"`` or ``"error"``.
         encoder: ``"finetune"``, or a mapping of options of ``finetune_encoder``: train ``embed_model``, then a
             sentence-transformers model in any form or its name, on the same labels first. Give a ``val_dataset`` with
@@ -89,6 +90,7 @@ class NudgeFinetuneEngine:
         step: float | None = None,
         unseen_weight: float = 0.0,
         seed: int = 0,
+        max_seconds: float | None = None,
         duplicates: Literal["keep", "merge", "error"] = "merge",
         encoder: EncoderOptions | None = None,
         query_transform: BaseQueryTransform | None = None,
@@ -106,7 +108,7 @@ class NudgeFinetuneEngine:
         self.show_progress = show_progress
         check_device(solver_options.get("device"))
         self._options: dict[str, Any] = {**solver_options, "step": step, "unseen_weight": unseen_weight}
-        self._options |= {"seed": seed, "duplicates": duplicates}
+        self._options |= {"seed": seed, "max_seconds": max_seconds, "duplicates": duplicates}
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)
         self._nudge: Nudge | None = None
@@ -261,11 +263,10 @@ class NudgeFinetuneEngine:
         if vector_store is not None and storage_context is not None:
             raise InputError("as_index got a vector_store and a storage_context; the context has a store of its own")
         context = storage_context or StorageContext.from_defaults(vector_store=vector_store)
-        extra = (
-            needs_extra_coordinate(context.vector_store, self.nudge) if extra_coordinate is None else extra_coordinate
-        )
-        nodes = self.get_finetuned_nodes(extra_coordinate=extra)
-        model = self.get_finetuned_model(extra_coordinate=extra)
+        if extra_coordinate is None:
+            extra_coordinate = needs_extra_coordinate(context.vector_store, self.nudge)
+        nodes = self.get_finetuned_nodes(extra_coordinate=extra_coordinate)
+        model = self.get_finetuned_model(extra_coordinate=extra_coordinate)
         options = {"callback_manager": self.callback_manager, "show_progress": self.show_progress, **kwargs}
         return filled_index(context, nodes, model, **options)
 

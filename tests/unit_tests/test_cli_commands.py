@@ -109,6 +109,15 @@ def test_fit_again_replaces_the_run_and_nothing_else(beir: Path, tmp_path: Path)
     assert set(path.name for path in (tmp_path / "out").iterdir()) == {*NAMES, "notes.txt"} - {"validation.json"}
 
 
+def test_query_maps_that_would_take_too_long_are_left_out(tmp_path: Path) -> None:
+    train, test = animal_dataset().split((0.9, 0.1), seed=1)
+    train.to_beir(tmp_path / "animals", "train")
+    test.to_beir(tmp_path / "animals", "test")
+    done("fit", tmp_path / "animals", "-e", ENCODER_PATH, "-o", tmp_path / "out", "--max-seconds", "0")
+    card = done("inspect", tmp_path / "out", "--json")
+    assert "left out for want of time" in card["warnings"][-1]
+
+
 def test_repair_leaves_out_what_is_wrong_and_says_so(tmp_path: Path) -> None:
     dataset = animal_dataset()
     wrong = {**dataset.qrels, "q0": {"cat": 1.0, "unicorn": 1.0}}

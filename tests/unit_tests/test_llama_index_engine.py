@@ -109,6 +109,13 @@ def test_a_fit_may_map_queries_and_move_nothing() -> None:
     assert after > before + 0.5
 
 
+def test_query_maps_that_would_take_too_long_are_left_out() -> None:
+    engine = NudgeFinetuneEngine(labelled(answered=20), WordEmbedding(), max_seconds=0.0)
+    engine.finetune()
+    assert engine.nudge.query_map is None
+    assert "left out for want of time" in engine.nudge.warnings[-1]
+
+
 def test_an_artifact_of_another_model_is_refused(tmp_path: Path) -> None:
     fitted().save(tmp_path)
     with pytest.raises(MismatchError, match="belongs to the encoder"):

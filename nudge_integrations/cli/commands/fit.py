@@ -47,6 +47,10 @@ MetricOption = Annotated[str, typer.Option("--metric", help="What the step maxim
 UnseenOption = Annotated[
     float, typer.Option("--unseen-weight", help="0 to 1: how much queries for documents that nobody labelled count.")
 ]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option("--max-seconds", min=0, help="Leave out the query maps that would take longer. [default: no limit]"),
+]
 RepairOption = Annotated[
     bool, typer.Option("--repair", help="Leave out what is wrong with the data, and say what, instead of refusing it.")
 ]
@@ -59,6 +63,7 @@ def fit(
     method: MethodOption = "auto",
     metric: MetricOption = "ndcg@10",
     unseen_weight: UnseenOption = 0.0,
+    max_seconds: SecondsOption = None,
     batch_size: BatchOption = 32,
     device: DeviceOption = None,
     cache: CacheOption = None,
@@ -84,7 +89,7 @@ def fit(
 
     console = console_for(as_json)
     check_output(output)
-    options = Options(method=method, metric=metric, seed=seed, unseen_weight=unseen_weight)
+    options = Options(method, metric, seed, unseen_weight, max_seconds)
     splits = _splits(console, dataset, seed, repair)
     if dry_run:
         options.check()
