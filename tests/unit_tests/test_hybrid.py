@@ -188,6 +188,16 @@ def test_what_takes_too_long_is_left_out_and_named() -> None:
     assert all(name in solution.warnings[-1] for name in CANDIDATES[1:])
 
 
+def test_what_groups_rule_out_is_named_where_it_was_asked_for() -> None:
+    documents, queries, gains = planted(0, queries=120)
+    ruled_out = "nudge+adaptor was not tried: it leaves out single queries, not groups"
+    for candidates in (CANDIDATES, ("nudge", "adaptor")):
+        solution = solve_hybrid(
+            documents, queries, gains, candidates=candidates, groups=np.arange(120) // 2, max_seconds=0.0
+        )
+        assert (ruled_out in solution.warnings) == ("nudge+adaptor" in candidates)
+
+
 def test_the_same_input_gives_the_same_answer_and_a_table() -> None:
     documents, queries, gains = planted(0, turned=1.5)
     one, two = (solve_hybrid(documents, queries, gains, block_bytes=size) for size in (1 << 20, 1 << 26))
