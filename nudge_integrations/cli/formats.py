@@ -19,7 +19,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.files import read_jsonl, read_text, read_texts, write_atomically
 from nudge_integrations.errors import DatasetError, InputError
 
-__all__ = ["FORMS", "ExampleKeys", "form_of", "read_corpus", "read_dataset", "write_dataset"]
+__all__ = ["FORMS", "ExampleKeys", "form_of", "read_corpus", "read_dataset", "read_json_list", "write_dataset"]
 
 FORMS = ("beir", "qa", "langsmith", "qrels")
 
@@ -121,13 +121,26 @@ def write_dataset(
 def _examples(path: Path) -> list[Any]:
     if path.suffix == ".jsonl":
         return [record for _, record in read_jsonl(path)]
+    return read_json_list(path, "examples")
+
+
+def read_json_list(path: Path, things: str) -> list[Any]:
+    """Read a JSON file that holds a list.
+
+    Args:
+        path: The file.
+        things: What the list is of, for messages.
+
+    Raises:
+        DatasetError: If the file is absent, no JSON, or holds something else.
+    """
     try:
-        examples = json.loads(read_text(path))
+        found = json.loads(read_text(path))
     except ValueError as error:
         raise DatasetError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(examples, list):
-        raise DatasetError(f"{path} holds a JSON {type(examples).__name__}, expected a list of examples")
-    return examples
+    if not isinstance(found, list):
+        raise DatasetError(f"{path} holds a JSON {type(found).__name__}, expected a list of {things}")
+    return found
 
 
 def _example_lines(dataset: RetrievalDataset, keys: ExampleKeys) -> str:

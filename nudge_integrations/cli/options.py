@@ -1,4 +1,4 @@
-"""Options that several commands share, so that one name means one thing everywhere."""
+"""Options and arguments that several commands share, so that one name means one thing everywhere."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ __all__ = [
     "DryRunOption",
     "EncoderOption",
     "JsonOption",
+    "KeepOption",
     "MetricsOption",
+    "NudgeArgument",
     "OptionalEncoderOption",
+    "OptionalKeepOption",
     "ResamplesOption",
     "SeedOption",
     "SplitOption",
 ]
 
+_KEEP = "Folder to keep the run in."
 _ENCODER = "A sentence-transformers model (name or path), or package.module:name of an encoder."
 
 BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Texts encoded at a time.")]
@@ -57,10 +61,13 @@ DryRunOption = Annotated[
 EncoderOption = Annotated[str, typer.Option("--encoder", "-e", help=_ENCODER)]
 OptionalEncoderOption = Annotated[str | None, typer.Option("--encoder", "-e", help=_ENCODER)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, to stdout.")]
+KeepOption = Annotated[Path, typer.Option("--output", "-o", help=_KEEP)]
+OptionalKeepOption = Annotated[Path | None, typer.Option("--output", "-o", help=_KEEP)]
 MetricsOption = Annotated[
     list[str] | None,
     typer.Option("--metric", help="Such as ndcg@10 or hit@1; may be given several times. [default: the usual four]"),
 ]
+NudgeArgument = Annotated[Path, typer.Argument(help="Folder of a saved nudge.")]
 ResamplesOption = Annotated[int, typer.Option("--resamples", min=1, help="Draws behind every interval and test.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
 SplitOption = Annotated[str, typer.Option("--split", help="Which qrels of a BEIR folder to read.")]

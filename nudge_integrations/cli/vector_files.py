@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from nudge_integrations.cli.formats import read_json_list
 from nudge_integrations.dataset.files import read_jsonl, read_text
 from nudge_integrations.errors import InputError
 
@@ -72,13 +72,13 @@ def read_ids(path: Path) -> list[str]:
             in ``.json``.
 
     Raises:
-        InputError: If they cannot be read.
-        DatasetError: If the file is absent, or no JSON.
+        InputError: If one of them is no id.
+        DatasetError: If the file is absent, or cannot be read as what its name says.
     """
     if path.suffix == ".jsonl":
         ids = [record.get("_id", record.get("id")) for _, record in read_jsonl(path)]
     elif path.suffix == ".json":
-        ids = _json_list(path)
+        ids = read_json_list(path, "ids")
     else:
         ids = [line for line in read_text(path).splitlines() if line]
     wrong = next((row for row, found in enumerate(ids) if not isinstance(found, str | int)), None)
@@ -120,16 +120,6 @@ def _tensor(path: Path, name: str | None) -> NDArray[Any]:
             raise InputError(f"{path} holds the tensors {', '.join(names)}: name one of them with --tensor")
         found: NDArray[Any] = file.get_tensor(chosen)
         return found
-
-
-def _json_list(path: Path) -> list[Any]:
-    try:
-        found = json.loads(read_text(path))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(found, list):
-        raise InputError(f"{path} holds a JSON {type(found).__name__}, expected a list of ids")
-    return found
 
 
 @contextmanager

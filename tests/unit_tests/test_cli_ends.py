@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(root / "vectors.npy", ENCODER.encode_documents([f"the {name} lives here" for name in ANIMALS]))
     (root / "ids.txt").write_text("\n".join(ANIMALS))
     (root / "taken").write_text("kept")
+    (root / "half.json").write_text("[")
     (root / "empty.trec").write_text("")
     return root
 
@@ -117,6 +118,12 @@ WRONG = {
     "apply: neither": (["apply", "out", "vectors.npy", "-o", "new.npy"], 2, "--queries"),
     "apply: both": (["apply", "out", "vectors.npy", "--ids", "ids.txt", "--queries", "-o", "new.npy"], 2, "--queries"),
     "apply: ids": (["apply", "out", "vectors.npy", "--ids", "taken", "-o", "new.npy"], 1, "8 vectors and taken 1 ids"),
+    "apply: no list": (
+        ["apply", "out", "vectors.npy", "--ids", "out/result.json", "-o", "new.npy"],
+        1,
+        "expected a list of ids",
+    ),
+    "apply: no JSON": (["apply", "out", "vectors.npy", "--ids", "half.json", "-o", "new.npy"], 1, "is not valid JSON"),
     "convert: form": (["convert", "animals", "new.json", "--from", "xml"], 1, "no form 'xml'"),
     "convert: split": (["convert", "animals", "new.json", "--split", "dev"], 1, "splits in this folder: test, train"),
     "convert: corpus": (["convert", "out/after.json", "new", "--from", "langsmith"], 1, "--corpus"),

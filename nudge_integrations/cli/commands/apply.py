@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nudge_integrations.cli.options import ConfigOption, DebugOption, DryRunOption, JsonOption
+from nudge_integrations.cli.options import ConfigOption, DebugOption, DryRunOption, JsonOption, NudgeArgument
 from nudge_integrations.cli.screen import console_for, print_json
 
 __all__ = ["EXAMPLES", "apply"]
@@ -19,7 +19,6 @@ EXAMPLES = (
     "nudge apply nudged queries.npy --queries -o queries-mapped.npy",
 )
 
-NudgeArgument = Annotated[Path, typer.Argument(help="Folder of a saved nudge.")]
 VectorsArgument = Annotated[Path, typer.Argument(help="Base vectors, (n, d): .npy or .safetensors.")]
 IdsOption = Annotated[
     Path | None, typer.Option("--ids", help="Document ids in the order of the vectors: a line each, .jsonl or .json.")

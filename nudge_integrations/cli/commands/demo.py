@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from nudge_integrations.cli.options import ConfigOption, DebugOption, DryRunOption, JsonOption, SeedOption
+from nudge_integrations.cli.options import (
+    ConfigOption,
+    DebugOption,
+    DryRunOption,
+    JsonOption,
+    OptionalKeepOption,
+    SeedOption,
+)
 from nudge_integrations.cli.screen import console_for, print_json
 
 __all__ = ["EXAMPLES", "demo"]
@@ -18,11 +20,9 @@ EXAMPLES = (
     "nudge demo --json | jq .after",
 )
 
-OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to keep the run in.")]
-
 
 def demo(
-    output: OutputOption = None,
+    output: OptionalKeepOption = None,
     seed: SeedOption = 0,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,

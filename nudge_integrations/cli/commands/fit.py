@@ -16,6 +16,7 @@ from nudge_integrations.cli.options import (
     DryRunOption,
     EncoderOption,
     JsonOption,
+    KeepOption,
     SeedOption,
 )
 from nudge_integrations.cli.screen import console_for, print_json
@@ -35,7 +36,6 @@ EXAMPLES = (
 )
 
 DatasetArgument = Annotated[Path, typer.Argument(help="A BEIR folder or a LlamaIndex question-answer JSON.")]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to keep the run in.")]
 MethodOption = Annotated[
     str,
     typer.Option(
@@ -59,7 +59,7 @@ RepairOption = Annotated[
 def fit(
     dataset: DatasetArgument,
     encoder: EncoderOption,
-    output: OutputOption,
+    output: KeepOption,
     method: MethodOption = "auto",
     metric: MetricOption = "ndcg@10",
     unseen_weight: UnseenOption = 0.0,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nudge_integrations.cli.options import ConfigOption, DebugOption, JsonOption
+from nudge_integrations.cli.options import ConfigOption, DebugOption, JsonOption, NudgeArgument
 from nudge_integrations.cli.screen import console_for, print_json
 
 __all__ = ["EXAMPLES", "inspect"]
@@ -18,7 +17,6 @@ EXAMPLES = (
     "nudge inspect nudged --json | jq .moves",
 )
 
-NudgeArgument = Annotated[Path, typer.Argument(help="Folder of a saved nudge.")]
 TopOption = Annotated[int, typer.Option("--top", min=0, help="How many of the largest moves to list.")]
 
 
