@@ -1,10 +1,10 @@
-"""Choosing among settings without trying all of them: one axis of the grid at a time, until none improves."""
+"""Choosing among settings without trying all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-__all__ = ["climb"]
+__all__ = ["climb", "walk"]
 
 
 def climb(
@@ -34,3 +34,24 @@ def climb(
                     best = point
         if best == before:
             return best, known[best]
+
+
+def walk(options: Sequence[float], start: float, value: Callable[[float], float]) -> tuple[float, float]:
+    """Return where a walk along ordered options ends that goes on as long as each step improves, and its value.
+
+    Example:
+        >>> walk((1, 2, 3, 4, 5), 2, lambda option: -abs(option - 4))
+        (4, 0)
+    """
+    place = options.index(start)
+    best = value(start)
+    for direction in (-1, 1):
+        walked = False
+        while 0 <= place + direction < len(options):
+            ahead = value(options[place + direction])
+            if ahead <= best:
+                break
+            place, best, walked = place + direction, ahead, True
+        if walked:
+            break
+    return options[place], best

@@ -155,16 +155,25 @@ class ContrastiveRidge:
         *,
         groups: ArrayLike | None = None,
     ) -> torch.Tensor:
-        """Return (l, d) float32: unit(q + u c s), s the shift by the map without the query's group.
+        """Return (l, d) float32: unit(q + u s), s the shift by the map without the query's group.
 
-        The scale c is that of the full map: a mean over all queries. ``groups`` names one for each query (l,); None
-        where every query is its own.
+        ``groups`` names one for each query (l,); None where every query is its own.
         """
-        scale = strength * self.map(temperature, whitening, penalty)[1]
         left_out = np.arange(len(self.queries)) if groups is None else np.asarray(groups)
-        shift = self.regression.held_out(self._residuals(temperature), penalty, left_out)
-        shift = scale * shift @ self.whitening.matrix(whitening)
-        return moved(self.queries, shift.to(self.queries))
+        (shift,) = self.shifts(temperature, whitening, penalty, left_out)
+        return moved(self.queries, strength * shift)
+
+    def shifts(
+        self, temperature: float, whitening: float, penalty: float, *partitions: NDArray[Any]
+    ) -> list[torch.Tensor]:
+        """Return for each partition of the queries (l,) how the map without its group shifts each, (l, d) float32.
+
+        The scale c is that of the full map: a mean over all queries.
+        """
+        scale = self.map(temperature, whitening, penalty)[1]
+        projection = scale * self.whitening.matrix(whitening)
+        found = self._residuals(temperature)
+        return [(self.regression.held_out(found, penalty, part) @ projection).to(self.queries) for part in partitions]
 
     def _residuals(self, temperature: float) -> torch.Tensor:
         return self.residuals[temperature].double().cpu()

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from nudge_integrations.errors import InputError
 from nudge_integrations.hybrid.candidates import CANDIDATES, FEWEST_QUERIES, affordable, problem_of, trials_of
 from nudge_integrations.hybrid.outcome import best_of
-from nudge_integrations.hybrid.trial import Trial
+from nudge_integrations.hybrid.trial import PROTECTED_FROM, TOLERATED, Trial
 from nudge_integrations.solver import Solution
 from nudge_integrations.solver._plan import BLOCK_BYTES, Plan
 from nudge_integrations.solver._solve import log_outcome, solve_plan
@@ -40,7 +40,10 @@ def solve_hybrid(
     r"""Choose the best of nudging documents, adapting queries, both in either order, and doing nothing.
 
     Every candidate is judged by queries that it was not fitted to, and must beat doing nothing by more than noise. A
-    query map must also do no harm to queries of another topic, see `nudge_integrations.hybrid.maps`.
+    query map must also do no harm to queries of another topic, which may lose a tenth of a point, see
+    `nudge_integrations.hybrid.settings`. From ``unseen_weight=0.5`` on queries whose documents nobody labelled are
+    protected too: a nudge may cost them a tenth of a point at most, standard error included, and a query map, which
+    reaches them all, must be a gain to them.
 
     ===================  ==========================================================================================
     candidate            what it is, and how it is judged
@@ -59,7 +62,8 @@ def solve_hybrid(
         relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
         candidates: Which to try.
         metric: What is maximised: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
-        unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled.
+        unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled; from 0.5 on they
+            are protected, whatever else could be gained, and ``nudge+adaptor`` is left out.
         groups: (m,) names; queries of one group are left out together. Leaves out ``nudge+adaptor``.
         max_queries: Judge by a seeded sample of at most this many queries.
         max_seconds: Leave out what would take longer than is left, the dearest first; the solution's warnings say
@@ -95,6 +99,7 @@ def solve_hybrid(
     plan = Plan(
         metric=metric,
         unseen_weight=unseen_weight,
+        unseen_loss=TOLERATED if unseen_weight >= PROTECTED_FROM else None,
         max_queries=max_queries,
         standard_errors=standard_errors,
         seed=seed,

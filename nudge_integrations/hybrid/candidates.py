@@ -15,8 +15,9 @@ from scipy import sparse
 from nudge_integrations.adaptor.ridge import TEMPERATURES
 from nudge_integrations.adaptor.training import Training, read_training, residuals
 from nudge_integrations.hybrid.after_nudge import MovedCorpus
-from nudge_integrations.hybrid.maps import Folds, Judges, QueryMap, folds_of, ridge_map
+from nudge_integrations.hybrid.maps import QueryMap, folds_of, ridge_map
 from nudge_integrations.hybrid.ranking import Ranking
+from nudge_integrations.hybrid.settings import Folds, Judges
 from nudge_integrations.hybrid.trial import Trial, Worth
 from nudge_integrations.solver import Solution
 from nudge_integrations.solver._plan import Plan
@@ -97,9 +98,10 @@ def affordable(
     names: Sequence[str], problem: Problem, nudge_seconds: float, left: float | None
 ) -> tuple[list[str], tuple[str, ...]]:
     """Return the candidates there is time for, the dearest left out first, and what was left out in words."""
-    kept = [name for name in names if name != "nudge+adaptor" or problem.groups is None]
+    together = problem.groups is not None or problem.plan.unseen_loss is not None
+    kept = [name for name in names if name != "nudge+adaptor" or not together]
     ruled_out = len(kept) < len(names)
-    grouped = ("nudge+adaptor was not tried: it leaves out single queries, not groups",) if ruled_out else ()
+    grouped = ("nudge+adaptor was not tried: it can leave out single queries only",) if ruled_out else ()
     if left is None:
         return kept, grouped
     start = time.monotonic()

@@ -7,7 +7,7 @@ much it gains within the clusters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,56 +17,11 @@ from scipy import sparse
 from scipy.cluster.vq import kmeans2
 
 from nudge_integrations.adaptor import ContrastiveRidge, contrastive_ridge
-from nudge_integrations.adaptor.choice import climb
-from nudge_integrations.adaptor.ridge import TEMPERATURES
 from nudge_integrations.adaptor.training import Training, fold_codes
+from nudge_integrations.hybrid.settings import Folds, Judges, Setting, best_setting, judged_settings
 from nudge_integrations.hybrid.trial import Worth
 
-__all__ = ["Folds", "Judges", "QueryMap", "folds_of", "ridge_map"]
-
-# Strength u, temperature tau, whitening mu and penalty lambda; where the search begins.
-GRID = ((0.0625, 0.125, 0.25, 0.5, 1.0), TEMPERATURES, (1.0, 0.1, 0.03), (0.001, 0.01, 0.1, 1.0))
-START = (0.25, 0.05, 0.1, 0.1)
-
-# Queries of another cluster may lose a tenth of a point of the metric; beyond that a loss outweighs any gain.
-_TOLERATED, _OUTWEIGHS = 0.001, 100.0
-
-Serve = Callable[[torch.Tensor], NDArray[np.float64]]
-"""Takes the labelled queries adapted (l, d); returns the metric of the judged ones (e,)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Judges:
-    """Who judges adapted queries.
-
-    Attributes:
-        rows: (e,) int64, which of the labelled queries are judged.
-        seen: By the documents as the labels of all other queries leave them.
-        unseen: By the same, with the documents that a query wants as they were at first.
-        elsewhere: By documents that nothing moved.
-    """
-
-    rows: NDArray[np.int64]
-    seen: Serve
-    unseen: Serve
-    elsewhere: Serve
-
-
-@dataclass(frozen=True, eq=False)
-class Folds:
-    """Which queries are left out together.
-
-    Attributes:
-        groups: (l,) int64, by the caller's groups: what is like a new query of the same traffic.
-        documents: (l,) int64, by the document that they want most: what is like one that nobody asked for.
-        clusters: (l,) int64, by k-means clusters of the queries: what is like another topic.
-        halves: (l,) bool, whole groups: each half is served by the setting that suits the other.
-    """
-
-    groups: NDArray[np.int64]
-    documents: NDArray[np.int64]
-    clusters: NDArray[np.int64]
-    halves: NDArray[np.bool_]
+__all__ = ["QueryMap", "folds_of", "ridge_map"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,54 +76,26 @@ def ridge_map(
         judges: Judge the setting that is chosen.
         unseen_weight: 0 .. 1, how much queries count whose documents nobody labelled.
     """
-    ridge = contrastive_ridge(training.asked, found, training.covariance)
-    nothing = _worth(climbing, training.asked, training.asked, unseen_weight)
-    elsewhere = climbing.elsewhere(training.asked)
-
-    visited: dict[tuple[float, ...], tuple[NDArray[np.float64], float]] = {}
-
-    def value(point: tuple[float, ...]) -> float:
-        seen = ridge.held_out(*point, groups=folds.groups)
-        unseen = ridge.held_out(*point, groups=folds.documents) if unseen_weight else seen
-        away = climbing.elsewhere(ridge.held_out(*point, groups=folds.clusters)) - elsewhere
-        harm = _OUTWEIGHS * min(0.0, float(away.mean()) + _TOLERATED)
-        visited[point] = _worth(climbing, seen, unseen, unseen_weight) - nothing, harm
-        return float(visited[point][0].mean()) + harm
-
-    point, gain = climb(GRID, START, value)
-    if gain <= 0.0:
+    asked = training.asked
+    ridge = contrastive_ridge(asked, found, training.covariance)
+    judged = judged_settings(ridge, folds, climbing, unseen_weight)
+    chosen = best_setting(judged)
+    if chosen is None:
         return None
-    fitted, scale = ridge.map(*point[1:])
-    settings = [_best(visited, folds.halves[climbing.rows] == side) for side in (False, True)]
+    fitted, scale = ridge.map(*chosen[1:])
+    settings = [best_setting(judged, folds.halves[climbing.rows] == side) for side in (False, True)]
     seen, unseen = (_crossed(ridge, settings, groups, folds.halves) for groups in (folds.groups, folds.documents))
-    away = judges.elsewhere(ridge.held_out(*point, groups=folds.clusters)) - judges.elsewhere(training.asked)
+    away = judges.elsewhere(ridge.held_out(*chosen, groups=folds.clusters)) - judges.elsewhere(asked)
     worth = Worth(judges.seen(seen), judges.unseen(unseen))
-    return QueryMap((point[0] * scale * fitted).float(), seen, unseen, worth, float(away.mean()))
-
-
-def _best(
-    visited: Mapping[tuple[float, ...], tuple[NDArray[np.float64], float]], part: NDArray[np.bool_]
-) -> tuple[float, ...] | None:
-    """Return the setting that suits a part of the queries best, None where none helps it."""
-    values = {
-        point: float(gains[part].mean()) + harm if part.any() else 0.0 for point, (gains, harm) in visited.items()
-    }
-    best = max(values, key=values.__getitem__)
-    return best if values[best] > 0.0 else None
+    return QueryMap((chosen.strength * scale * fitted).float(), seen, unseen, worth, float(away.mean()))
 
 
 def _crossed(
     ridge: ContrastiveRidge,
-    settings: Sequence[tuple[float, ...] | None],
+    settings: Sequence[Setting | None],
     groups: NDArray[np.int64],
     halves: NDArray[np.bool_],
 ) -> torch.Tensor:
     """Return (l, d) queries left out of the map, each half by the setting of the other: choosing flatters no query."""
-    parts = [ridge.queries if point is None else ridge.held_out(*point, groups=groups) for point in settings]
+    parts = [ridge.queries if one is None else ridge.held_out(*one, groups=groups) for one in settings]
     return torch.where(torch.from_numpy(halves).to(ridge.queries.device)[:, None], parts[0], parts[1])
-
-
-def _worth(judges: Judges, seen: torch.Tensor, unseen: torch.Tensor, unseen_weight: float) -> NDArray[np.float64]:
-    """Return the objective of adapted queries, without asking for what has no weight."""
-    seen_values = judges.seen(seen)
-    return Worth(seen_values, judges.unseen(unseen) if unseen_weight else seen_values).objective(unseen_weight)

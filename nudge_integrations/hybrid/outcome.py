@@ -53,6 +53,7 @@ def best_of(
         (line, trial)
         for line, trial in zip(lines, trials, strict=True)
         if line.gain > max(least, plan.standard_errors * line.standard_error)
+        and (plan.unseen_loss is None or _gains_unseen(plan, trial, baseline, drawn_as_one))
     ]
     if not better:
         return start
@@ -60,6 +61,12 @@ def best_of(
     lost, error = gain_and_error(trial.worth.unseen - baseline, drawn_as_one)
     loses = some_unlabelled and lost < -plan.standard_errors * error
     return replace(_solution(start, line, trial), warnings=(*notes, _unseen(start, line)) if loses else notes)
+
+
+def _gains_unseen(plan: Plan, trial: Trial, baseline: NDArray[np.float64], groups: NDArray[np.int64]) -> bool:
+    """Say whether queries for documents that nobody labelled surely gain; a map reaches all of them."""
+    gain, error = gain_and_error(trial.worth.unseen - baseline, groups)
+    return gain > plan.standard_errors * error
 
 
 def _unseen(start: Solution, line: Candidate) -> str:

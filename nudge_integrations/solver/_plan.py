@@ -28,7 +28,12 @@ PATHS: dict[str, Path] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What to try and how: the options of `solve`, which explains them.
+    """What to try and how: the options of `solve`, which explains them, and one more.
+
+    Attributes:
+        unseen_loss: How much queries for documents that nobody labelled may lose at most, mean and a standard error for
+            safety; None for no bound. With it they are judged without any label of the documents that they want, not
+            only with these at rest.
 
     Raises:
         InputError: If an option is out of range.
@@ -38,6 +43,7 @@ class Plan:
     metric: str = "ndcg@10"
     step: float | None = None
     unseen_weight: float = 0.0
+    unseen_loss: float | None = None
     temperature: float | None = None
     graded: bool = False
     refit: bool = True

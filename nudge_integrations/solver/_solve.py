@@ -100,20 +100,20 @@ def solve(
         ('improved', True)
     """
     plan = Plan(
-        method,
-        metric,
-        step,
-        unseen_weight,
-        temperature,
-        graded,
-        refit,
-        max_queries,
-        normalize_queries,
-        shift,
-        standard_errors,
-        seed,
-        block_bytes,
-        progress,
+        method=method,
+        metric=metric,
+        step=step,
+        unseen_weight=unseen_weight,
+        temperature=temperature,
+        graded=graded,
+        refit=refit,
+        max_queries=max_queries,
+        normalize_queries=normalize_queries,
+        shift=shift,
+        standard_errors=standard_errors,
+        seed=seed,
+        block_bytes=block_bytes,
+        progress=progress,
     )
     solution = solve_plan(plan, documents, queries, relevance, validation=validation, groups=groups, device=device)
     log_outcome(solution)
@@ -175,6 +175,7 @@ def _trials(plan: Plan, prepared: Prepared) -> list[Trial]:
             plan.measured,
             step=plan.step,
             unseen_weight=plan.unseen_weight,
+            unseen_loss=plan.unseen_loss,
             block_bytes=plan.block_bytes,
             progress=plan.progress,
         )

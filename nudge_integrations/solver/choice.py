@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,15 +70,21 @@ def try_heading(
     *,
     step: float | None,
     unseen_weight: float,
+    unseen_loss: float | None,
     block_bytes: int,
     progress: bool,
 ) -> Trial:
     """Find the best step of one heading, or judge the step given."""
     judged, path = prepared.judged, heading.path
     result = sweep(heading, prepared.labels, judged, metric, block_bytes, progress=progress)
+    if unseen_loss is not None and judged.own is not None:
+        labels = prepared.labels.by_document()
+        together = replace(judged, groups=labels.groups[judged.own])
+        strict = sweep(heading, labels, together, metric, block_bytes, progress=progress)
+        result = replace(result, unseen=strict.unseen)
     objective = result.objective(unseen_weight)
     end = path.end(heading.cosine[heading.moving])
-    parameter = best_parameter(*curve_of(objective, path), end) if step is None else path.parameter(step)
+    parameter = best_parameter(*result.curve(unseen_weight, unseen_loss), end) if step is None else path.parameter(step)
     gain, error = gain_and_error(objective.at(parameter) - objective.start, judged.groups)
     unseen = result.unseen.at(parameter)
     unseen_gain, unseen_error = gain_and_error(unseen - result.unseen.start, judged.groups)

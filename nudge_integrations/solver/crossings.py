@@ -64,6 +64,17 @@ class Changes:
         past = self.parameter < parameter
         return self.first + np.bincount(self.query[past], weights=self.change[past], minlength=len(self.first))
 
+    def squared(self) -> Changes:
+        """Return how the square of each query's distance from its start changes."""
+        order = np.lexsort((self.parameter, self.query))
+        query, change = self.query[order], self.change[order]
+        counts = np.bincount(query, minlength=len(self.start))
+        total = np.concatenate([[0.0], np.cumsum(change)])
+        before_query = total[(np.cumsum(counts) - counts)[query]]
+        away = (self.first - self.start)[query] + total[:-1] - before_query
+        moved = (away + change) ** 2 - away**2
+        return Changes(np.zeros(len(counts)), (self.first - self.start) ** 2, query, self.parameter[order], moved)
+
 
 @dataclass(frozen=True, eq=False)
 class _Toggles:

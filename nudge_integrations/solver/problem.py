@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.sparse import csgraph
 
 from nudge_integrations.solver.direction import Direction, sums
 from nudge_integrations.solver.path import Path
@@ -41,6 +42,16 @@ class Labels:
         ones = np.ones(len(self.groups))
         shape = (int(self.groups.max(initial=-1)) + 1, len(self.groups))
         return sparse.csr_array((ones, (self.groups, np.arange(len(self.groups)))), shape=shape)
+
+    def by_document(self) -> Labels:
+        """Return the same labels in larger groups, which share no document that one of their queries wants most."""
+        able = np.flatnonzero(np.diff(self.gains.indptr))
+        wanted = np.asarray(self.gains[able].argmax(axis=1)).ravel()
+        groups = int(self.groups.max(initial=-1)) + 1
+        names = groups + len(self.rows)
+        asks = sparse.coo_array((np.ones(len(able)), (self.groups[able], groups + wanted)), shape=(names, names))
+        together = csgraph.connected_components(asks, directed=False)[1]
+        return replace(self, groups=np.unique(together[self.groups], return_inverse=True)[1].astype(np.int64))
 
     def support(self) -> NDArray[np.int64]:
         """Return (u,) how many queries ask for each document."""

@@ -60,6 +60,20 @@ class Sweep:
             np.concatenate([weight * part.change for part, weight in parts]),
         )
 
+    def curve(self, unseen_weight: float, unseen_loss: float | None) -> tuple[NDArray[np.float64], Curve]:
+        """Return the mean objective along the path; -inf where ``unseen``, less its standard error, falls too far."""
+        objective = curve_of(self.objective(unseen_weight), self.path)
+        if unseen_loss is None:
+            return objective
+        curves = (objective, *(curve_of(changes, self.path) for changes in (self.unseen, self.unseen.squared())))
+        every = np.unique(np.concatenate([at for at, _ in curves]))
+        value, unseen, square = (curve.values[np.searchsorted(at, every, side="right") - 1] for at, curve in curves)
+        risen = unseen - unseen[0]
+        error = np.sqrt(np.maximum(square - risen**2, 0.0) / max(1, len(self.unseen.start) - 1))
+        value = np.where(risen - error < -unseen_loss, -np.inf, value)
+        changed = np.append(True, value[1:] != value[:-1])
+        return every[changed], Curve(self.path.steps(every[changed]), value[changed], objective[1].end)
+
 
 def sweep(
     heading: Heading, labels: Labels, judged: Judged, metric: Metric, block_bytes: int, *, progress: bool = False

@@ -13,8 +13,9 @@ from nudge_integrations.adaptor.ridge import TEMPERATURES
 from nudge_integrations.errors import InputError
 from nudge_integrations.hybrid import CANDIDATES, solve_hybrid
 from nudge_integrations.hybrid.after_nudge import MovedCorpus
-from nudge_integrations.hybrid.maps import Judges, folds_of, ridge_map
+from nudge_integrations.hybrid.maps import folds_of, ridge_map
 from nudge_integrations.hybrid.ranking import Ranking
+from nudge_integrations.hybrid.settings import Judges
 from nudge_integrations.solver import Solution, solve
 from nudge_integrations.solver._plan import Plan
 from nudge_integrations.solver._solve import headings, prepare_plan
@@ -190,7 +191,7 @@ def test_what_takes_too_long_is_left_out_and_named() -> None:
 
 def test_what_groups_rule_out_is_named_where_it_was_asked_for() -> None:
     documents, queries, gains = planted(0, queries=120)
-    ruled_out = "nudge+adaptor was not tried: it leaves out single queries, not groups"
+    ruled_out = "nudge+adaptor was not tried: it can leave out single queries only"
     for candidates in (CANDIDATES, ("nudge", "adaptor")):
         solution = solve_hybrid(
             documents, queries, gains, candidates=candidates, groups=np.arange(120) // 2, max_seconds=0.0
