@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,13 +12,13 @@ from numpy.typing import ArrayLike
 
 from nudge_integrations.errors import InputError
 from nudge_integrations.hybrid.candidates import CANDIDATES, FEWEST_QUERIES, affordable, problem_of, trials_of
-from nudge_integrations.hybrid.outcome import best_of
-from nudge_integrations.hybrid.trial import PROTECTED_FROM, TOLERATED, Trial
+from nudge_integrations.hybrid.outcome import Tried
+from nudge_integrations.hybrid.trial import PROTECTED_FROM, TOLERATED
 from nudge_integrations.solver import Solution
 from nudge_integrations.solver._plan import BLOCK_BYTES, Plan
 from nudge_integrations.solver._solve import log_outcome, solve_plan
 
-__all__ = ["solve_hybrid"]
+__all__ = ["solve_hybrid", "try_candidates"]
 
 
 def solve_hybrid(
@@ -99,36 +100,47 @@ def solve_hybrid(
     plan = Plan(
         metric=metric,
         unseen_weight=unseen_weight,
-        unseen_loss=TOLERATED if unseen_weight >= PROTECTED_FROM else None,
         max_queries=max_queries,
         standard_errors=standard_errors,
         seed=seed,
         block_bytes=block_bytes,
         progress=progress,
     )
+    inputs = documents, queries, relevance
+    tried = try_candidates(plan, *inputs, candidates, groups=groups, max_seconds=max_seconds, device=device)
+    solution = tried.best(candidates)
+    log_outcome(solution)
+    return solution
+
+
+def try_candidates(
+    plan: Plan,
+    documents: object,
+    queries: object,
+    relevance: object,
+    candidates: Sequence[str],
+    *,
+    groups: ArrayLike | Sequence[object] | None = None,
+    max_seconds: float | None = None,
+    device: str | torch.device | None = None,
+) -> Tried:
+    """Make and judge every candidate; a nudge alone among them in any case, as what the others must beat."""
+    if plan.unseen_weight >= PROTECTED_FROM:
+        plan = replace(plan, unseen_loss=TOLERATED)
     start = time.monotonic()
     nudge = solve_plan(plan, documents, queries, relevance, groups=groups, device=device)
     nudge_seconds = time.monotonic() - start
-    trials: list[Trial] = []
-    notes: tuple[str, ...] = ()
-    some_unlabelled = True
+    rows = nudge.per_query.rows
+    names = rows if groups is None else np.asarray(groups)[rows]
+    nothing_else = Tried(plan, nudge, (), np.unique(names, return_inverse=True)[1].astype(np.int64), (), True)
     asked = [name for name in candidates if name != "nudge"]
-    if asked and len(nudge.per_query.rows) >= FEWEST_QUERIES:
-        problem = problem_of(plan, nudge, documents, queries, relevance, groups, device)
-        left = None if max_seconds is None else max_seconds - (time.monotonic() - start)
-        kept, notes = affordable(asked, problem, nudge_seconds, left)
-        trials = trials_of(problem, kept)
-        some_unlabelled = len(np.unique(problem.relevance.indices)) < problem.relevance.shape[1]
-    elif asked:
-        notes = (f"query maps were not tried: fewer than {FEWEST_QUERIES} labelled queries say too little about one",)
-    solution = best_of(
-        plan,
-        nudge,
-        trials,
-        groups,
-        notes,
-        nudge_counts="nudge" in candidates,
-        some_unlabelled=some_unlabelled,
-    )
-    log_outcome(solution)
-    return solution
+    if not asked:
+        return nothing_else
+    if len(rows) < FEWEST_QUERIES:
+        note = f"query maps were not tried: fewer than {FEWEST_QUERIES} labelled queries say too little about one"
+        return replace(nothing_else, notes=(note,))
+    problem = problem_of(plan, nudge, documents, queries, relevance, groups, device)
+    left = None if max_seconds is None else max_seconds - (time.monotonic() - start)
+    kept, notes = affordable(asked, problem, nudge_seconds, left)
+    some_unlabelled = len(np.unique(problem.relevance.indices)) < problem.relevance.shape[1]
+    return replace(nothing_else, trials=trials_of(problem, kept), notes=notes, some_unlabelled=some_unlabelled)

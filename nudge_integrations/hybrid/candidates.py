@@ -125,7 +125,7 @@ def trials_of(problem: Problem, names: Sequence[str]) -> list[Trial]:
         climbing, judges = _by_base(problem, problem.climbing), _by_base(problem, problem.ranking)
         fitted = ridge_map(training, problem.folds, found, climbing, judges, problem.plan.unseen_weight)
         if fitted is not None:
-            trials += [Trial("adaptor", fitted.worth, None, fitted.map)] if "adaptor" in names else []
+            trials += [Trial("adaptor", "adaptor", fitted.worth, None, fitted.map)] if "adaptor" in names else []
             trials += _then_nudge(problem, fitted) if "adaptor+nudge" in names else []
     if "nudge+adaptor" in names and problem.nudge.status == "improved":
         trials += _after_nudge(problem)
@@ -153,7 +153,7 @@ def _then_nudge(problem: Problem, fitted: QueryMap) -> list[Trial]:
         return []
     fixed = replace(problem.plan, method=nudge.method, temperature=nudge.temperature, step=nudge.step)
     unseen = problem.nudged(fitted.unseen, fixed).per_query.unseen
-    return [Trial(f"adaptor+{nudge.method}", Worth(nudge.per_query.score, unseen), nudge, fitted.map)]
+    return [Trial("adaptor+nudge", f"adaptor+{nudge.method}", Worth(nudge.per_query.score, unseen), nudge, fitted.map)]
 
 
 def _after_nudge(problem: Problem) -> list[Trial]:
@@ -185,4 +185,6 @@ def _after_nudge(problem: Problem) -> list[Trial]:
         judges(problem.ranking),
         problem.plan.unseen_weight,
     )
-    return [] if fitted is None else [Trial(f"{nudge.method}+adaptor", fitted.worth, nudge, fitted.map)]
+    return (
+        [] if fitted is None else [Trial("nudge+adaptor", f"{nudge.method}+adaptor", fitted.worth, nudge, fitted.map)]
+    )

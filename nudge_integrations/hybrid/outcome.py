@@ -1,72 +1,73 @@
-"""The best candidate as a solution, if it beats doing nothing by more than noise."""
+"""What was tried, and the best of it as a solution, if that beats doing nothing by more than noise."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from nudge_integrations.hybrid.trial import Trial, Worth
 from nudge_integrations.solver import Candidate, Curve, PerQuery, Solution
 from nudge_integrations.solver._plan import Plan
 from nudge_integrations.solver.choice import gain_and_error
 
-__all__ = ["best_of"]
+__all__ = ["Tried"]
 
 
-def best_of(
-    plan: Plan,
-    nudge: Solution,
-    trials: Sequence[Trial],
-    groups: ArrayLike | Sequence[object] | None,
-    notes: tuple[str, ...],
-    *,
-    nudge_counts: bool,
-    some_unlabelled: bool,
-) -> Solution:
-    """Return the best of a nudge alone and the trials.
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """What was tried, each judged out of sample.
 
-    Args:
+    Attributes:
         plan: The options.
         nudge: The best nudge alone, which moves nothing where it does not beat doing nothing.
-        trials: The other candidates.
-        groups: (m,) names; queries of one group vary together.
+        trials: The candidates beside it.
+        groups: (e,) int64, judged queries of one group vary together.
         notes: What the user should know of the search.
-        nudge_counts: Whether a nudge alone may be chosen.
         some_unlabelled: Whether there are documents that nobody labelled.
     """
-    rows, baseline = nudge.per_query.rows, nudge.per_query.baseline
-    names = rows if groups is None else np.asarray(groups)[rows]
-    drawn_as_one = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    nothing = Worth(baseline, baseline)
-    lines = [trial.candidate(nothing, drawn_as_one, plan.unseen_weight) for trial in trials]
-    alone = nudge if nudge_counts else _nothing(nudge)
-    start = replace(
-        alone,
-        candidates=(*(alone.candidates if nudge_counts else ()), *lines),
-        warnings=(*alone.warnings, *notes),
-    )
-    least = max((line.gain for line in nudge.candidates), default=0.0) if alone.status == "improved" else 0.0
-    better = [
-        (line, trial)
-        for line, trial in zip(lines, trials, strict=True)
-        if line.gain > max(least, plan.standard_errors * line.standard_error)
-        and (plan.unseen_loss is None or _gains_unseen(plan, trial, baseline, drawn_as_one))
-    ]
-    if not better:
-        return start
-    line, trial = max(better, key=lambda pair: pair[0].gain)
-    lost, error = gain_and_error(trial.worth.unseen - baseline, drawn_as_one)
-    loses = some_unlabelled and lost < -plan.standard_errors * error
-    return replace(_solution(start, line, trial), warnings=(*notes, _unseen(start, line)) if loses else notes)
 
+    plan: Plan
+    nudge: Solution
+    trials: Sequence[Trial]
+    groups: NDArray[np.int64]
+    notes: tuple[str, ...]
+    some_unlabelled: bool
 
-def _gains_unseen(plan: Plan, trial: Trial, baseline: NDArray[np.float64], groups: NDArray[np.int64]) -> bool:
-    """Say whether queries for documents that nobody labelled surely gain; a map reaches all of them."""
-    gain, error = gain_and_error(trial.worth.unseen - baseline, groups)
-    return gain > plan.standard_errors * error
+    def best(self, candidates: Collection[str]) -> Solution:
+        """Return the best of some candidates, or of doing nothing."""
+        plan, baseline = self.plan, self.nudge.per_query.baseline
+        nothing = Worth(baseline, baseline)
+        trials = [trial for trial in self.trials if trial.name in candidates]
+        lines = [trial.candidate(nothing, self.groups, plan.unseen_weight) for trial in trials]
+        nudges = self.nudge.candidates if "nudge" in candidates else ()
+        alone = self.nudge if nudges else _nothing(self.nudge)
+        start = replace(
+            alone,
+            candidates=(*nudges, *lines),
+            warnings=(*alone.warnings, *self.notes),
+        )
+        least = max((line.gain for line in nudges), default=0.0) if alone.status == "improved" else 0.0
+        better = [
+            (line, trial)
+            for line, trial in zip(lines, trials, strict=True)
+            if line.gain > max(least, plan.standard_errors * line.standard_error)
+            and (plan.unseen_loss is None or self._gains_unseen(trial))
+        ]
+        if not better:
+            return start
+        line, trial = max(better, key=lambda pair: pair[0].gain)
+        lost, error = gain_and_error(trial.worth.unseen - baseline, self.groups)
+        loses = self.some_unlabelled and lost < -plan.standard_errors * error
+        warnings = (*self.notes, _unseen(start, line)) if loses else self.notes
+        return replace(_solution(start, line, trial), warnings=warnings)
+
+    def _gains_unseen(self, trial: Trial) -> bool:
+        """Say whether queries for documents that nobody labelled surely gain; a map reaches all of them."""
+        gain, error = gain_and_error(trial.worth.unseen - self.nudge.per_query.baseline, self.groups)
+        return gain > self.plan.standard_errors * error
 
 
 def _unseen(start: Solution, line: Candidate) -> str:

@@ -45,12 +45,14 @@ class Trial:
     """A candidate that was tried.
 
     Attributes:
-        method: Its name, in the order in which its parts were fitted.
+        name: Which candidate it is.
+        method: What it came to, in the order in which its parts were fitted.
         worth: What it is worth.
         nudge: How documents move; None where they stay.
         query_map: (d, d) float32 applied to queries; None where they stay.
     """
 
+    name: str
     method: str
     worth: Worth
     nudge: Solution | None
