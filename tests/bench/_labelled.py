@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class Split:
-    """70 % train, 10 % validation and 20 % test of the pooled queries."""
+    """Queries to learn from, to choose by and to judge by."""
 
     train: Labels
     validation: Labels
@@ -105,23 +105,7 @@ def read(name: str) -> Collection:
     return Collection(name, documents, labels.take(judged))
 
 
-def split(collection: Collection, seed: int) -> Split:
-    """Split the pooled queries 70/10/20 at random."""
-    order = np.random.default_rng(seed).permutation(len(collection.labels))
-    first, second = int(0.7 * len(order)), int(0.8 * len(order))
-    train, validation, test = np.split(order, [first, second])
-    return Split(*(collection.labels.take(rows) for rows in (train, validation, test)))
-
-
 def concatenate(first: Labels, second: Labels) -> Labels:
     """The labels of both, first before second."""
     gains = sparse.csr_array(sparse.vstack([first.gains, second.gains], format="csr"))
     return Labels(np.concatenate([first.queries, second.queries]), gains)
-
-
-def strip(labels: Labels, stripped: npt.NDArray[np.bool_]) -> Labels:
-    """Remove every label of the stripped documents, and the queries that are left without one."""
-    gains = sparse.csr_array(labels.gains @ sparse.diags_array((~stripped).astype(np.float64)))
-    gains.eliminate_zeros()
-    kept = np.flatnonzero(np.diff(gains.indptr) > 0)
-    return replace(labels, gains=gains).take(kept)

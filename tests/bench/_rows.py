@@ -1,22 +1,30 @@
-"""Rows of accuracy.py beside nudges: PEFA, query maps, and both in either order."""
+"""Rows of accuracy.py: what is made of training and validation queries, and what it brings to test queries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from collections.abc import Collection as Container
 from typing import Any
 
+import _peers
 import numpy as np
 import torch
 from _labelled import Collection, FloatArray, Labels, Split, concatenate
 from _ranking import figures, judge, top
 
 from nudge_integrations.adaptor import Adaptor, fit_ridge, fit_softmax, fit_trained
-from nudge_integrations.hybrid import CANDIDATES, solve_hybrid
+from nudge_integrations.hybrid import CANDIDATES
+from nudge_integrations.hybrid._solve import try_candidates
 from nudge_integrations.hybrid.ranking import Ranking
-from nudge_integrations.solver import Solution
+from nudge_integrations.solver import Solution, solve
+from nudge_integrations.solver._plan import Plan
 from nudge_integrations.solver.metrics import parse_metric
 
 Row = dict[str, Any]
+Runner = Callable[[Collection, Split, int], Row]
+
+METRIC = "ndcg@10"
 
 # PEFA's weight of a document's own vector (PEFA-XS), and of its score beside the neighbours' (PEFA-XL): its middle.
 WEIGHT, NEIGHBOURS = 0.5, 32
@@ -69,9 +77,30 @@ def _adapted(fit: Callable[..., Adaptor]) -> Callable[[Collection, Split, int], 
     return run
 
 
-def described(solution: Solution) -> Row:
-    """What was chosen, and what it promised."""
-    return {
+def _none(collection: Collection, split: Split, seed: int) -> Row:
+    return {"figures": figures(collection.documents, split.test)}
+
+
+def _peer(name: str) -> Runner:
+    def run(collection: Collection, split: Split, seed: int) -> Row:
+        return {
+            "figures": figures(_peers.finetune(name, collection.documents, split.train, split.validation), split.test)
+        }
+
+    return run
+
+
+def _nudge(method: str) -> Runner:
+    def run(collection: Collection, split: Split, seed: int) -> Row:
+        known = concatenate(split.train, split.validation)
+        solution = solve(collection.documents, known.queries, known.gains, method=method, metric=METRIC, seed=seed)
+        return _served(solution, collection, split)
+
+    return run
+
+
+def _served(solution: Solution, collection: Collection, split: Split) -> Row:
+    chosen = {
         "method": solution.method,
         "step": solution.step,
         "temperature": solution.temperature,
@@ -79,26 +108,50 @@ def described(solution: Solution) -> Row:
         "baseline": 100 * solution.baseline,
         "score": 100 * solution.score,
     }
+    served = figures(solution.apply(collection.documents), split.test, solution.query_map)
+    return {"chosen": chosen, "figures": served}
 
 
-def _hybrid(*candidates: str) -> Callable[[Collection, Split, int], Row]:
-    def run(collection: Collection, split: Split, seed: int) -> Row:
-        known = concatenate(split.train, split.validation)
-        solution = solve_hybrid(collection.documents, known.queries, known.gains, candidates=candidates, seed=seed)
-        served = figures(solution.apply(collection.documents), split.test, solution.query_map)
-        return {"chosen": described(solution), "figures": served}
-
-    return run
-
-
-ROWS: dict[str, Callable[[Collection, Split, int], Row]] = {
+ALONE: dict[str, Runner] = {
+    "none": _none,
     "PEFA-XS": pefa_xs,
     "PEFA-XL": pefa_xl,
+    **{name: _peer(name) for name in _peers.NAMES},
+    **{name: _nudge(name) for name in ("nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")},
+    "auto, nudges alone": _nudge("auto"),
     "trained adaptor": _adapted(fit_trained),
     "ridge": _adapted(fit_ridge),
     "softmax": _adapted(fit_softmax),
-    "adaptor": _hybrid("adaptor"),
-    "adaptor+nudge": _hybrid("adaptor+nudge"),
-    "nudge+adaptor": _hybrid("nudge+adaptor"),
-    "auto": _hybrid(*CANDIDATES),
 }
+# Candidates of one and the same fit; the seconds are those of them all, and so `auto`'s.
+TOGETHER = {name: (name,) for name in CANDIDATES if name != "nudge"} | {"auto": CANDIDATES}
+PROTECTED = "auto, unseen_weight=.5"
+ROWS = (*ALONE, *TOGETHER, PROTECTED)
+
+
+def rows(names: Container[str], collection: Collection, split: Split, seed: int) -> dict[str, Row]:
+    """Return the rows asked for."""
+    found = {}
+    for name, run in ALONE.items():
+        if name in names:
+            start = time.perf_counter()
+            row = run(collection, split, seed)
+            found[name] = {"seconds": time.perf_counter() - start, **row}
+    for weight, titles in ((0.0, TOGETHER), (0.5, {PROTECTED: CANDIDATES})):
+        asked = {title: candidates for title, candidates in titles.items() if title in names}
+        found |= _together(asked, weight, collection, split, seed) if asked else {}
+    return found
+
+
+def _together(
+    asked: Mapping[str, tuple[str, ...]], unseen_weight: float, collection: Collection, split: Split, seed: int
+) -> dict[str, Row]:
+    known = concatenate(split.train, split.validation)
+    plan = Plan(metric=METRIC, unseen_weight=unseen_weight, seed=seed)
+    start = time.perf_counter()
+    tried = try_candidates(plan, collection.documents, known.queries, known.gains, CANDIDATES)
+    seconds = time.perf_counter() - start
+    return {
+        title: {"seconds": seconds, **_served(tried.best(candidates), collection, split)}
+        for title, candidates in asked.items()
+    }
