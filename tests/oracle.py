@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -129,7 +130,7 @@ def mean_metric(documents: Floats, queries: Floats, gains: Floats, metric: str) 
     )
 
 
-def leave_one_out(
+def left_out(
     problem: Problem,
     method: str,
     step: float,
@@ -141,8 +142,8 @@ def leave_one_out(
     unseen: bool = False,
     shift: Floats | None = None,
     ties: float = 0.0,
-) -> float:
-    """Return the metric at a step by fitting again without each query, or without its group.
+) -> Floats:
+    """Return each query's metric at a step by fitting again without it, or without its group.
 
     Args:
         problem: The labels.
@@ -167,7 +168,13 @@ def leave_one_out(
             still = np.linalg.norm(sums, axis=1) < 1e-6
             placed[still] = unit(problem.documents[still] + shift)
         values.append(metric_of(placed @ problem.queries[query], problem.gains[query], metric, ties))
-    return float(np.mean(values)) if values else 0.0
+    return np.array(values)
+
+
+def leave_one_out(problem: Problem, method: str, step: float, metric: str, **options: Any) -> float:
+    """Return the mean of `left_out`, which explains the options."""
+    values = left_out(problem, method, step, metric, **options)
+    return float(values.mean()) if len(values) else 0.0
 
 
 def held_out(

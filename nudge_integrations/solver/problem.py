@@ -45,6 +45,8 @@ class Labels:
 
     def by_document(self) -> Labels:
         """Return the same labels in larger groups, which share no document that one of their queries wants most."""
+        if not self.gains.nnz:
+            return self
         able = np.flatnonzero(np.diff(self.gains.indptr))
         wanted = np.asarray(self.gains[able].argmax(axis=1)).ravel()
         groups = int(self.groups.max(initial=-1)) + 1

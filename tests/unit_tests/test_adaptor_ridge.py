@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 from adaptor_problems import judge_of, turned
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from oracle import Problem, random_problem, unit
 from scipy import sparse
 
 from nudge_integrations.adaptor import ContrastiveRidge, contrastive_ridge, fit_ridge, read_training, residuals
+from nudge_integrations.adaptor.adaptor import moved
+from nudge_integrations.adaptor.choice import walk
 from nudge_integrations.adaptor.ridge import regression
 from nudge_integrations.errors import InputError
 
@@ -100,6 +104,41 @@ def test_held_out_queries_are_those_of_a_fit_without_their_group(groups: NDArray
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-5)
 
 
+def test_several_partitions_are_left_out_at_once_each_for_itself() -> None:
+    ridge = ridge_of(PROBLEM)
+    partitions = np.arange(40), np.arange(40) // 3, np.array(["a", "b"] * 20), np.zeros(40)
+    shifts = ridge.shifts(0.1, 0.3, 0.01, *partitions)
+    scale = ridge.map(0.1, 0.3, 0.01)[1]
+    for shift, groups in zip(shifts, partitions, strict=True):
+        held_out = ridge.held_out(0.7, 0.1, 0.3, 0.01, groups=groups)
+        torch.testing.assert_close(moved(ridge.queries, 0.7 * shift), held_out, rtol=0.0, atol=1e-7)
+        np.testing.assert_allclose(shift.numpy(), scale * refitted(PROBLEM, groups, 0.3, 0.01), atol=2e-5)
+    assert ridge.shifts(0.1, 0.3, 0.01) == []
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(rising=st.sets(st.integers(0, 99)), falling=st.sets(st.integers(0, 99)), start=st.integers(0, 10**6))
+def test_a_walk_ends_at_the_summit_and_visits_nothing_twice(rising: set[int], falling: set[int], start: int) -> None:
+    heights = [*sorted(rising), 100, *sorted(falling, reverse=True)]
+    options = [10.0 + place / 4.0 for place in range(len(heights))]
+    visited: list[float] = []
+
+    def height(option: float) -> float:
+        visited.append(option)
+        return heights[options.index(option)]
+
+    begin = options[start % len(options)]
+    assert walk(options, begin, height) == (options[len(rising)], 100)
+    assert len(visited) == len(set(visited))
+    # Besides the way to the summit only its neighbours and those of the start are looked at.
+    assert len(visited) <= abs(options.index(begin) - len(rising)) + 3
+
+
+def test_a_walk_halts_where_the_next_step_is_no_better() -> None:
+    heights = {1.0: 9.0, 2.0: 3.0, 3.0: 4.0, 4.0: 4.0, 5.0: 8.0}
+    assert walk((1.0, 2.0, 3.0, 4.0, 5.0), 3.0, heights.__getitem__) == (3.0, 4.0)
+
+
 def test_few_queries_in_many_dimensions_are_left_out_exactly() -> None:
     problem = random_problem(1, documents=30, queries=5, width=24)
     expected = refitted(problem, np.arange(5), 0.3, 0.001)
@@ -150,8 +189,8 @@ def test_nothing_to_gain_is_no_map() -> None:
 def test_a_rotation_of_everything_rotates_the_map() -> None:
     problem = turned()
     turn = np.linalg.qr(np.random.default_rng(5).normal(size=(8, 8)))[0]
-    moved = Problem(problem.documents @ turn, problem.queries @ turn, problem.gains, problem.groups)
-    maps = [ridge_of(part).map(0.1, 0.3, 0.01)[0].numpy() for part in (problem, moved)]
+    elsewhere = Problem(problem.documents @ turn, problem.queries @ turn, problem.gains, problem.groups)
+    maps = [ridge_of(part).map(0.1, 0.3, 0.01)[0].numpy() for part in (problem, elsewhere)]
     np.testing.assert_allclose(maps[1], turn.T @ maps[0] @ turn, atol=1e-5)
 
 

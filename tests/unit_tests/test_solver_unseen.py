@@ -1,0 +1,199 @@
+"""Queries for documents that nobody labelled: judged without any label of the document, and protected by a bound."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from oracle import Floats, Problem, left_out, random_problem, unit
+from scipy import sparse
+
+from nudge_integrations.solver import Solution
+from nudge_integrations.solver._plan import Plan
+from nudge_integrations.solver._solve import solve_plan
+from nudge_integrations.solver.crossings import Changes
+from nudge_integrations.solver.problem import Labels
+
+Ints = NDArray[np.int64]
+
+
+def together(gains: Floats, groups: Ints) -> list[set[int]]:
+    """Return which queries are left out together, by merging sets until none share a group or a document."""
+    sets = [{query} for query in range(len(gains))]
+    keys = [
+        {("group", int(group)), *([("document", int(row.argmax()))] if row.any() else [])}
+        for row, group in zip(gains, groups, strict=True)
+    ]
+    while True:
+        pairs = ((i, j) for i in range(len(sets)) for j in range(i) if keys[i] & keys[j])
+        i, j = next(pairs, (-1, -1))
+        if i < 0:
+            return sets
+        sets[j] |= sets.pop(i)
+        keys[j] |= keys.pop(i)
+
+
+def codes(sets: list[set[int]], queries: int) -> Ints:
+    """Return (m,) the set of each query."""
+    return np.array([next(i for i, one in enumerate(sets) if query in one) for query in range(queries)], np.int64)
+
+
+def labels_of(gains: Floats, groups: Ints) -> Labels:
+    queries, documents = gains.shape
+    vectors = torch.zeros(queries, 3), torch.zeros(documents, 3)
+    return Labels(vectors[0], sparse.csr_array(gains), groups, np.arange(documents), vectors[1])
+
+
+@settings(max_examples=40, derandomize=True, deadline=None)
+@given(data=st.data())
+def test_queries_that_share_a_document_or_a_group_are_together_and_no_others(data: st.DataObject) -> None:
+    queries, documents = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 7))
+    gain = st.sampled_from([0, 0, 0, 1, 2])
+    drawn = data.draw(st.lists(gain, min_size=queries * documents, max_size=queries * documents))
+    gains = np.array(drawn, np.float64).reshape(queries, documents)
+    groups = np.array(data.draw(st.lists(st.integers(0, 8), min_size=queries, max_size=queries)), np.int64)
+    found = labels_of(gains, groups).by_document()
+    assert {frozenset(np.flatnonzero(found.groups == group)) for group in np.unique(found.groups)} == {
+        frozenset(one) for one in together(gains, groups)
+    }
+
+
+def test_sharing_is_passed_on_and_queries_without_a_label_join_nobody() -> None:
+    # 0 and 1 want document 0 most, 1 and 2 are a group, 2 and 3 want document 1; what 4 wants less joins nothing.
+    gains = np.array([[1, 0, 0], [2, 1, 0], [0, 1, 0], [0, 1, 0], [0, 1, 2], [0, 0, 0], [0, 0, 0]], np.float64)
+    found = labels_of(gains, np.array([0, 1, 1, 2, 3, 4, 5])).by_document()
+    np.testing.assert_array_equal(found.groups, [0, 0, 0, 0, 1, 2, 3])
+
+
+@settings(max_examples=40, derandomize=True, deadline=None)
+@given(data=st.data())
+def test_squares_are_those_of_each_querys_distance_from_its_start(data: st.DataObject) -> None:
+    queries, count = data.draw(st.integers(1, 4)), data.draw(st.integers(0, 14))
+    random = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    start = random.uniform(size=queries)
+    first = start + np.where(random.random(queries) < 0.5, 0.0, random.normal(size=queries))
+    # Half of the changes share a parameter with others, some with those of the same query.
+    parameter = np.where(
+        random.random(count) < 0.5, random.integers(1, 4, count) / 2.0, random.uniform(0.0, 2.0, count)
+    )
+    changes = Changes(start, first, random.integers(0, queries, count), parameter, random.normal(size=count))
+    squared = changes.squared()
+    for at in (0.0, np.nextafter(0.0, 1.0), 0.5, 1.0, 1.5, *random.uniform(0.0, 2.0, 20), 9.0):
+        np.testing.assert_allclose(squared.at(at), (changes.at(at) - start) ** 2, atol=1e-12)
+
+
+def families(seed: int) -> Problem:
+    """Return 10 families of four near documents; 90 queries ask for three of each by what the family has in common.
+
+    A document that turns towards its queries stands in front of its family, so queries for the others lose.
+    """
+    random = np.random.default_rng(seed)
+
+    def scattered(count: int) -> Floats:
+        return unit(random.normal(size=(count, 20)))
+
+    corpus = unit(np.repeat(scattered(10), 4, axis=0) + 0.6 * scattered(40))
+    away = 0.6 * np.repeat(scattered(10), 4, axis=0) + 0.5 * scattered(40)
+    wanted = random.permutation(np.repeat(np.arange(40)[np.arange(40) % 4 < 3], 3))
+    gains = np.zeros((90, 40))
+    gains[np.arange(90), wanted] = 1
+    asked = unit((corpus + away)[wanted] + 0.4 * scattered(90))
+    return Problem(corpus, asked, gains, wanted)
+
+
+FAMILIES = families(0)
+
+
+def planned(problem: Problem, groups: Ints | None = None, **options: Any) -> Solution:
+    plan = Plan(**{"standard_errors": 0.0, **options})
+    return solve_plan(plan, problem.documents, problem.queries, problem.relevance, groups=groups)
+
+
+@cache
+def slow(step: float, temperature: float | None, *, unseen: bool) -> Floats:
+    """Return each query's metric, refitted without it; or without all queries for its document, which so rests."""
+    method = "nudge-n" if temperature is None else "contrastive"
+    return left_out(FAMILIES, method, step, "ndcg@10", temperature=temperature, grouped=unseen)
+
+
+def risen(step: float, temperature: float | None) -> tuple[float, float]:
+    """Return how much queries for documents that nobody labelled gain, slowly, and the standard error of that."""
+    difference = slow(step, temperature, unseen=True) - slow(0.0, temperature, unseen=True)
+    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
+
+
+@pytest.mark.parametrize("temperature", [None, 0.2, 0.05])
+@pytest.mark.parametrize("step", [0.1, 0.6])
+def test_with_a_bound_queries_are_judged_without_any_label_of_their_document(
+    temperature: float | None, step: float
+) -> None:
+    method = "nudge-n" if temperature is None else "contrastive"
+    found = planned(FAMILIES, method=method, temperature=temperature, step=step, unseen_loss=1.0)
+    np.testing.assert_allclose(found.per_query.unseen, slow(step, temperature, unseen=True), atol=1e-9)
+    np.testing.assert_allclose(found.per_query.score, slow(step, temperature, unseen=False), atol=1e-9)
+    assert found.candidates[0].unseen_score == pytest.approx(found.per_query.unseen.mean())
+    # A softmax also pushes the document's rivals away from what it is asked for; without a bound that counts.
+    kinder = planned(FAMILIES, method=method, temperature=temperature, step=step)
+    assert (kinder.unseen_score > found.unseen_score) == (temperature is not None)
+
+
+@pytest.mark.parametrize("temperature", [None, 0.2])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_with_several_documents_a_query_it_is_the_most_wanted_ones_queries_that_go(
+    temperature: float | None, grouped: bool
+) -> None:
+    problem = random_problem(5, documents=25, queries=16, width=6, density=0.08)
+    method = "nudge-n" if temperature is None else "contrastive"
+    groups = problem.groups if grouped else None
+    found = planned(problem, groups, method=method, temperature=temperature, step=0.5, metric="ndcg@5", unseen_loss=1.0)
+    sets = together(problem.gains, problem.groups if grouped else np.arange(16))
+    assert 1 < len(sets) < 16
+    alike = Problem(problem.documents, problem.queries, problem.gains, codes(sets, 16))
+    expected = left_out(alike, method, 0.5, "ndcg@5", temperature=temperature, grouped=True, unseen=True)
+    np.testing.assert_allclose(found.per_query.unseen, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("temperature", [None, 0.1])
+@pytest.mark.parametrize("unseen_weight", [0.0, 0.5])
+@pytest.mark.parametrize("bound", [0.0, 0.001, 0.03])
+def test_the_step_is_the_best_of_those_within_the_bound(
+    temperature: float | None, unseen_weight: float, bound: float
+) -> None:
+    method = "nudge-n" if temperature is None else "contrastive"
+    options: dict[str, Any] = {"method": method, "temperature": temperature, "unseen_weight": unseen_weight}
+    (chosen,) = planned(FAMILIES, unseen_loss=bound, **options).candidates
+    gain, error = risen(chosen.step, temperature)
+    assert gain - error >= -bound - 1e-9
+    assert chosen.unseen_score == pytest.approx(slow(chosen.step, temperature, unseen=True).mean(), abs=1e-9)
+
+    def objective(step: float) -> float:
+        seen, unseen = (slow(step, temperature, unseen=side).mean() for side in (False, True))
+        return float((1 - unseen_weight) * seen + unseen_weight * unseen)
+
+    assert chosen.gain == pytest.approx(objective(chosen.step) - objective(0.0), abs=1e-9)
+    risks = {step: risen(step, temperature) for step in np.linspace(0.0, 1.2, 9)}
+    allowed = [step for step, (mean, error) in risks.items() if mean - error >= -bound]
+    assert 0 < len(allowed) < 9
+    assert max(objective(step) for step in allowed) <= objective(chosen.step) + 1e-9
+
+
+@pytest.mark.parametrize("method", ["nudge-n", "contrastive"])
+def test_a_bound_out_of_reach_changes_nothing_and_a_tighter_one_never_gains_more(method: str) -> None:
+    free = planned(FAMILIES, method=method)
+    bounded = [planned(FAMILIES, method=method, unseen_loss=bound) for bound in (1.0, 0.1, 0.03, 0.01, 0.0)]
+    assert [line.step for line in bounded[0].candidates] == [line.step for line in free.candidates]
+    np.testing.assert_array_equal(bounded[0].vectors, free.vectors)
+    gains = np.array([[line.gain for line in solution.candidates] for solution in bounded])
+    assert (np.diff(gains, axis=0) <= 1e-12).all()
+    assert (gains[-1] < gains[0]).all()
+
+
+def test_a_bound_without_any_label_is_no_error() -> None:
+    nothing = Problem(FAMILIES.documents, FAMILIES.queries, np.zeros((90, 40)), FAMILIES.groups)
+    assert planned(nothing, unseen_loss=0.001).reason.startswith("no query has a relevant document")
