@@ -9,7 +9,8 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
+# Bytecode is made of what is imported, when it is: installing is half a minute shorter.
+PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
 # The first interpreter on the path that is new enough; `make PYTHON=/path/to/python3.12 ...` overrides.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
@@ -46,7 +47,7 @@ lint: $(VENV)/.dev ## Check style and types
 	@echo "==> ruff format --check"
 	@$(BIN)/ruff format --check .
 	@echo "==> mypy --strict"
-	@$(BIN)/mypy
+	@$(BIN)/mypy --num-workers=2
 
 format: $(VENV)/.dev ## Rewrite the code in the project's style
 	@$(BIN)/ruff check --fix .

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from nudge_integrations.errors import InputError
 from nudge_integrations.hybrid.candidates import CANDIDATES, FEWEST_QUERIES, affordable, problem_of, trials_of
 from nudge_integrations.hybrid.outcome import Tried
-from nudge_integrations.hybrid.trial import PROTECTED_FROM, TOLERATED
 from nudge_integrations.solver import Solution
 from nudge_integrations.solver._plan import BLOCK_BYTES, Plan
 from nudge_integrations.solver._solve import log_outcome, solve_plan
@@ -125,8 +124,7 @@ def try_candidates(
     device: str | torch.device | None = None,
 ) -> Tried:
     """Make and judge every candidate; a nudge alone among them in any case, as what the others must beat."""
-    if plan.unseen_weight >= PROTECTED_FROM:
-        plan = replace(plan, unseen_loss=TOLERATED)
+    plan = plan.protecting()
     start = time.monotonic()
     nudge = solve_plan(plan, documents, queries, relevance, groups=groups, device=device)
     nudge_seconds = time.monotonic() - start

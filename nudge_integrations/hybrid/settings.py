@@ -20,7 +20,8 @@ from nudge_integrations.adaptor import ContrastiveRidge
 from nudge_integrations.adaptor.adaptor import moved
 from nudge_integrations.adaptor.choice import climb, walk
 from nudge_integrations.adaptor.ridge import TEMPERATURES
-from nudge_integrations.hybrid.trial import PROTECTED_FROM, TOLERATED, Worth
+from nudge_integrations.hybrid.trial import Worth
+from nudge_integrations.solver._plan import PROTECTED_FROM
 from nudge_integrations.solver.choice import gain_and_error
 
 __all__ = ["Folds", "JudgedSetting", "Judges", "Setting", "best_setting", "judged_settings"]
@@ -30,8 +31,8 @@ _STRENGTHS = tuple(2.0 ** (power / 2) for power in range(-10, 1))
 _OTHERS = (TEMPERATURES, (1.0, 0.1, 0.03), (0.001, 0.01, 0.1, 1.0))
 _START = (0.05, 0.1, 0.1)
 
-# Beyond what is tolerated a loss outweighs any gain.
-_OUTWEIGHS = 100.0
+# Queries of another cluster may lose a tenth of a point; beyond that a loss outweighs any gain.
+_TOLERATED, _OUTWEIGHS = 0.001, 100.0
 
 Serve = Callable[[torch.Tensor], NDArray[np.float64]]
 """Takes the labelled queries adapted (l, d); returns the metric of the judged ones (e,)."""
@@ -126,7 +127,7 @@ def judged_settings(
         gains = worth.objective(unseen_weight) - nothing.objective(unseen_weight)
         if gains.mean() <= 0.0:
             return float(gains.mean()) - _OUTWEIGHS
-        harm = min(0.0, float((judges.elsewhere(away) - elsewhere).mean()) + TOLERATED)
+        harm = min(0.0, float((judges.elsewhere(away) - elsewhere).mean()) + _TOLERATED)
         if unseen_weight >= PROTECTED_FROM:
             gain, error = gain_and_error(worth.unseen - nothing.unseen, folds.groups[judges.rows])
             harm += min(0.0, gain - error)

@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
     from nudge_integrations.solver import Solution
 
-__all__ = ["PROTECTED_FROM", "TOLERATED", "Trial", "Worth"]
-
-# Queries like none that taught may lose a tenth of a point: those of another topic, and those for documents that nobody
-# labelled where these are said to be half of the traffic or more.
-TOLERATED, PROTECTED_FROM = 0.001, 0.5
+__all__ = ["Trial", "Worth"]
 
 
 @dataclass(frozen=True, eq=False)

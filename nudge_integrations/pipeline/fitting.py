@@ -103,7 +103,8 @@ def fit(
             ``"nudge-m+n"``, ``"nudge-s"``, ``"contrastive"``.
         metric: What to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
         step: Take this step instead of searching for it.
-        unseen_weight: 0 .. 1: how much the choice weighs queries for documents that nobody labelled.
+        unseen_weight: 0 .. 1: how much the choice weighs queries for documents that nobody labelled; from 0.5 on
+            ``"auto"`` and ``"nudge"`` protect them as well, whatever else could be gained.
         seed: For whatever is sampled.
         max_seconds: With a method that tries query maps: leave out what would take longer, the dearest first.
         duplicates: What to do about several documents with one text, where a query asks for one of them. ``"keep"``:

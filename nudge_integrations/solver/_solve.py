@@ -62,7 +62,8 @@ def solve(
         metric: What the step maximises: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
         validation: ``(queries, relevance)`` held out to choose the step by; None for exact leave-one-out.
         step: Take this step instead of searching: radians for nudge-n and contrastive, else a length.
-        unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled.
+        unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled. From 0.5 on
+            ``"auto"`` protects them as well: it costs them a tenth of a point at most, standard error included.
         temperature: The softmax temperature of the contrastive direction; None tries several and none at all.
         graded: Weigh queries by their gains in the direction, not only in the metric.
         refit: With ``validation``, add its labels to the directions once the step is chosen.
@@ -115,6 +116,8 @@ def solve(
         block_bytes=block_bytes,
         progress=progress,
     )
+    if plan.method == "auto":
+        plan = plan.protecting()
     solution = solve_plan(plan, documents, queries, relevance, validation=validation, groups=groups, device=device)
     log_outcome(solution)
     return solution

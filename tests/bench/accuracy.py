@@ -55,11 +55,12 @@ def _summary(runs: list[Row]) -> Row:
 
 def report(result: Row) -> str:
     """The whole result as markdown."""
-    seeds = ", ".join(map(str, result["seeds"]))
-    parts = ["# Accuracy", "", f"Mean ± standard deviation over the splits of seeds {seeds}, in percent."]
+    parts = ["# Accuracy", "", "Mean ± standard deviation over the splits, in percent."]
     for table, collections in result["tables"].items():
+        every = [run for found in collections.values() for row in found["methods"].values() for run in row["runs"]]
+        seeds = ", ".join(map(str, sorted({run["seed"] for run in every})))
         for metric in MEASURES if table == "test" else ("ndcg@10",):
-            parts += ["", f"## {metric}, {TITLES[table]}", "", _grid(collections, metric)]
+            parts += ["", f"## {metric}, {TITLES[table]} (seeds {seeds})", "", _grid(collections, metric)]
     parts += ["", "## Seconds for one fit", "", _grid(result["tables"].get("test", {}), "seconds")]
     if result["expected"]:
         lines = [

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _labelled import DATA
+from _labelled import DATA, SAMPLED
 from _tables import machine, markdown, note
 
 from nudge_integrations import (
@@ -32,26 +32,31 @@ from nudge_integrations.finetune.strategies import STRATEGIES
 
 METRICS = ("ndcg@10", "hit@1", "recall@10")
 QUICK_QUERIES, QUICK_DOCUMENTS = 45, 200
-CHECK_EVERY = 2  # steps, which is what a run that is stopped loses at most; on 2 cores one takes up to half a minute
+CHECK_EVERY = 10  # steps, which is what a run that is stopped loses at most
 
 Row = dict[str, Any]
 
 
 def read(name: str, *, quick: bool) -> RetrievalDataset:
-    """Pool the labels of all splits of one collection; with ``quick``, of a small part of it."""
+    """Pool the labels of all splits of one collection, or its sample; with ``quick``, take a small part of them."""
     folder = DATA / name
     parts = [RetrievalDataset.from_beir(folder, path.stem) for path in sorted((folder / "qrels").glob("*.tsv"))]
     pooled = parts[0]
     for part in parts[1:]:
         pooled = pooled.merge(part)
     pooled, _ = pooled.repaired()
-    if not quick:
-        return pooled
-    queries = {query: pooled.queries[query] for query in sorted(pooled.queries)[:QUICK_QUERIES]}
-    qrels = {query: pooled.qrels[query] for query in queries}
-    answers = dict.fromkeys(document for judged in qrels.values() for document in judged)
-    kept = list(dict.fromkeys([*answers, *pooled.corpus]))[: max(QUICK_DOCUMENTS, len(answers))]
-    return RetrievalDataset({document: pooled.corpus[document] for document in kept}, queries, qrels)
+    names = sorted(pooled.queries)
+    if name in SAMPLED:
+        names = [names[row] for row in np.sort(np.random.default_rng(0).permutation(len(names))[: SAMPLED[name][1]])]
+    if quick:
+        names = names[:QUICK_QUERIES]
+    qrels = {query: pooled.qrels[query] for query in names}
+    kept = list(pooled.corpus)
+    if quick:
+        answers = dict.fromkeys(document for judged in qrels.values() for document in judged)
+        kept = list(dict.fromkeys([*answers, *kept]))[: max(QUICK_DOCUMENTS, len(answers))]
+    corpus = {document: pooled.corpus[document] for document in kept}
+    return RetrievalDataset(corpus, {query: pooled.queries[query] for query in names}, qrels)
 
 
 def split(dataset: RetrievalDataset, seed: int) -> tuple[RetrievalDataset, ...]:
