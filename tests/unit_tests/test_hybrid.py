@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,10 +14,12 @@ from nudge_integrations.adaptor import contrastive_ridge, fit_ridge, read_traini
 from nudge_integrations.adaptor.ridge import TEMPERATURES
 from nudge_integrations.errors import InputError
 from nudge_integrations.hybrid import CANDIDATES, solve_hybrid
+from nudge_integrations.hybrid._solve import try_candidates
 from nudge_integrations.hybrid.after_nudge import MovedCorpus
 from nudge_integrations.hybrid.maps import folds_of, ridge_map
 from nudge_integrations.hybrid.ranking import Ranking
-from nudge_integrations.hybrid.settings import Judges
+from nudge_integrations.hybrid.settings import Judges, best_setting, judged_settings
+from nudge_integrations.hybrid.trial import Trial, Worth
 from nudge_integrations.solver import Solution, solve
 from nudge_integrations.solver._plan import Plan
 from nudge_integrations.solver._solve import headings, prepare_plan
@@ -173,6 +177,146 @@ def test_a_map_is_held_back_until_it_does_no_harm_to_another_topic() -> None:
     away = ranking.of(ridge.held_out(*setting, groups=folds.clusters)) - ranking.of(training.asked)
     assert away.mean() < -0.05
     assert free.score > held_back.worth.seen.mean() > free.baseline
+
+
+def families(seed: int) -> tuple[Arrays, Arrays]:
+    """Return labels of three of each four near documents, and fresh queries for the fourth, which nobody labelled.
+
+    A document that turns towards what its family's queries have in common stands in front of the fourth.
+    """
+    random = np.random.default_rng(seed)
+
+    def scattered(count: int) -> NDArray[np.float64]:
+        return unit(random.normal(size=(count, 24)))
+
+    corpus = unit(np.repeat(scattered(15), 4, axis=0) + 0.6 * scattered(60))
+    away = 0.6 * np.repeat(scattered(15), 4, axis=0) + 0.6 * scattered(60)
+
+    def asking(wanted: NDArray[np.int64]) -> Arrays:
+        answers = (np.ones(len(wanted)), (np.arange(len(wanted)), wanted))
+        asked = unit((corpus + away)[wanted] + 0.3 * scattered(len(wanted)))
+        return corpus, asked, sparse.csr_array(answers, shape=(len(wanted), 60))
+
+    rows = np.arange(60)
+    return asking(np.repeat(rows[rows % 4 < 3], 8)), asking(np.repeat(rows[rows % 4 == 3], 24))
+
+
+def mean_ndcg(solution: Solution | None, problem: Arrays) -> float:
+    documents, queries, gains = problem
+    values = queries @ documents.T if solution is None else served(solution, documents, queries)
+    wanted = values[np.arange(len(queries)), gains.toarray().argmax(axis=1)]
+    rank = (values > wanted[:, None]).sum(axis=1)
+    return float(np.where(rank < 10, 1.0 / np.log2(rank + 2.0), 0.0).mean())
+
+
+def test_from_half_on_queries_for_documents_that_nobody_labelled_are_protected() -> None:
+    labelled, unlabelled = families(0)
+    lightly, heavily = (solve_hybrid(*labelled, unseen_weight=weight) for weight in (0.4, 0.5))
+    gains = [mean_ndcg(solution, unlabelled) - mean_ndcg(None, unlabelled) for solution in (lightly, heavily)]
+    assert gains[0] < -0.01
+    assert gains[1] > -0.002
+    assert heavily.status == "improved"
+    ruled_out = "nudge+adaptor was not tried: it can leave out single queries only"
+    assert [ruled_out in solution.warnings for solution in (lightly, heavily)] == [False, True]
+    assert not any(line.method.endswith("+adaptor") for line in heavily.candidates)
+
+
+def memorable(seed: int) -> tuple[Arrays, Arrays]:
+    """Return labels of 40 of 50 documents, each asked for by something of its own, and fresh queries for the others.
+
+    Two topics lie at right angles, so a map that memorises one of them does nothing to the other.
+    """
+    random = np.random.default_rng(seed)
+    topic = np.arange(50) % 2
+
+    def scattered(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        vectors = np.zeros((len(rows), 2, 24))
+        vectors[np.arange(len(rows)), topic[rows]] = unit(random.normal(size=(len(rows), 24)))
+        return vectors.reshape(len(rows), 48)
+
+    corpus = unit(scattered(np.arange(50)) + np.eye(48)[24 * topic])
+    asked = corpus + 1.5 * scattered(np.arange(50))
+
+    def asking(wanted: NDArray[np.int64]) -> Arrays:
+        answers = (np.ones(len(wanted)), (np.arange(len(wanted)), wanted))
+        queries = unit(asked[wanted] + 0.4 * scattered(wanted))
+        return corpus, queries, sparse.csr_array(answers, shape=(len(wanted), 50))
+
+    return asking(np.repeat(np.arange(40), 6)), asking(np.repeat(np.arange(40, 50), 20))
+
+
+def test_a_map_that_memorises_documents_is_not_served_to_those_who_ask_for_others() -> None:
+    labelled, unlabelled = memorable(0)
+    lightly, heavily = (solve_hybrid(*labelled, candidates=("adaptor",), unseen_weight=weight) for weight in (0.4, 0.5))
+    assert mean_ndcg(lightly, unlabelled) < mean_ndcg(None, unlabelled) - 0.02
+    assert (heavily.status, heavily.query_map) == ("no_gain", None)
+
+
+def test_a_turn_that_all_queries_share_is_met_with_unlabelled_documents_protected_too() -> None:
+    documents, queries, gains = planted(0, turned=1.5)
+    solution = solve_hybrid(documents, queries, gains, candidates=("adaptor",), unseen_weight=0.5)
+    assert solution.query_map is not None
+    assert solution.unseen_score > solution.unseen_baseline + 0.1
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4, 0.5])
+def test_a_setting_is_worth_what_refits_without_document_and_cluster_say(weight: float) -> None:
+    documents, queries, gains = memorable(1)[0]
+    training = read_training(documents, queries, gains)
+    found = residuals(training, training.asked, training.answers, TEMPERATURES)
+    folds, ridge = folds_of(training, gains, 0), contrastive_ridge(training.asked, found, training.covariance)
+    rows = np.arange(0, 240, 2)
+    ranking = Ranking(documents, gains, rows, parse_metric("ndcg@10"), 1 << 24)
+    judged = judged_settings(ridge, folds, Judges(rows, ranking.of, ranking.of, ranking.of), weight)
+    plain = ranking.of(training.asked)
+    harms = []
+    for setting, worth in judged.items():
+        seen, unseen, away = (
+            ranking.of(ridge.held_out(*setting, groups=groups)) - plain
+            for groups in (folds.groups, folds.documents, folds.clusters)
+        )
+        np.testing.assert_allclose(worth.gains, (1 - weight) * seen + weight * unseen, atol=1e-9)
+        harm = min(0.0, away.mean() + 0.001)
+        if weight >= 0.5:
+            harm += min(0.0, unseen.mean() - unseen.std(ddof=1) / np.sqrt(len(unseen)))
+        harms.append(harm)
+        assert worth.harm == pytest.approx(100.0 * harm, abs=1e-6)
+        half = folds.halves[rows]
+        assert worth.value(half) == pytest.approx(worth.gains[half].mean() + worth.harm)
+    assert judged
+    values = {setting: worth.value() for setting, worth in judged.items()}
+    assert best_setting(judged) == (max(values, key=values.__getitem__) if max(values.values()) > 0 else None)
+    if weight == 0.5:
+        assert min(harms) < 0.0
+
+
+@pytest.mark.parametrize(
+    ("weight", "unseen", "chosen"),
+    [(0.5, 0.02, True), (0.5, 0.0, False), (0.5, -0.01, False), (0.4, 0.0, True), (0.4, -0.01, True)],
+)
+def test_a_map_must_surely_gain_for_unlabelled_documents_where_they_are_protected(
+    weight: float, unseen: float, chosen: bool
+) -> None:
+    documents, queries, gains = planted(1, queries=60)
+    tried = try_candidates(Plan(unseen_weight=weight), documents, queries, gains, ("nudge",))
+    baseline, noise = tried.nudge.per_query.baseline, np.tile([-0.05, 0.05], 30)
+    worth = Worth(baseline + 0.5 + noise, baseline + unseen + noise)
+    tried = replace(tried, trials=(Trial("adaptor", "adaptor", worth, None, torch.eye(12)),))
+    found = tried.best(("adaptor",))
+    assert (found.query_map is not None, found.status == "improved") == (chosen, chosen)
+    assert tried.best(("nudge",)).query_map is None
+    assert [line.method for line in tried.best(("adaptor",)).candidates] == ["adaptor"]
+
+
+def test_what_was_tried_answers_for_any_of_the_candidates() -> None:
+    documents, queries, gains = planted(1, documents=40, queries=120, hidden=1.5)
+    tried = try_candidates(Plan(), documents, queries, gains, ("adaptor", "adaptor+nudge"))
+    for candidates in (("nudge",), ("nudge", "adaptor+nudge")):
+        alone = solve_hybrid(documents, queries, gains, candidates=candidates)
+        again = tried.best(candidates)
+        assert (again.method, again.status, again.score) == (alone.method, alone.status, alone.score)
+        assert [line.method for line in again.candidates] == [line.method for line in alone.candidates]
+        np.testing.assert_array_equal(again.vectors, alone.vectors)
 
 
 def test_few_queries_are_left_to_nudges_and_said_so() -> None:
