@@ -18,7 +18,7 @@ from nudge_integrations.hybrid._solve import try_candidates
 from nudge_integrations.hybrid.after_nudge import MovedCorpus
 from nudge_integrations.hybrid.maps import folds_of, ridge_map
 from nudge_integrations.hybrid.ranking import Ranking
-from nudge_integrations.hybrid.settings import Judges, best_setting, judged_settings
+from nudge_integrations.hybrid.settings import JudgedSetting, Judges, Setting, best_setting, judged_settings
 from nudge_integrations.hybrid.trial import Trial, Worth
 from nudge_integrations.solver import Solution, solve
 from nudge_integrations.solver._plan import Plan
@@ -261,7 +261,9 @@ def test_a_turn_that_all_queries_share_is_met_with_unlabelled_documents_protecte
 
 @pytest.mark.parametrize("weight", [0.0, 0.4, 0.5])
 def test_a_setting_is_worth_what_refits_without_document_and_cluster_say(weight: float) -> None:
-    documents, queries, gains = memorable(1)[0]
+    documents, queries, gains = (
+        memorable(1)[0] if weight else planted(1, documents=50, queries=240, turned=0.5, hidden=0.8)
+    )
     training = read_training(documents, queries, gains)
     found = residuals(training, training.asked, training.answers, TEMPERATURES)
     folds, ridge = folds_of(training, gains, 0), contrastive_ridge(training.asked, found, training.covariance)
@@ -286,8 +288,20 @@ def test_a_setting_is_worth_what_refits_without_document_and_cluster_say(weight:
     assert judged
     values = {setting: worth.value() for setting, worth in judged.items()}
     assert best_setting(judged) == (max(values, key=values.__getitem__) if max(values.values()) > 0 else None)
-    if weight == 0.5:
-        assert min(harms) < 0.0
+    assert (min(harms) < 0.0) == (weight != 0.4)
+
+
+def test_the_best_setting_of_a_part_is_none_where_none_helps_it() -> None:
+    mild, strong = Setting(0.25, 0.1, 0.1, 0.1), Setting(1.0, 0.1, 0.1, 0.1)
+    judged = {
+        mild: JudgedSetting(np.array([0.2, 0.1, -0.3, -0.1]), 0.0),
+        strong: JudgedSetting(np.array([0.9, 0.9, 0.1, 0.1]), -0.6),
+    }
+    first = np.array([True, True, False, False])
+    assert best_setting(judged, first) == strong
+    assert best_setting(judged, ~first) is None
+    assert best_setting(judged) is None
+    assert best_setting({}) is None
 
 
 @pytest.mark.parametrize(
