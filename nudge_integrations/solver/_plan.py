@@ -36,8 +36,8 @@ class Plan:
 
     Attributes:
         unseen_loss: How much queries for documents that nobody labelled may lose at most, mean and a standard error for
-            safety; None for no bound. With it they are judged without any label of the documents that they want, not
-            only with these at rest.
+            safety; None for no bound. With it each is judged without any label of the document that it wants most,
+            not only with this at rest.
 
     Raises:
         InputError: If an option is out of range.

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse import csgraph
 
 from nudge_integrations.solver.direction import Direction, sums
 from nudge_integrations.solver.path import Path
@@ -44,16 +43,12 @@ class Labels:
         return sparse.csr_array((ones, (self.groups, np.arange(len(self.groups)))), shape=shape)
 
     def by_document(self) -> Labels:
-        """Return the same labels in larger groups, which share no document that one of their queries wants most."""
-        if not self.gains.nnz:
-            return self
+        """Return the same labels with queries grouped by the document that they want most; others are by themselves."""
+        codes = len(self.rows) + np.arange(len(self.groups))
         able = np.flatnonzero(np.diff(self.gains.indptr))
-        wanted = np.asarray(self.gains[able].argmax(axis=1)).ravel()
-        groups = int(self.groups.max(initial=-1)) + 1
-        names = groups + len(self.rows)
-        asks = sparse.coo_array((np.ones(len(able)), (self.groups[able], groups + wanted)), shape=(names, names))
-        together = csgraph.connected_components(asks, directed=False)[1]
-        return replace(self, groups=np.unique(together[self.groups], return_inverse=True)[1].astype(np.int64))
+        if len(able):  # scipy finds no argmax among no columns
+            codes[able] = self.gains[able].argmax(axis=1)
+        return replace(self, groups=np.unique(codes, return_inverse=True)[1].astype(np.int64))
 
     def support(self) -> NDArray[np.int64]:
         """Return (u,) how many queries ask for each document."""

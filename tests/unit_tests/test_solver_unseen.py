@@ -23,25 +23,9 @@ from nudge_integrations.solver.problem import Labels
 Ints = NDArray[np.int64]
 
 
-def together(gains: Floats, groups: Ints) -> list[set[int]]:
-    """Return which queries are left out together, by merging sets until none share a group or a document."""
-    sets = [{query} for query in range(len(gains))]
-    keys = [
-        {("group", int(group)), *([("document", int(row.argmax()))] if row.any() else [])}
-        for row, group in zip(gains, groups, strict=True)
-    ]
-    while True:
-        pairs = ((i, j) for i in range(len(sets)) for j in range(i) if keys[i] & keys[j])
-        i, j = next(pairs, (-1, -1))
-        if i < 0:
-            return sets
-        sets[j] |= sets.pop(i)
-        keys[j] |= keys.pop(i)
-
-
-def codes(sets: list[set[int]], queries: int) -> Ints:
-    """Return (m,) the set of each query."""
-    return np.array([next(i for i, one in enumerate(sets) if query in one) for query in range(queries)], np.int64)
+def by_document(gains: Floats) -> Ints:
+    """Return (m,) the document that each query wants most, a number of its own for a query that wants none."""
+    return np.array([row.argmax() if row.any() else -1 - query for query, row in enumerate(gains)], np.int64)
 
 
 def labels_of(gains: Floats, groups: Ints) -> Labels:
@@ -52,23 +36,14 @@ def labels_of(gains: Floats, groups: Ints) -> Labels:
 
 @settings(max_examples=40, derandomize=True, deadline=None)
 @given(data=st.data())
-def test_queries_that_share_a_document_or_a_group_are_together_and_no_others(data: st.DataObject) -> None:
+def test_queries_are_grouped_by_the_document_that_they_want_most(data: st.DataObject) -> None:
     queries, documents = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 7))
     gain = st.sampled_from([0, 0, 0, 1, 2])
     drawn = data.draw(st.lists(gain, min_size=queries * documents, max_size=queries * documents))
     gains = np.array(drawn, np.float64).reshape(queries, documents)
-    groups = np.array(data.draw(st.lists(st.integers(0, 8), min_size=queries, max_size=queries)), np.int64)
-    found = labels_of(gains, groups).by_document()
-    assert {frozenset(np.flatnonzero(found.groups == group)) for group in np.unique(found.groups)} == {
-        frozenset(one) for one in together(gains, groups)
-    }
-
-
-def test_sharing_is_passed_on_and_queries_without_a_label_join_nobody() -> None:
-    # 0 and 1 want document 0 most, 1 and 2 are a group, 2 and 3 want document 1; what 4 wants less joins nothing.
-    gains = np.array([[1, 0, 0], [2, 1, 0], [0, 1, 0], [0, 1, 0], [0, 1, 2], [0, 0, 0], [0, 0, 0]], np.float64)
-    found = labels_of(gains, np.array([0, 1, 1, 2, 3, 4, 5])).by_document()
-    np.testing.assert_array_equal(found.groups, [0, 0, 0, 0, 1, 2, 3])
+    found = labels_of(gains, np.zeros(queries, np.int64)).by_document().groups
+    expected = by_document(gains)
+    np.testing.assert_array_equal(found[:, None] == found, expected[:, None] == expected)
 
 
 @settings(max_examples=40, derandomize=True, deadline=None)
@@ -152,9 +127,9 @@ def test_with_several_documents_a_query_it_is_the_most_wanted_ones_queries_that_
     method = "nudge-n" if temperature is None else "contrastive"
     groups = problem.groups if grouped else None
     found = planned(problem, groups, method=method, temperature=temperature, step=0.5, metric="ndcg@5", unseen_loss=1.0)
-    sets = together(problem.gains, problem.groups if grouped else np.arange(16))
-    assert 1 < len(sets) < 16
-    alike = Problem(problem.documents, problem.queries, problem.gains, codes(sets, 16))
+    wanted = by_document(problem.gains)
+    assert 1 < len(np.unique(wanted)) < 16
+    alike = Problem(problem.documents, problem.queries, problem.gains, wanted)
     expected = left_out(alike, method, 0.5, "ndcg@5", temperature=temperature, grouped=True, unseen=True)
     np.testing.assert_allclose(found.per_query.unseen, expected, atol=1e-9)
 
