@@ -11,7 +11,7 @@ from nudge_integrations.solver._solution import Candidate, Curve, PerQuery, Stat
 from nudge_integrations.solver.inputs import Prepared
 from nudge_integrations.solver.metrics import Metric
 from nudge_integrations.solver.problem import Heading
-from nudge_integrations.solver.search import best_parameter, curve_of, sweep
+from nudge_integrations.solver.search import best_parameter, curve_of, sweep, sweep_by_document
 
 __all__ = ["Trial", "Verdict", "gain_and_error", "judge", "mean", "try_heading"]
 
@@ -78,16 +78,14 @@ def try_heading(
     judged, path = prepared.judged, heading.path
     result = sweep(heading, prepared.labels, judged, metric, block_bytes, progress=progress)
     if unseen_loss is not None and judged.own is not None:
-        labels = prepared.labels.by_document()
-        together = replace(judged, groups=labels.groups[judged.own])
-        strict = sweep(heading, labels, together, metric, block_bytes, progress=progress)
-        result = replace(result, unseen=strict.unseen)
+        unseen = sweep_by_document(heading, prepared.labels, judged, metric, block_bytes, progress=progress)
+        result = replace(result, unseen=unseen)
     objective = result.objective(unseen_weight)
     end = path.end(heading.cosine[heading.moving])
     parameter = best_parameter(*result.curve(unseen_weight, unseen_loss), end) if step is None else path.parameter(step)
     gain, error = gain_and_error(objective.at(parameter) - objective.start, judged.groups)
-    unseen = result.unseen.at(parameter)
-    unseen_gain, unseen_error = gain_and_error(unseen - result.unseen.start, judged.groups)
+    at_rest = result.unseen.at(parameter)
+    unseen_gain, unseen_error = gain_and_error(at_rest - result.unseen.start, judged.groups)
     seen = result.seen.at(parameter)
     curve = curve_of(result.seen, path)[1]
     candidate = Candidate(
@@ -95,11 +93,11 @@ def try_heading(
         heading.direction.temperature,
         float(path.steps(np.array(parameter))) if step is None else step,
         mean(seen),
-        mean(unseen),
+        mean(at_rest),
         gain,
         error,
     )
-    return Trial(heading, parameter, curve, result.seen.start, seen, unseen, unseen_gain, unseen_error, candidate)
+    return Trial(heading, parameter, curve, result.seen.start, seen, at_rest, unseen_gain, unseen_error, candidate)
 
 
 def judge(trial: Trial, prepared: Prepared, metric: Metric, *, step: float | None, standard_errors: float) -> Verdict:

@@ -57,6 +57,11 @@ class Changes:
             np.concatenate([np.zeros(0), *(part.change for part in parts)]),
         )
 
+    def placed(self, order: NDArray[np.int64]) -> Changes:
+        """Return the same queries in the places ``order`` (e,), a permutation."""
+        back = np.argsort(order)
+        return Changes(self.start[back], self.first[back], order[self.query], self.parameter, self.change)
+
     def at(self, parameter: float) -> NDArray[np.float64]:
         """Return each query's metric at a parameter."""
         if parameter <= 0.0:

@@ -75,6 +75,14 @@ class Judged:
     scores: NDArray[np.float64]
     rows: NDArray[np.int64]
 
+    def take(self, order: NDArray[np.int64]) -> Judged:
+        """Return the same queries in another order, or some of them."""
+        at = torch.from_numpy(order).to(self.queries.device)
+        own = None if self.own is None else self.own[order]
+        return Judged(
+            self.queries[at], self.gains[order], own, self.groups[order], self.scores[order], self.rows[order]
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Heading:

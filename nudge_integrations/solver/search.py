@@ -7,7 +7,7 @@ falls below; those few are compared one by one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from nudge_integrations.solver.rivals import rival_stretches
 from nudge_integrations.solver.stretches import Tracks, stretch_of
 from nudge_integrations.solver.tracks import Pairs, judged_blocks, labelled_pairs, scores_of
 
-__all__ = ["Sweep", "best_parameter", "curve_of", "sweep"]
+__all__ = ["Sweep", "best_parameter", "curve_of", "sweep", "sweep_by_document"]
 
 # A plateau narrower than this cannot be told from its neighbours once the vectors are float32.
 _NARROWEST = 1e-5
@@ -88,6 +88,21 @@ def sweep(
             unseen.append(resting)
             bar.update(block.stop - block.start)
     return Sweep(heading.path, Changes.side_by_side(seen), Changes.side_by_side(unseen))
+
+
+def sweep_by_document(
+    heading: Heading, labels: Labels, judged: Judged, metric: Metric, block_bytes: int, *, progress: bool = False
+) -> Changes:
+    """Return the metric of labelled queries, each without any label of the document that it wants most.
+
+    What it wants rests, as with `sweep`'s ``unseen``; but there the other queries for the same document still push its
+    rivals away, where the direction takes a softmax.
+    """
+    labels = labels.by_document()
+    judged = replace(judged, groups=labels.groups[judged.own])
+    # Group after group, so that what its queries share is worked out once.
+    order = np.argsort(judged.groups, kind="stable")
+    return sweep(heading, labels, judged.take(order), metric, block_bytes, progress=progress).unseen.placed(order)
 
 
 def _block_changes(

@@ -62,11 +62,13 @@ class Pairs:
 def judged_blocks(judged: Judged, labels: Labels, block_bytes: int) -> Iterator[slice]:
     """Yield blocks of judged queries whose scores and labelled pairs fit in ``block_bytes``."""
     documents, width = labels.documents.shape
-    # Per query: how many queries its group has, and how many documents they name.
+    # Per query: how many queries its group has, unless it follows one of them, and how many documents they name.
     sizes = np.stack([np.ones(len(judged.queries)), np.diff(judged.gains.indptr)])
     if judged.own is not None:
         incidence = labels.members()[judged.groups]
-        sizes = np.stack([incidence.sum(axis=1), incidence @ np.diff(labels.gains.indptr)])
+        counted = np.append(False, judged.groups[1:] == judged.groups[:-1])
+        members = np.where(counted, 1.0, incidence.sum(axis=1))
+        sizes = np.stack([members, incidence @ np.diff(labels.gains.indptr)])
     size = np.cumsum(32.0 * np.array([documents, width]) @ sizes)
     start = 0
     while start < len(size):
@@ -161,10 +163,7 @@ def _left_out(
     removed = torch.zeros(len(pairs), labels.queries.shape[1], device=labels.queries.device)
     _add(removed, pair, torch.from_numpy(own.data).to(removed), labels.queries, rows[own.coords[0]])
     if heading.direction.temperature is not None:
-        size = np.bincount(of_member, minlength=len(group))
-        every, position = ragged(size[pair_group])
-        pushing = rows[(np.cumsum(size) - size)[pair_group][every] + position]
-        _add(removed, every, _push_at(heading, labels, pushing, column[every]), labels.queries, pushing)
+        _add_pushes(removed, heading, labels, np.split(rows, np.searchsorted(of_member, range(1, len(group)))), pairs)
     left = labels.support()[column] - np.bincount(pair, minlength=len(pairs))
     return pair_group, column, left, removed
 
@@ -173,6 +172,23 @@ def _add(
     total: torch.Tensor, into: NDArray[np.int64], weights: torch.Tensor, queries: torch.Tensor, rows: NDArray[np.int64]
 ) -> None:
     total.index_add_(0, torch.from_numpy(into).to(total.device), weights[:, None] * _rows_of(queries, rows))
+
+
+def _add_pushes(
+    total: torch.Tensor, heading: Heading, labels: Labels, members: list[NDArray[np.int64]], pairs: NDArray[np.int64]
+) -> None:
+    """Add to (p, d) what each group's queries push the documents of its pairs by; pairs are sorted, group first."""
+    pair_group, column = np.divmod(pairs, len(labels.rows))
+    size = np.array([len(rows) for rows in members])
+    alone = np.flatnonzero(size[pair_group] == 1)
+    first = np.concatenate(members)[np.cumsum(size) - size]
+    pushing = first[pair_group[alone]]
+    _add(total, alone, _push_at(heading, labels, pushing, column[alone]), labels.queries, pushing)
+    for number in np.flatnonzero(size > 1):
+        part = slice(*np.searchsorted(pair_group, [number, number + 1]))
+        queries = _rows_of(labels.queries, members[number])
+        scores = queries @ _rows_of(labels.documents, column[part]).T
+        total[part] += heading.direction.push(scores, members[number]).T @ queries
 
 
 def _push_at(heading: Heading, labels: Labels, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> torch.Tensor:
