@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.cluster.vq import kmeans2
+from scipy.cluster.vq import kmeans, vq
 
 from nudge_integrations.adaptor import ContrastiveRidge, contrastive_ridge
 from nudge_integrations.adaptor.training import Training, fold_codes
@@ -22,6 +22,9 @@ from nudge_integrations.hybrid.settings import Folds, Judges, Setting, best_sett
 from nudge_integrations.hybrid.trial import Worth
 
 __all__ = ["QueryMap", "folds_of", "ridge_map"]
+
+# Of k-means.
+_STARTS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,9 @@ def _clusters(queries: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     """Return the k-means cluster of each query, of two; of one where they are all the same."""
     if len(np.unique(queries, axis=0)) < 2:
         return np.zeros(len(queries), np.int64)
-    return kmeans2(queries, 2, seed=np.random.default_rng(seed), minit="++")[1].astype(np.int64)
+    # The best of several starts, so that what a map may do depends on the queries and hardly on the seed.
+    centres = kmeans(queries, 2, iter=_STARTS, seed=np.random.default_rng(seed))[0]
+    return vq(queries, centres)[0].astype(np.int64)
 
 
 def ridge_map(

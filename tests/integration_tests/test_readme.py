@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,9 @@ from nudge_integrations.encoding import bundled_model
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+TITLES = {"test": "test queries", "unseen": "unlabelled documents", "clusters": "another topic"}
 
 
 def test_every_python_block_is_found() -> None:
@@ -43,3 +47,17 @@ def test_the_code_runs(section: str, code: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, f"{section}: {done.stderr}"
     assert done.stdout.strip(), f"{section} shows nothing"
+
+
+@pytest.mark.parametrize("table", ["test", "unseen", "clusters"])
+def test_the_results_are_what_the_bench_printed(table: str) -> None:
+    results = Path(__file__).resolve().parents[1] / "bench" / "results" / "accuracy.json"
+    measured = json.loads(results.read_text(encoding="utf-8"))["tables"][table]
+    head = re.search(rf"^\| {TITLES[table]} \|(.+)\|\n\| ---.+\n((?:\|.+\n)+)", README, flags=re.MULTILINE)
+    assert head is not None
+    collections = [name.strip() for name in head[1].split("|")]
+    assert collections == list(measured)
+    for line in head[2].splitlines():
+        row, *cells = [cell.strip(" *`") for cell in line.strip("|").split("|")]
+        means = [measured[name]["methods"][row]["ndcg@10"]["mean"] for name in collections]
+        assert cells == [f"{mean:.1f}" for mean in means], row
