@@ -45,7 +45,11 @@ MethodOption = Annotated[
 ]
 MetricOption = Annotated[str, typer.Option("--metric", help="What the step maximises, such as ndcg@10 or hit@1.")]
 UnseenOption = Annotated[
-    float, typer.Option("--unseen-weight", help="0 to 1: how much queries for documents that nobody labelled count.")
+    float,
+    typer.Option(
+        "--unseen-weight",
+        help="0 to 1: how much queries for documents that nobody labelled count; from 0.5 on they are protected.",
+    ),
 ]
 SecondsOption = Annotated[
     float | None,
