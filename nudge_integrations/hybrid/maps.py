@@ -51,6 +51,8 @@ def folds_of(training: Training, gains: sparse.csr_array, seed: int) -> Folds:
     wanted = np.asarray(gains.argmax(axis=1)).ravel()
     together = np.unique(wanted, return_inverse=True)[1].astype(np.int64)
     clusters = _clusters(training.asked.double().cpu().numpy(), seed)
+    # A document's queries go where most of them are: a cluster must not teach about the documents of the other.
+    clusters = (2 * np.bincount(together, weights=clusters) >= np.bincount(together))[together].astype(np.int64)
     return Folds(training.groups, together, clusters, fold_codes(training.groups, 2, seed) == 0)
 
 

@@ -333,6 +333,14 @@ def test_what_was_tried_answers_for_any_of_the_candidates() -> None:
         np.testing.assert_array_equal(again.vectors, alone.vectors)
 
 
+def test_a_cluster_has_all_queries_of_its_documents() -> None:
+    documents, queries, gains = planted(7, documents=60, queries=300)
+    clusters = folds_of(read_training(documents, queries, gains), gains, 0).clusters
+    wanted = gains.toarray().argmax(axis=1)
+    assert set(clusters) == {0, 1}
+    assert all(len(set(clusters[wanted == document])) == 1 for document in set(wanted))
+
+
 def test_few_queries_are_left_to_nudges_and_said_so() -> None:
     documents, queries, gains = planted(0, queries=60, turned=1.5)
     solution = solve_hybrid(documents, queries, gains)
