@@ -26,6 +26,9 @@ __all__ = ["QueryMap", "folds_of", "ridge_map"]
 # Of k-means.
 _STARTS = 10
 
+# Of the queries; six collections have 4 to 23 % or 73 to 75 %.
+_SHARED = 0.5
+
 
 @dataclass(frozen=True, eq=False)
 class QueryMap:
@@ -51,9 +54,18 @@ def folds_of(training: Training, gains: sparse.csr_array, seed: int) -> Folds:
     wanted = np.asarray(gains.argmax(axis=1)).ravel()
     together = np.unique(wanted, return_inverse=True)[1].astype(np.int64)
     clusters = _clusters(training.asked.double().cpu().numpy(), seed)
-    # A document's queries go where most of them are: a cluster must not teach about the documents of the other.
-    clusters = (2 * np.bincount(together, weights=clusters) >= np.bincount(together))[together].astype(np.int64)
-    return Folds(training.groups, together, clusters, fold_codes(training.groups, 2, seed) == 0)
+    return Folds(training.groups, together, _parted(clusters, together), fold_codes(training.groups, 2, seed) == 0)
+
+
+def _parted(clusters: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return clusters 0 and 1 of queries (l,), those for one document where most of them are.
+
+    Else a map that has memorised a document passes for one that holds for another topic. Where topics share most of
+    their documents, clusters stay as they are: a new topic will ask for known documents too.
+    """
+    share = (np.bincount(documents, weights=clusters) / np.bincount(documents))[documents]
+    shared = (share > 0.0) & (share < 1.0)
+    return clusters if shared.mean() > _SHARED else (share >= 0.5).astype(np.int64)
 
 
 def _clusters(queries: NDArray[np.float64], seed: int) -> NDArray[np.int64]:

@@ -62,8 +62,8 @@ class Folds:
     Attributes:
         groups: (l,) int64, by the caller's groups: what is like a new query of the same traffic.
         documents: (l,) int64, by the document that they want most: what is like one that nobody asked for.
-        clusters: (l,) int64, by k-means clusters of the queries, those for one document in one cluster: what is like
-            another topic.
+        clusters: (l,) int64, by k-means clusters of the queries, which share no document unless they share most: what
+            is like another topic.
         halves: (l,) bool, whole groups: each half is served by the setting that suits the other.
     """
 

@@ -333,12 +333,15 @@ def test_what_was_tried_answers_for_any_of_the_candidates() -> None:
         np.testing.assert_array_equal(again.vectors, alone.vectors)
 
 
-def test_a_cluster_has_all_queries_of_its_documents() -> None:
+@pytest.mark.parametrize(("hidden", "parted"), [(0.0, True), (3.0, False)])
+def test_clusters_share_no_document_unless_they_share_most(hidden: float, parted: bool) -> None:
     documents, queries, gains = planted(7, documents=60, queries=300)
+    # What every other query says beside its document makes the topics, if it is loud.
+    queries = unit(queries + hidden * np.eye(12)[np.arange(300) % 2])
     clusters = folds_of(read_training(documents, queries, gains), gains, 0).clusters
     wanted = gains.toarray().argmax(axis=1)
     assert set(clusters) == {0, 1}
-    assert all(len(set(clusters[wanted == document])) == 1 for document in set(wanted))
+    assert all(len(set(clusters[wanted == document])) == 1 for document in set(wanted)) == parted
 
 
 def test_few_queries_are_left_to_nudges_and_said_so() -> None:
