@@ -1,8 +1,6 @@
-r"""Query maps that also hold where they were not taught.
+"""The query map of the best setting, and which queries are left out together to find it.
 
-A linear map is fitted to all queries at once, so it may only memorise their style or their topics. Two k-means clusters
-of the queries tell: each is served by the map of the other. A setting may cost such queries next to nothing, however
-much it gains within the clusters.
+What is left out says what the map is worth to new queries: of the same traffic, for other documents, of another topic.
 """
 
 from __future__ import annotations
