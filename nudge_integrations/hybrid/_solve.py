@@ -69,6 +69,7 @@ def solve_hybrid(
         max_seconds: Leave out what would take longer than is left, the dearest first; the solution's warnings say
             which. None has no limit; what is tried then depends on the input alone.
         standard_errors: How far above zero the gain must be, in standard errors over queries; else nothing changes.
+            With fewer than 30 labelled queries more is asked for, see `solve`; query maps are tried from 100 on.
         seed: For the sample of queries, the clusters and, in large corpora, the documents in a softmax.
         device: Where to compute; None for where ``documents`` are.
         block_bytes: Bound on temporary memory, beside the labelled documents and the queries.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from nudge_integrations.solver._plan import BLOCK_BYTES, PATHS, Plan
+from nudge_integrations.solver._plan import BLOCK_BYTES, PATHS, UNSEEN_LOSS, Plan
 from nudge_integrations.solver._solution import Solution
-from nudge_integrations.solver.choice import Trial, Verdict, judge, try_heading
+from nudge_integrations.solver.choice import Trial, Verdict, judge, say_little, try_heading
 from nudge_integrations.solver.direction import Answered, Contrastive, Direction, log_normaliser
 from nudge_integrations.solver.inputs import Inputs, Prepared, prepare, read_inputs
 from nudge_integrations.solver.problem import Heading, Labels, head_for
@@ -72,6 +73,8 @@ def solve(
         normalize_queries: Make queries unit length, so that a long one does not dominate a sum.
         shift: Also move every unlabelled document by the mean displacement of the labelled ones.
         standard_errors: How far above zero the gain must be, in standard errors over queries; else nothing moves.
+            With fewer than 30 labelled queries and documents that nobody labelled ``"auto"`` protects these as well, as
+            above, and the gain must be 1.5 times as many standard errors over documents; 0 turns all of it off.
         seed: For the sample of queries and, in large corpora, of documents in a softmax.
         device: Where to compute; None for where ``documents`` are.
         block_bytes: Bound on temporary memory, beside the labelled documents and the queries.
@@ -138,7 +141,9 @@ def solve_plan(
         documents, queries, relevance, validation, groups, device, normalize_queries=plan.normalize_queries
     )
     prepared = prepare_plan(plan, inputs)
-    trials = _trials(plan, prepared)
+    careful = plan.method == "auto" and plan.standard_errors > 0.0 and say_little(prepared)
+    plan = replace(plan, unseen_loss=UNSEEN_LOSS) if careful else plan
+    trials = _trials(plan, prepared, by_document=careful)
     best = max(trials, key=lambda trial: trial.candidate.gain)
     if plan.shift:
         best = with_shift(
@@ -150,7 +155,9 @@ def solve_plan(
             block_bytes=plan.block_bytes,
             progress=plan.progress,
         )
-    verdict = judge(best, prepared, plan.measured, step=plan.step, standard_errors=plan.standard_errors)
+    verdict = judge(
+        best, prepared, plan.measured, step=plan.step, standard_errors=plan.standard_errors, by_document=careful
+    )
     return _solution(plan, prepared, trials, best, verdict, len(inputs.documents))
 
 
@@ -167,7 +174,7 @@ def prepare_plan(plan: Plan, inputs: Inputs, *, sample: bool | None = None) -> P
     )
 
 
-def _trials(plan: Plan, prepared: Prepared) -> list[Trial]:
+def _trials(plan: Plan, prepared: Prepared, *, by_document: bool) -> list[Trial]:
     """Try every heading of the plan."""
     trials = []
     for name, heading in headings(plan, prepared):
@@ -179,6 +186,7 @@ def _trials(plan: Plan, prepared: Prepared) -> list[Trial]:
             step=plan.step,
             unseen_weight=plan.unseen_weight,
             unseen_loss=plan.unseen_loss,
+            by_document=by_document,
             block_bytes=plan.block_bytes,
             progress=plan.progress,
         )

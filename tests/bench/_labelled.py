@@ -37,11 +37,12 @@ class Labels:
 
 @dataclass(frozen=True)
 class Collection:
-    """Unit document vectors (n, d) float32 and every judged query of the collection."""
+    """Unit document vectors (n, d) float32, every judged query of the collection, and their ids."""
 
     name: str
     documents: FloatArray
     labels: Labels
+    query_ids: list[str]
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def read(name: str) -> Collection:
     judged = by_id[np.diff(labels.gains.indptr)[by_id] > 0]
     if name in SAMPLED:
         judged = judged[np.sort(np.random.default_rng(0).permutation(len(judged))[: SAMPLED[name][1]])]
-    return Collection(name, documents, labels.take(judged))
+    return Collection(name, documents, labels.take(judged), [query_ids[row] for row in judged])
 
 
 def concatenate(first: Labels, second: Labels) -> Labels:

@@ -6,6 +6,12 @@ import platform
 import sys
 from collections.abc import Iterable, Sequence
 
+TITLES = {
+    "test": "test queries",
+    "unseen": "queries for documents that were never labelled",
+    "clusters": "queries of a cluster that was left out",
+}
+
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A markdown table; every column but the first is right-aligned."""

@@ -19,15 +19,9 @@ from _expected import compare
 from _ranking import MEASURES
 from _rows import PROTECTED, ROWS, rows
 from _splits import TABLES
-from _tables import machine, markdown, note
+from _tables import TITLES, machine, markdown, note
 
 Row = dict[str, Any]
-
-TITLES = {
-    "test": "test queries",
-    "unseen": "queries for documents that were never labelled",
-    "clusters": "queries of a cluster that was left out",
-}
 
 
 def measure(table: str, name: str, methods: list[str], seeds: list[int]) -> Row:
@@ -36,7 +30,8 @@ def measure(table: str, name: str, methods: list[str], seeds: list[int]) -> Row:
     runs: dict[str, list[Row]] = {method: [] for method in methods}
     judged: list[int] = []
     for seed in seeds:
-        for split in TABLES[table][0](collection, seed):
+        for parts in TABLES[table][0](collection.labels, seed):
+            split = labelled.Split(*(collection.labels.take(part) for part in parts))
             judged.append(len(split.test))
             for method, row in rows(methods, collection, split, seed).items():
                 runs[method].append({"seed": seed, **row})
