@@ -149,7 +149,7 @@ def judge(
     if by_document:
         draws = len(np.unique(_wanted(prepared)))
         times = float(stdtrit(max(1, draws - 1), ndtr(CAUTION * standard_errors)))
-        over = f" over the {draws} documents that fewer than {FEWEST_QUERIES} queries want"
+        over = f" over {draws} documents or groups, as fewer than {FEWEST_QUERIES} queries are labelled"
     if not candidate.gain > times * candidate.standard_error:
         noise = (
             f"the best step gains {candidate.gain:.4f}, which is not more than {times:.3g} standard errors "
