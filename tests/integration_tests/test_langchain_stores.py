@@ -87,7 +87,7 @@ def chroma(space: str | None) -> Callable[[Embeddings, int, Postgres | None], Ve
     def make(embedding: Embeddings, dimension: int, postgres: Postgres | None) -> VectorStore:
         # A wide search of the graph is exact on a collection of this size.
         configuration: Any = {"hnsw": {"space": space, "ef_search": 1000}} if space else {"hnsw": {"ef_search": 1000}}
-        client = chromadb.EphemeralClient()
+        client = chromadb.EphemeralClient(settings=chromadb.Settings(anonymized_telemetry=False))
         name = f"c{uuid.uuid4().hex}"
         return Chroma(name, embedding, client=client, collection_configuration=configuration)
 
