@@ -28,16 +28,14 @@ def measure(table: str, name: str, methods: list[str], seeds: list[int]) -> Row:
     """Every method on every split of one collection."""
     collection = labelled.read(name)
     runs: dict[str, list[Row]] = {method: [] for method in methods}
-    judged: list[int] = []
     for seed in seeds:
         for parts in TABLES[table][0](collection.labels, seed):
             split = labelled.Split(*(collection.labels.take(part) for part in parts))
-            judged.append(len(split.test))
             for method, row in rows(methods, collection, split, seed).items():
-                runs[method].append({"seed": seed, **row})
+                runs[method].append({"seed": seed, "judged": len(split.test), **row})
                 note(f"{table} {name} seed {seed} {method}: nDCG@10 {row['figures']['ndcg@10']:.1f}")
-    sizes = {"documents": len(collection.documents), "queries": len(collection.labels), "judged": judged}
-    return {**sizes, "methods": {method: {**_summary(found), "runs": found} for method, found in runs.items()}}
+    sizes = {"documents": len(collection.documents), "queries": len(collection.labels)}
+    return {**sizes, "methods": {method: _summary(found) for method, found in runs.items()}}
 
 
 def _summary(runs: list[Row]) -> Row:
@@ -45,7 +43,7 @@ def _summary(runs: list[Row]) -> Row:
     for measure in MEASURES:
         values = [run["figures"][measure] for run in runs]
         summary[measure] = {"mean": float(np.mean(values)), "spread": float(np.std(values)), "values": values}
-    return {**summary, "seconds": float(np.mean([run["seconds"] for run in runs]))}
+    return {**summary, "seconds": float(np.mean([run["seconds"] for run in runs])), "runs": runs}
 
 
 def report(result: Row) -> str:
@@ -93,19 +91,23 @@ def _expected(tables: dict[str, Row]) -> list[Row]:
 
 
 def join(results: list[Row]) -> Row:
-    """Several runs as one: tables, collections and methods side by side."""
+    """Several runs as one: tables, collections, methods and seeds side by side; of the same, the last counts."""
     tables: dict[str, Row] = {table: {} for table in TABLES}
     for result in results:
         for table, collections in result["tables"].items():
             for name, found in collections.items():
-                there = tables[table].setdefault(name, {**found, "methods": {}})
-                there["methods"].update(found["methods"])
+                methods = tables[table].setdefault(name, {**found, "methods": {}})["methods"]
+                for method, row in found["methods"].items():
+                    seeds = {run["seed"] for run in row["runs"]}
+                    kept = [run for run in methods.get(method, {"runs": []})["runs"] if run["seed"] not in seeds]
+                    methods[method] = _summary(sorted([*kept, *row["runs"]], key=lambda run: run["seed"]))
     tables = {
         table: {name: found[name] for name in TABLES[table][1] if name in found}
         for table, found in tables.items()
         if found
     }
-    return {**results[0], "tables": tables, "expected": _expected(tables)}
+    seeds = sorted({seed for result in results for seed in result["seeds"]})
+    return {**results[0], "seeds": seeds, "tables": tables, "expected": _expected(tables)}
 
 
 def _arguments() -> argparse.Namespace:

@@ -111,7 +111,8 @@ def run(arguments: argparse.Namespace) -> Row:
         rows = measure("none", base, parts)
         for strategy in arguments.strategies:
             folder = work / f"{strategy}-{arguments.epochs}-{arguments.table}-{arguments.seed}-{number}"
-            rows |= measure(strategy, tuned(base, parts, strategy, options, folder), parts)
+            title = f"{strategy}, {arguments.epochs} epoch{'s' * (arguments.epochs > 1)}"
+            rows |= measure(title, tuned(base, parts, strategy, options, folder), parts)
         found.append(rows)
     return {
         "machine": machine(arguments.threads),
@@ -119,7 +120,8 @@ def run(arguments: argparse.Namespace) -> Row:
         "table": arguments.table,
         "quick": arguments.quick,
         "model": arguments.model,
-        **options,
+        "temperature": arguments.temperature,
+        "seed": arguments.seed,
         "documents": len(splits[0].train.corpus),
         "queries": [[len(part) for part in parts] for parts in splits],
         "rows": {
@@ -129,14 +131,19 @@ def run(arguments: argparse.Namespace) -> Row:
     }
 
 
+def join(results: list[Row]) -> Row:
+    """Several runs on one collection and table as one."""
+    return {**results[0], "rows": {title: row for result in results for title, row in result["rows"].items()}}
+
+
 def report(result: Row) -> str:
     """The whole result as markdown."""
     lines = [[title, *(f"{row[metric]:.1f}" for metric in METRICS)] for title, row in result["rows"].items()]
     counts = "; ".join("{} training, {} validation and {} judged queries".format(*part) for part in result["queries"])
     return (
         f"# Fine-tuned encoders: {result['model']} on {result['collection']}, {TITLES[result['table']]}\n\n"
-        f"{result['documents']:,} documents; {counts}; {result['epochs']} epochs, seed {result['seed']}; "
-        f"in percent.\n\n{markdown(['encoder', *METRICS], lines)}\n"
+        f"{result['documents']:,} documents; {counts}; seed {result['seed']}; in percent.\n\n"
+        f"{markdown(['encoder', *METRICS], lines)}\n"
     )
 
 
@@ -152,7 +159,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "nudge-finetune-bench")
     parser.add_argument("--quick", action="store_true", help="a few hundred documents")
-    parser.add_argument("--from", dest="saved", type=Path, help="measure nothing: show a saved JSON object")
+    parser.add_argument("--from", dest="saved", nargs="+", type=Path, help="measure nothing: join saved JSON objects")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of markdown")
     return parser.parse_args()
 
@@ -160,7 +167,8 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure what the arguments ask for, or read it, and print it."""
     arguments = _arguments()
-    result = json.loads(arguments.saved.read_text()) if arguments.saved else run(arguments)
+    saved = arguments.saved
+    result = join([json.loads(path.read_text()) for path in saved]) if saved else run(arguments)
     sys.stdout.write(json.dumps(result, indent=1) + "\n" if arguments.json else report(result))
 
 
