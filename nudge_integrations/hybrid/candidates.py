@@ -38,6 +38,9 @@ _SCORES = 200_000_000
 # Maps that are judged until a setting is found.
 _JUDGED_MAPS = 60
 
+# How much of a map is served before a nudge: what it does alone, the nudge does in part, and for some documents better.
+_PARTS = (0.5, 1.0, 0.25)
+
 
 @dataclass(frozen=True, eq=False)
 class Problem:
@@ -107,7 +110,7 @@ def affordable(
     start = time.monotonic()
     problem.climbing.of(problem.training.queries)
     judged = _JUDGED_MAPS * (time.monotonic() - start)
-    cost = {"adaptor": judged, "adaptor+nudge": judged + 2.0 * nudge_seconds, "nudge+adaptor": 4.0 * judged}
+    cost = {"adaptor": judged, "adaptor+nudge": judged + 3.0 * nudge_seconds, "nudge+adaptor": 4.0 * judged}
     dropped = []
     while kept and sum(cost[name] for name in kept) > left:
         dropped.append(max(kept, key=cost.__getitem__))
@@ -148,12 +151,22 @@ def _then_nudge(problem: Problem, fitted: QueryMap) -> list[Trial]:
     """Nudge documents towards adapted queries, each adapted by a map that was fitted without it."""
     # The pair is guarded against doing nothing; beside the map alone it needs no more than to be no coincidence.
     plan = replace(problem.plan, standard_errors=min(1.0, problem.plan.standard_errors))
-    nudge = problem.nudged(fitted.seen, plan)
-    if nudge.status != "improved":
+    weight = plan.unseen_weight
+    tried: list[tuple[float, float, Solution]] = []
+    for part in _PARTS:
+        nudge = problem.nudged(fitted.seen(part), plan)
+        if nudge.status == "improved":
+            worth = Worth(nudge.per_query.score, nudge.per_query.unseen)
+            tried.append((float(worth.objective(weight).mean()), part, nudge))
+            # The parts share a method, so that most of them cost one direction and not all.
+            plan = replace(plan, method=nudge.method, temperature=nudge.temperature)
+    if not tried:
         return []
+    _, part, nudge = max(tried, key=lambda found: found[0])
     fixed = replace(problem.plan, method=nudge.method, temperature=nudge.temperature, step=nudge.step)
-    unseen = problem.nudged(fitted.unseen, fixed).per_query.unseen
-    return [Trial("adaptor+nudge", f"adaptor+{nudge.method}", Worth(nudge.per_query.score, unseen), nudge, fitted.map)]
+    unseen = problem.nudged(fitted.unseen(part), fixed).per_query.unseen
+    worth = Worth(nudge.per_query.score, unseen)
+    return [Trial("adaptor+nudge", f"adaptor+{nudge.method}", worth, nudge, part * fitted.map)]
 
 
 def _after_nudge(problem: Problem) -> list[Trial]:

@@ -15,6 +15,7 @@ from scipy import sparse
 from scipy.cluster.vq import kmeans, vq
 
 from nudge_integrations.adaptor import ContrastiveRidge, contrastive_ridge
+from nudge_integrations.adaptor.adaptor import moved
 from nudge_integrations.adaptor.training import Training, fold_codes
 from nudge_integrations.hybrid.settings import Folds, Judges, Setting, best_setting, judged_settings
 from nudge_integrations.hybrid.trial import Worth
@@ -30,21 +31,31 @@ _SHARED = 0.5
 
 @dataclass(frozen=True, eq=False)
 class QueryMap:
-    """A query map, and the labelled queries as maps fitted without them adapt them.
+    """A query map, and how maps fitted without the labelled queries shift them.
 
     Attributes:
         map: (d, d) float32.
-        seen: (l, d) float32, each adapted without its group, and with a setting that was chosen without it.
-        unseen: (l, d) float32, the same without all queries for its document.
-        worth: Of these.
+        asked: (l, d) float32, the labelled queries.
+        seen_shift: (l, d) float32, of each without its group, and with a setting that was chosen without it.
+        unseen_shift: (l, d) float32, the same without all queries for its document.
+        worth: Of the queries so shifted.
         elsewhere: How much queries gain from a map fitted to the other cluster, mean.
     """
 
     map: torch.Tensor
-    seen: torch.Tensor
-    unseen: torch.Tensor
+    asked: torch.Tensor
+    seen_shift: torch.Tensor
+    unseen_shift: torch.Tensor
     worth: Worth
     elsewhere: float
+
+    def seen(self, part: float) -> torch.Tensor:
+        """Return the labelled queries, each adapted by a part of a map that was fitted without its group."""
+        return moved(self.asked, part * self.seen_shift)
+
+    def unseen(self, part: float) -> torch.Tensor:
+        """Return the same for maps fitted without all queries for its document."""
+        return moved(self.asked, part * self.unseen_shift)
 
 
 def folds_of(training: Training, gains: sparse.csr_array, seed: int) -> Folds:
@@ -103,8 +114,8 @@ def ridge_map(
     settings = [best_setting(judged, folds.halves[climbing.rows] == side) for side in (False, True)]
     seen, unseen = (_crossed(ridge, settings, groups, folds.halves) for groups in (folds.groups, folds.documents))
     away = judges.elsewhere(ridge.held_out(*chosen, groups=folds.clusters)) - judges.elsewhere(asked)
-    worth = Worth(judges.seen(seen), judges.unseen(unseen))
-    return QueryMap((chosen.strength * scale * fitted).float(), seen, unseen, worth, float(away.mean()))
+    worth = Worth(judges.seen(moved(asked, seen)), judges.unseen(moved(asked, unseen)))
+    return QueryMap((chosen.strength * scale * fitted).float(), asked, seen, unseen, worth, float(away.mean()))
 
 
 def _crossed(
@@ -113,6 +124,9 @@ def _crossed(
     groups: NDArray[np.int64],
     halves: NDArray[np.bool_],
 ) -> torch.Tensor:
-    """Return (l, d) queries left out of the map, each half by the setting of the other: choosing flatters no query."""
-    parts = [ridge.queries if one is None else ridge.held_out(*one, groups=groups) for one in settings]
+    """Return (l, d) shifts of queries by maps without their group, those of each half with the setting of the other."""
+    parts = [
+        torch.zeros_like(ridge.queries) if one is None else one.strength * ridge.shifts(*one[1:], groups)[0]
+        for one in settings
+    ]
     return torch.where(torch.from_numpy(halves).to(ridge.queries.device)[:, None], parts[0], parts[1])

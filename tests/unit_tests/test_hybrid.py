@@ -179,6 +179,32 @@ def test_a_map_is_held_back_until_it_does_no_harm_to_another_topic() -> None:
     assert free.score > held_back.worth.seen.mean() > free.baseline
 
 
+@pytest.mark.parametrize(("turned", "hidden", "part"), [(1.0, 0.0, 1.0), (0.3, 0.9, 0.5), (0.7, 0.9, 0.25)])
+def test_before_a_nudge_the_part_of_the_map_is_served_that_is_best_with_it(
+    turned: float, hidden: float, part: float
+) -> None:
+    documents, queries, gains = planted(6, turned=turned, hidden=hidden)
+    plan = Plan()
+    (trial,) = try_candidates(plan, documents, queries, gains, ["adaptor+nudge"]).trials
+    assert trial.nudge is not None
+    assert trial.query_map is not None
+
+    training = read_training(documents, queries, gains)
+    ranking = Ranking(documents, gains, np.arange(len(queries)), parse_metric(plan.metric), plan.block_bytes)
+    judges = Judges(np.arange(len(queries)), ranking.of, ranking.of, ranking.of)
+    found = residuals(training, training.asked, training.answers, TEMPERATURES)
+    fitted = ridge_map(training, folds_of(training, gains, 0), found, judges, judges, 0.0)
+    assert fitted is not None
+    options = {"method": trial.nudge.method, "temperature": trial.nudge.temperature, "standard_errors": 1.0}
+    scores = {}
+    for share in (0.25, 0.5, 1.0):
+        adapted = unit(training.asked.numpy() + share * fitted.seen_shift.numpy())
+        scores[share] = solve(documents, adapted, gains, **options).score
+    assert max(scores, key=scores.__getitem__) == part
+    assert trial.worth.seen.mean() == pytest.approx(scores[part], abs=1e-6)
+    np.testing.assert_allclose(trial.query_map.numpy(), part * fitted.map.numpy(), atol=1e-5)
+
+
 def families(seed: int) -> tuple[Arrays, Arrays]:
     """Return labels of three of each four near documents, and fresh queries for the fourth, which nobody labelled.
 
