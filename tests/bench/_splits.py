@@ -43,7 +43,8 @@ def by_cluster(labels: Labels, seed: int) -> list[Rows]:
 
 def _taught_by(teaching: IntArray, judged: IntArray, seed: int) -> Rows:
     order = np.random.default_rng(seed).permutation(teaching)
-    return Rows(*np.split(order, [int(7 / 8 * len(order))]), judged)
+    train, validation = np.split(order, [int(7 / 8 * len(order))])
+    return Rows(train, validation, judged)
 
 
 # Table -> how it splits, and the collections that it is made of.

@@ -98,8 +98,8 @@ def join(results: list[Row]) -> Row:
             for name, found in collections.items():
                 methods = tables[table].setdefault(name, {**found, "methods": {}})["methods"]
                 for method, row in found["methods"].items():
-                    seeds = {run["seed"] for run in row["runs"]}
-                    kept = [run for run in methods.get(method, {"runs": []})["runs"] if run["seed"] not in seeds]
+                    again = {run["seed"] for run in row["runs"]}
+                    kept = [run for run in methods.get(method, {"runs": []})["runs"] if run["seed"] not in again]
                     methods[method] = _summary(sorted([*kept, *row["runs"]], key=lambda run: run["seed"]))
     tables = {
         table: {name: found[name] for name in TABLES[table][1] if name in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,7 +196,11 @@ def test_before_a_nudge_the_part_of_the_map_is_served_that_is_best_with_it(
     found = residuals(training, training.asked, training.answers, TEMPERATURES)
     fitted = ridge_map(training, folds_of(training, gains, 0), found, judges, judges, 0.0)
     assert fitted is not None
-    options = {"method": trial.nudge.method, "temperature": trial.nudge.temperature, "standard_errors": 1.0}
+    options: dict[str, Any] = {
+        "method": trial.nudge.method,
+        "temperature": trial.nudge.temperature,
+        "standard_errors": 1.0,
+    }
     scores = {}
     for share in (0.25, 0.5, 1.0):
         adapted = unit(training.asked.numpy() + share * fitted.seen_shift.numpy())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from oracle import Problem, unit
@@ -25,7 +27,7 @@ def few(queries: int, wanted: int, *, hidden: int | None = None, documents: int 
     return Problem(corpus, vectors, gains, np.arange(queries))
 
 
-def auto(problem: Problem, **options: float) -> Solution:
+def auto(problem: Problem, **options: Any) -> Solution:
     return solve(problem.documents, problem.queries, problem.relevance, **options)
 
 
