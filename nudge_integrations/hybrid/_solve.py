@@ -50,8 +50,9 @@ def solve_hybrid(
     ===================  ==========================================================================================
     ``nudge``            `solve` with ``method="auto"``; exact leave-one-out
     ``adaptor``          a contrastive ridge for queries; exact leave-one-out
-    ``adaptor+nudge``    documents move towards queries adapted by all of a map, half or a quarter of it; each query
-                         by a map fitted without it, on which exact leave-one-out runs again
+    ``adaptor+nudge``    documents move towards queries adapted by the ridge that is best with a nudge, a quarter to
+                         all as strong as the best alone; each query by a map fitted without it, on which exact
+                         leave-one-out runs again
     ``nudge+adaptor``    a ridge for queries, fitted to documents that each query's own label did not move
     ===================  ==========================================================================================
 

@@ -12,12 +12,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
+from nudge_integrations.adaptor.choice import climb
 from nudge_integrations.adaptor.ridge import TEMPERATURES
 from nudge_integrations.adaptor.training import Training, read_training, residuals
 from nudge_integrations.hybrid.after_nudge import MovedCorpus
-from nudge_integrations.hybrid.maps import QueryMap, folds_of, ridge_map
+from nudge_integrations.hybrid.maps import QueryMaps, folds_of, query_maps
 from nudge_integrations.hybrid.ranking import Ranking
-from nudge_integrations.hybrid.settings import Folds, Judges
+from nudge_integrations.hybrid.settings import WHITENINGS, Folds, Judges, Setting
 from nudge_integrations.hybrid.trial import Trial, Worth
 from nudge_integrations.solver import Solution
 from nudge_integrations.solver._plan import Plan
@@ -38,8 +39,10 @@ _SCORES = 200_000_000
 # Maps that are judged until a setting is found.
 _JUDGED_MAPS = 60
 
-# How much of a map is served before a nudge: what it does alone, the nudge does in part, and for some documents better.
+# Strengths of the best map alone that are tried before a nudge, which does a part of the work and for some documents
+# better; and where the search begins.
 _PARTS = (0.5, 1.0, 0.25)
+_FIRST_PART = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +113,7 @@ def affordable(
     start = time.monotonic()
     problem.climbing.of(problem.training.queries)
     judged = _JUDGED_MAPS * (time.monotonic() - start)
-    cost = {"adaptor": judged, "adaptor+nudge": judged + 3.0 * nudge_seconds, "nudge+adaptor": 4.0 * judged}
+    cost = {"adaptor": judged, "adaptor+nudge": judged + 5.0 * nudge_seconds, "nudge+adaptor": 4.0 * judged}
     dropped = []
     while kept and sum(cost[name] for name in kept) > left:
         dropped.append(max(kept, key=cost.__getitem__))
@@ -126,10 +129,12 @@ def trials_of(problem: Problem, names: Sequence[str]) -> list[Trial]:
         training = problem.training
         found = residuals(training, training.asked, training.answers, TEMPERATURES, problem.plan.block_bytes)
         climbing, judges = _by_base(problem, problem.climbing), _by_base(problem, problem.ranking)
-        fitted = ridge_map(training, problem.folds, found, climbing, judges, problem.plan.unseen_weight)
-        if fitted is not None:
-            trials += [Trial("adaptor", "adaptor", fitted.worth, None, fitted.map)] if "adaptor" in names else []
-            trials += _then_nudge(problem, fitted) if "adaptor+nudge" in names else []
+        maps = query_maps(training, problem.folds, found, climbing, judges, problem.plan.unseen_weight)
+        if maps is not None:
+            if "adaptor" in names:
+                trials.append(Trial("adaptor", "adaptor", maps.worth, None, maps.of(maps.setting)))
+            if "adaptor+nudge" in names:
+                trials += _then_nudge(problem, maps)
     if "nudge+adaptor" in names and problem.nudge.status == "improved":
         trials += _after_nudge(problem)
     return trials
@@ -147,26 +152,52 @@ def _positions(problem: Problem, ranking: Ranking) -> NDArray[np.int64]:
     return np.searchsorted(problem.training.rows.cpu().numpy(), ranking.rows).astype(np.int64)
 
 
-def _then_nudge(problem: Problem, fitted: QueryMap) -> list[Trial]:
-    """Nudge documents towards adapted queries, each adapted by a map that was fitted without it."""
+def _then_nudge(problem: Problem, maps: QueryMaps) -> list[Trial]:
+    """Nudge documents towards queries adapted by the map that is best with a nudge, each by a map fitted without it."""
     # The pair is guarded against doing nothing; beside the map alone it needs no more than to be no coincidence.
     plan = replace(problem.plan, standard_errors=min(1.0, problem.plan.standard_errors))
-    weight = plan.unseen_weight
-    tried: list[tuple[float, float, Solution]] = []
-    for part in _PARTS:
-        nudge = problem.nudged(fitted.seen(part), plan)
-        if nudge.status == "improved":
-            worth = Worth(nudge.per_query.score, nudge.per_query.unseen)
-            tried.append((float(worth.objective(weight).mean()), part, nudge))
-            # The parts share a method, so that most of them cost one direction and not all.
-            plan = replace(plan, method=nudge.method, temperature=nudge.temperature)
-    if not tried:
+    pairs = _pairs(problem, maps, plan)
+    if not pairs:
         return []
-    _, part, nudge = max(tried, key=lambda found: found[0])
+    objectives = np.stack([_objective(nudge, plan) for nudge in pairs.values()])
+    setting, nudge = list(pairs.items())[int(objectives.mean(axis=1).argmax())]
+    if nudge.status != "improved":
+        return []
+    # Each half of the queries is judged by the pair that suits the other: the best of many looks too good to its own.
+    halves = problem.folds.halves[_positions(problem, problem.ranking)]
+    suited = [list(pairs.values())[int(objectives[:, halves == side].mean(axis=1).argmax())] for side in (False, True)]
+    seen = np.where(halves, suited[0].per_query.score, suited[1].per_query.score)
     fixed = replace(problem.plan, method=nudge.method, temperature=nudge.temperature, step=nudge.step)
-    unseen = problem.nudged(fitted.unseen(part), fixed).per_query.unseen
-    worth = Worth(nudge.per_query.score, unseen)
-    return [Trial("adaptor+nudge", f"adaptor+{nudge.method}", worth, nudge, part * fitted.map)]
+    unseen = problem.nudged(maps.unseen(setting), fixed).per_query.unseen
+    return [Trial("adaptor+nudge", f"adaptor+{nudge.method}", Worth(seen, unseen), nudge, maps.of(setting))]
+
+
+def _pairs(problem: Problem, maps: QueryMaps, plan: Plan) -> dict[Setting, Solution]:
+    """Climb to the map that is best with a nudge; return all nudges on the way, none where the first gains nothing."""
+    strengths = [part * maps.setting.strength for part in _PARTS]
+    start = maps.setting._replace(strength=_FIRST_PART * maps.setting.strength)
+    first = problem.nudged(maps.seen(start), plan)
+    if first.status != "improved":
+        return {}
+    # All share a method, so that most of them cost one direction.
+    fixed = replace(plan, method=first.method, temperature=first.temperature)
+    pairs = {} if maps.judge(start).harm < 0.0 else {start: first}
+
+    def value(point: tuple[float, ...]) -> float:
+        setting = Setting(*point)
+        if setting not in pairs:
+            harm = maps.judge(setting).harm
+            if harm < 0.0:
+                return harm
+            pairs[setting] = problem.nudged(maps.seen(setting), fixed)
+        return float(_objective(pairs[setting], plan).mean())
+
+    climb((strengths, TEMPERATURES, WHITENINGS, (start.penalty,)), start, value)
+    return pairs
+
+
+def _objective(nudge: Solution, plan: Plan) -> NDArray[np.float64]:
+    return Worth(nudge.per_query.score, nudge.per_query.unseen).objective(plan.unseen_weight)
 
 
 def _after_nudge(problem: Problem) -> list[Trial]:
@@ -190,7 +221,7 @@ def _after_nudge(problem: Problem) -> list[Trial]:
 
     moved = MovedCorpus(prepared, heading, nudge.step, problem.ranking)
     found = moved.residuals(training.rows.cpu().numpy(), TEMPERATURES)
-    fitted = ridge_map(
+    maps = query_maps(
         training,
         problem.folds,
         found,
@@ -198,6 +229,6 @@ def _after_nudge(problem: Problem) -> list[Trial]:
         judges(problem.ranking),
         problem.plan.unseen_weight,
     )
-    return (
-        [] if fitted is None else [Trial("nudge+adaptor", f"{nudge.method}+adaptor", fitted.worth, nudge, fitted.map)]
-    )
+    if maps is None:
+        return []
+    return [Trial("nudge+adaptor", f"{nudge.method}+adaptor", maps.worth, nudge, maps.of(maps.setting))]

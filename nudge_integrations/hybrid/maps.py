@@ -1,4 +1,4 @@
-"""The query map of the best setting, and which queries are left out together to find it.
+"""Query maps of every setting, the best of them, and which queries are left out together to find it.
 
 What is left out says what the map is worth to new queries: of the same traffic, for other documents, of another topic.
 """
@@ -15,12 +15,19 @@ from scipy import sparse
 from scipy.cluster.vq import kmeans, vq
 
 from nudge_integrations.adaptor import ContrastiveRidge, contrastive_ridge
-from nudge_integrations.adaptor.adaptor import moved
 from nudge_integrations.adaptor.training import Training, fold_codes
-from nudge_integrations.hybrid.settings import Folds, Judges, Setting, best_setting, judged_settings
+from nudge_integrations.hybrid.settings import (
+    Folds,
+    Judges,
+    JudgeSetting,
+    Setting,
+    best_setting,
+    judged_settings,
+    setting_judge,
+)
 from nudge_integrations.hybrid.trial import Worth
 
-__all__ = ["QueryMap", "folds_of", "ridge_map"]
+__all__ = ["QueryMaps", "folds_of", "query_maps"]
 
 # Of k-means.
 _STARTS = 10
@@ -30,32 +37,37 @@ _SHARED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class QueryMap:
-    """A query map, and how maps fitted without the labelled queries shift them.
+class QueryMaps:
+    """The query maps of every setting, and what the one that is best alone is worth.
 
     Attributes:
-        map: (d, d) float32.
-        asked: (l, d) float32, the labelled queries.
-        seen_shift: (l, d) float32, of each without its group, and with a setting that was chosen without it.
-        unseen_shift: (l, d) float32, the same without all queries for its document.
-        worth: Of the queries so shifted.
-        elsewhere: How much queries gain from a map fitted to the other cluster, mean.
+        ridge: The maps.
+        folds: What is left out together.
+        judge: Says what a setting is worth to queries that were left out.
+        setting: The best alone.
+        worth: Of the labelled queries, each without its group and with a setting that was chosen without it.
+        elsewhere: How much queries gain from the best map fitted to the other cluster, mean.
     """
 
-    map: torch.Tensor
-    asked: torch.Tensor
-    seen_shift: torch.Tensor
-    unseen_shift: torch.Tensor
+    ridge: ContrastiveRidge
+    folds: Folds
+    judge: JudgeSetting
+    setting: Setting
     worth: Worth
     elsewhere: float
 
-    def seen(self, part: float) -> torch.Tensor:
-        """Return the labelled queries, each adapted by a part of a map that was fitted without its group."""
-        return moved(self.asked, part * self.seen_shift)
+    def of(self, setting: Setting) -> torch.Tensor:
+        """Return the map, (d, d) float32."""
+        fitted, scale = self.ridge.map(*setting[1:])
+        return (setting.strength * scale * fitted).float()
 
-    def unseen(self, part: float) -> torch.Tensor:
-        """Return the same for maps fitted without all queries for its document."""
-        return moved(self.asked, part * self.unseen_shift)
+    def seen(self, setting: Setting) -> torch.Tensor:
+        """Return the labelled queries (l, d), each adapted by the map without its group."""
+        return self.ridge.held_out(*setting, groups=self.folds.groups)
+
+    def unseen(self, setting: Setting) -> torch.Tensor:
+        """Return the same for maps without all queries for its document."""
+        return self.ridge.held_out(*setting, groups=self.folds.documents)
 
 
 def folds_of(training: Training, gains: sparse.csr_array, seed: int) -> Folds:
@@ -86,15 +98,15 @@ def _clusters(queries: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     return vq(queries, centres)[0].astype(np.int64)
 
 
-def ridge_map(
+def query_maps(
     training: Training,
     folds: Folds,
     found: Mapping[float, torch.Tensor],
     climbing: Judges,
     judges: Judges,
     unseen_weight: float,
-) -> QueryMap | None:
-    """Return the contrastive ridge that serves queries best that it was not fitted to, None where it has no use.
+) -> QueryMaps | None:
+    """Return the contrastive ridges, and the one that serves queries best that it was not fitted to; None without any.
 
     Args:
         training: The labels, and what they need of the corpus.
@@ -106,16 +118,15 @@ def ridge_map(
     """
     asked = training.asked
     ridge = contrastive_ridge(asked, found, training.covariance)
-    judged = judged_settings(ridge, folds, climbing, unseen_weight)
+    judge = setting_judge(ridge, folds, climbing, unseen_weight)
+    judged = judged_settings(judge)
     chosen = best_setting(judged)
     if chosen is None:
         return None
-    fitted, scale = ridge.map(*chosen[1:])
     settings = [best_setting(judged, folds.halves[climbing.rows] == side) for side in (False, True)]
     seen, unseen = (_crossed(ridge, settings, groups, folds.halves) for groups in (folds.groups, folds.documents))
     away = judges.elsewhere(ridge.held_out(*chosen, groups=folds.clusters)) - judges.elsewhere(asked)
-    worth = Worth(judges.seen(moved(asked, seen)), judges.unseen(moved(asked, unseen)))
-    return QueryMap((chosen.strength * scale * fitted).float(), asked, seen, unseen, worth, float(away.mean()))
+    return QueryMaps(ridge, folds, judge, chosen, Worth(judges.seen(seen), judges.unseen(unseen)), float(away.mean()))
 
 
 def _crossed(
@@ -124,9 +135,6 @@ def _crossed(
     groups: NDArray[np.int64],
     halves: NDArray[np.bool_],
 ) -> torch.Tensor:
-    """Return (l, d) shifts of queries by maps without their group, those of each half with the setting of the other."""
-    parts = [
-        torch.zeros_like(ridge.queries) if one is None else one.strength * ridge.shifts(*one[1:], groups)[0]
-        for one in settings
-    ]
+    """Return (l, d) queries adapted by maps without their group, those of each half with the setting of the other."""
+    parts = [ridge.queries if one is None else ridge.held_out(*one, groups=groups) for one in settings]
     return torch.where(torch.from_numpy(halves).to(ridge.queries.device)[:, None], parts[0], parts[1])

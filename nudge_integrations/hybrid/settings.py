@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +24,21 @@ from nudge_integrations.hybrid.trial import Worth
 from nudge_integrations.solver._plan import PROTECTED_FROM
 from nudge_integrations.solver.choice import gain_and_error
 
-__all__ = ["Folds", "JudgedSetting", "Judges", "Setting", "best_setting", "judged_settings"]
+__all__ = [
+    "Folds",
+    "JudgeSetting",
+    "JudgedSetting",
+    "Judges",
+    "Setting",
+    "best_setting",
+    "judged_settings",
+    "setting_judge",
+]
 
 # Strength u by factors of the root of 2, and for each of them temperature tau, whitening mu and penalty lambda.
 _STRENGTHS = tuple(2.0 ** (power / 2) for power in range(-10, 1))
-_OTHERS = (TEMPERATURES, (1.0, 0.1, 0.03), (0.001, 0.01, 0.1, 1.0))
+WHITENINGS = (1.0, 0.1, 0.03)
+_OTHERS = (TEMPERATURES, WHITENINGS, (0.001, 0.01, 0.1, 1.0))
 _START = (0.05, 0.1, 0.1)
 
 # Queries of another cluster may lose a tenth of a point; beyond that a loss outweighs any gain.
@@ -88,23 +98,37 @@ class JudgedSetting:
 
     Attributes:
         gains: (e,) float64, of the objective over doing nothing, one for each judged query.
-        harm: 0, or less where queries of another cluster lose too much, or those for documents that nobody labelled do
-            not surely gain and were to be protected.
+        measure_harm: Asked once, and only if the gain makes it worth knowing.
     """
 
     gains: NDArray[np.float64]
-    harm: float
+    measure_harm: Callable[[], float]
+
+    @cached_property
+    def harm(self) -> float:
+        """0, or less where nothing is gained or somebody loses.
+
+        That is queries of another cluster, or those for documents that nobody labelled: they are to gain surely where
+        they are protected.
+        """
+        return self.measure_harm()
+
+    def gain(self, part: NDArray[np.bool_] | None = None) -> float:
+        """Return the mean gain of all judged queries or a part of them (e,)."""
+        gains = self.gains if part is None else self.gains[part]
+        return float(gains.mean()) if len(gains) else 0.0
 
     def value(self, part: NDArray[np.bool_] | None = None) -> float:
-        """Return the mean gain of all judged queries or a part of them (e,), less the harm."""
-        gains = self.gains if part is None else self.gains[part]
-        return (float(gains.mean()) if len(gains) else 0.0) + self.harm
+        """Return the same, less the harm."""
+        return self.gain(part) + self.harm
 
 
-def judged_settings(
-    ridge: ContrastiveRidge, folds: Folds, judges: Judges, unseen_weight: float
-) -> dict[Setting, JudgedSetting]:
-    """Climb to the best setting; return all that were visited and gain something.
+JudgeSetting = Callable[[Setting], JudgedSetting]
+"""Says what a setting is worth to queries that were left out of the fit."""
+
+
+def setting_judge(ridge: ContrastiveRidge, folds: Folds, judges: Judges, unseen_weight: float) -> JudgeSetting:
+    """Return a judge of settings, which judges each once.
 
     Args:
         ridge: The maps.
@@ -114,26 +138,46 @@ def judged_settings(
     """
     asked = ridge.queries
     nothing, elsewhere = Worth(judges.seen(asked), judges.unseen(asked)), judges.elsewhere(asked)
-    judged: dict[Setting, JudgedSetting] = {}
+
     partitions = (folds.groups, folds.clusters, *([folds.documents] if unseen_weight else []))
 
     @lru_cache(maxsize=1)
     def shifts(temperature: float, whitening: float, penalty: float) -> list[torch.Tensor]:
         return ridge.shifts(temperature, whitening, penalty, *partitions)
 
-    def value(setting: Setting) -> float:
-        seen, away, *unseen = (moved(asked, setting.strength * shift) for shift in shifts(*setting[1:]))
-        of_seen = judges.seen(seen)
-        worth = Worth(of_seen, judges.unseen(unseen[0]) if unseen else of_seen)
+    def adapted(setting: Setting, partition: int) -> torch.Tensor:
+        return moved(asked, setting.strength * shifts(*setting[1:])[partition])
+
+    @cache
+    def judge(setting: Setting) -> JudgedSetting:
+        seen = judges.seen(adapted(setting, 0))
+        worth = Worth(seen, judges.unseen(adapted(setting, 2)) if unseen_weight else seen)
         gains = worth.objective(unseen_weight) - nothing.objective(unseen_weight)
-        if gains.mean() <= 0.0:
-            return float(gains.mean()) - _OUTWEIGHS
-        harm = min(0.0, float((judges.elsewhere(away) - elsewhere).mean()) + _TOLERATED)
-        if unseen_weight >= PROTECTED_FROM:
-            gain, error = gain_and_error(worth.unseen - nothing.unseen, folds.groups[judges.rows])
-            harm += min(0.0, gain - error)
-        judged[setting] = JudgedSetting(gains, _OUTWEIGHS * harm)
-        return judged[setting].value()
+
+        def harm() -> float:
+            if gains.mean() <= 0.0:
+                return -_OUTWEIGHS
+            away = float((judges.elsewhere(adapted(setting, 1)) - elsewhere).mean())
+            unsure = 0.0
+            if unseen_weight >= PROTECTED_FROM:
+                gain, error = gain_and_error(worth.unseen - nothing.unseen, folds.groups[judges.rows])
+                unsure = gain - error
+            return _OUTWEIGHS * (min(0.0, away + _TOLERATED) + min(0.0, unsure))
+
+        return JudgedSetting(gains, harm)
+
+    return judge
+
+
+def judged_settings(judge: JudgeSetting) -> dict[Setting, JudgedSetting]:
+    """Climb to the best setting; return all that were visited."""
+    judged: dict[Setting, JudgedSetting] = {}
+
+    def value(setting: Setting) -> float:
+        best = best_setting(judged)
+        found = judged[setting] = judge(setting)
+        # What gains no more than the best so far need not be asked whether it does harm.
+        return found.value() if best is None or found.gain() > judged[best].value() else -_OUTWEIGHS
 
     def at_best_strength(others: tuple[float, ...]) -> float:
         best = best_setting(judged)
@@ -146,6 +190,10 @@ def judged_settings(
 
 def best_setting(judged: Mapping[Setting, JudgedSetting], part: NDArray[np.bool_] | None = None) -> Setting | None:
     """Return the setting that suits all judged queries, or a part of them (e,), best; None where none helps."""
-    values = {setting: found.value(part) for setting, found in judged.items()}
-    best = max(values, key=values.__getitem__, default=None)
-    return best if best is not None and values[best] > 0.0 else None
+    best, value = None, 0.0
+    for setting, found in sorted(judged.items(), key=lambda item: -item[1].gain(part)):
+        if found.gain(part) <= value:
+            break
+        if found.value(part) > value:
+            best, value = setting, found.value(part)
+    return best

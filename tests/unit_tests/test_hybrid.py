@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +16,19 @@ from nudge_integrations.adaptor import contrastive_ridge, fit_ridge, read_traini
 from nudge_integrations.adaptor.ridge import TEMPERATURES
 from nudge_integrations.errors import InputError
 from nudge_integrations.hybrid import CANDIDATES, solve_hybrid
+from nudge_integrations.hybrid import candidates as making
 from nudge_integrations.hybrid._solve import try_candidates
 from nudge_integrations.hybrid.after_nudge import MovedCorpus
-from nudge_integrations.hybrid.maps import folds_of, ridge_map
+from nudge_integrations.hybrid.maps import QueryMaps, folds_of, query_maps
 from nudge_integrations.hybrid.ranking import Ranking
-from nudge_integrations.hybrid.settings import JudgedSetting, Judges, Setting, best_setting, judged_settings
+from nudge_integrations.hybrid.settings import (
+    JudgedSetting,
+    Judges,
+    Setting,
+    best_setting,
+    judged_settings,
+    setting_judge,
+)
 from nudge_integrations.hybrid.trial import Trial, Worth
 from nudge_integrations.solver import Solution, solve
 from nudge_integrations.solver._plan import Plan
@@ -167,7 +176,7 @@ def test_a_map_is_held_back_until_it_does_no_harm_to_another_topic() -> None:
     judges = Judges(np.arange(600), ranking.of, ranking.of, ranking.of)
     free = fit_ridge(documents, queries, gains, judge=lambda asked: torch.from_numpy(ranking.of(asked)))
     found = residuals(training, training.asked, training.answers, TEMPERATURES)
-    held_back = ridge_map(training, folds, found, judges, judges, 0.0)
+    held_back = query_maps(training, folds, found, judges, judges, 0.0)
     assert held_back is not None
     assert held_back.elsewhere >= -0.001
 
@@ -180,34 +189,71 @@ def test_a_map_is_held_back_until_it_does_no_harm_to_another_topic() -> None:
     assert free.score > held_back.worth.seen.mean() > free.baseline
 
 
-@pytest.mark.parametrize(("turned", "hidden", "part"), [(1.0, 0.0, 1.0), (0.3, 0.9, 0.5), (0.7, 0.9, 0.25)])
-def test_before_a_nudge_the_part_of_the_map_is_served_that_is_best_with_it(
-    turned: float, hidden: float, part: float
-) -> None:
+def maps_of(documents: NDArray[np.float64], queries: NDArray[np.float64], gains: sparse.csr_array) -> QueryMaps:
+    training = read_training(documents, queries, gains)
+    rows = np.arange(len(queries))
+    ranking = Ranking(documents, gains, rows, parse_metric("ndcg@10"), 1 << 24)
+    judges = Judges(rows, ranking.of, ranking.of, ranking.of)
+    found = residuals(training, training.asked, training.answers, TEMPERATURES)
+    maps = query_maps(training, folds_of(training, gains, 0), found, judges, judges, 0.0)
+    assert maps is not None
+    return maps
+
+
+@pytest.mark.parametrize(("turned", "hidden"), [(1.0, 0.0), (0.3, 0.9), (0.7, 0.9)])
+def test_before_a_nudge_the_map_is_served_that_is_best_with_it(turned: float, hidden: float) -> None:
     documents, queries, gains = planted(6, turned=turned, hidden=hidden)
-    plan = Plan()
-    (trial,) = try_candidates(plan, documents, queries, gains, ["adaptor+nudge"]).trials
+    (trial,) = try_candidates(Plan(), documents, queries, gains, ["adaptor+nudge"]).trials
     assert trial.nudge is not None
     assert trial.query_map is not None
+    served_map = trial.query_map.numpy()
 
-    training = read_training(documents, queries, gains)
-    ranking = Ranking(documents, gains, np.arange(len(queries)), parse_metric(plan.metric), plan.block_bytes)
-    judges = Judges(np.arange(len(queries)), ranking.of, ranking.of, ranking.of)
-    found = residuals(training, training.asked, training.answers, TEMPERATURES)
-    fitted = ridge_map(training, folds_of(training, gains, 0), found, judges, judges, 0.0)
-    assert fitted is not None
+    maps = maps_of(documents, queries, gains)
     options: dict[str, Any] = {
         "method": trial.nudge.method,
         "temperature": trial.nudge.temperature,
         "standard_errors": 1.0,
     }
-    scores = {}
-    for share in (0.25, 0.5, 1.0):
-        adapted = unit(training.asked.numpy() + share * fitted.seen_shift.numpy())
-        scores[share] = solve(documents, adapted, gains, **options).score
-    assert max(scores, key=scores.__getitem__) == part
-    assert trial.worth.seen.mean() == pytest.approx(scores[part], abs=1e-6)
-    np.testing.assert_allclose(trial.query_map.numpy(), part * fitted.map.numpy(), atol=1e-5)
+
+    def together(setting: Setting) -> Solution:
+        return solve(documents, maps.seen(setting).numpy(), gains, **options)
+
+    strengths = [part * maps.setting.strength for part in (0.25, 0.5, 1.0)]
+    every = [
+        Setting(*point, maps.setting.penalty) for point in itertools.product(strengths, TEMPERATURES, (1.0, 0.1, 0.03))
+    ]
+    (chosen,) = [setting for setting in every if np.allclose(maps.of(setting).numpy(), served_map, atol=1e-6)]
+    best = together(chosen).score
+    assert trial.nudge.score == pytest.approx(best, abs=1e-9)
+    assert best >= together(maps.setting).score
+    for setting in every:
+        on_a_line = sum(own != other for own, other in zip(setting, chosen, strict=True)) == 1
+        if on_a_line and maps.judge(setting).harm == 0.0:
+            assert together(setting).score <= best + 1e-9
+
+
+def test_each_half_of_the_queries_judges_the_pair_that_suits_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[Setting, Solution] = {}
+
+    def kept(problem: making.Problem, maps: QueryMaps, plan: Plan) -> dict[Setting, Solution]:
+        found.update(pairs(problem, maps, plan))
+        # One of them is made best for the first half of the queries alone, so that the halves disagree.
+        other = list(found)[-1]
+        score = np.where(problem.folds.halves, 1.0, 0.0)
+        found[other] = replace(found[other], per_query=replace(found[other].per_query, score=score))
+        return found
+
+    pairs = making._pairs
+    monkeypatch.setattr(making, "_pairs", kept)
+    documents, queries, gains = planted(6, turned=0.3, hidden=0.9)
+    (trial,) = try_candidates(Plan(), documents, queries, gains, ["adaptor+nudge"]).trials
+    halves = folds_of(read_training(documents, queries, gains), gains, 0).halves
+    scores = np.stack([nudge.per_query.score for nudge in found.values()])
+    best_of = {side: int(np.argmax([score[halves == side].mean() for score in scores])) for side in (False, True)}
+    assert best_of[True] == len(found) - 1 != best_of[False]
+    np.testing.assert_array_equal(trial.worth.seen[halves], scores[best_of[False]][halves])
+    np.testing.assert_array_equal(trial.worth.seen[~halves], scores[best_of[True]][~halves])
+    assert trial.nudge is list(found.values())[int(scores.mean(axis=1).argmax())]
 
 
 def families(seed: int) -> tuple[Arrays, Arrays]:
@@ -300,7 +346,7 @@ def test_a_setting_is_worth_what_refits_without_document_and_cluster_say(weight:
     folds, ridge = folds_of(training, gains, 0), contrastive_ridge(training.asked, found, training.covariance)
     rows = np.arange(0, 240, 2)
     ranking = Ranking(documents, gains, rows, parse_metric("ndcg@10"), 1 << 24)
-    judged = judged_settings(ridge, folds, Judges(rows, ranking.of, ranking.of, ranking.of), weight)
+    judged = judged_settings(setting_judge(ridge, folds, Judges(rows, ranking.of, ranking.of, ranking.of), weight))
     plain = ranking.of(training.asked)
     harms = []
     for setting, worth in judged.items():
@@ -309,6 +355,9 @@ def test_a_setting_is_worth_what_refits_without_document_and_cluster_say(weight:
             for groups in (folds.groups, folds.documents, folds.clusters)
         )
         np.testing.assert_allclose(worth.gains, (1 - weight) * seen + weight * unseen, atol=1e-9)
+        if worth.gain() <= 0.0:
+            assert worth.harm == -100.0
+            continue
         harm = min(0.0, away.mean() + 0.001)
         if weight >= 0.5:
             harm += min(0.0, unseen.mean() - unseen.std(ddof=1) / np.sqrt(len(unseen)))
@@ -325,8 +374,8 @@ def test_a_setting_is_worth_what_refits_without_document_and_cluster_say(weight:
 def test_the_best_setting_of_a_part_is_none_where_none_helps_it() -> None:
     mild, strong = Setting(0.25, 0.1, 0.1, 0.1), Setting(1.0, 0.1, 0.1, 0.1)
     judged = {
-        mild: JudgedSetting(np.array([0.2, 0.1, -0.3, -0.1]), 0.0),
-        strong: JudgedSetting(np.array([0.9, 0.9, 0.1, 0.1]), -0.6),
+        mild: JudgedSetting(np.array([0.2, 0.1, -0.3, -0.1]), lambda: 0.0),
+        strong: JudgedSetting(np.array([0.9, 0.9, 0.1, 0.1]), lambda: -0.6),
     }
     first = np.array([True, True, False, False])
     assert best_setting(judged, first) == strong
