@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 __all__ = ["climb", "walk"]
+
+Option = TypeVar("Option")
 
 
 def climb(
@@ -36,7 +39,7 @@ def climb(
             return best, known[best]
 
 
-def walk(options: Sequence[float], start: float, value: Callable[[float], float]) -> tuple[float, float]:
+def walk(options: Sequence[Option], start: Option, value: Callable[[Option], float]) -> tuple[Option, float]:
     """Return where a walk along ordered options ends that goes on as long as each step improves, and its value.
 
     Example:

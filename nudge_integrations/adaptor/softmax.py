@@ -12,7 +12,7 @@ from itertools import islice
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nudge_integrations.adaptor.adaptor import Adaptor, Judge, mean_of, moved
 from nudge_integrations.adaptor.choice import climb
@@ -20,7 +20,7 @@ from nudge_integrations.adaptor.ridge import Regression, Whitening, fit_ridge, r
 from nudge_integrations.adaptor.training import BLOCK_BYTES, Training, fold_codes, read_training, residuals
 from nudge_integrations.errors import InputError
 
-__all__ = ["fit_softmax"]
+__all__ = ["Ascent", "ascent", "fit_softmax"]
 
 # Strength u and penalty lambda, and where the search begins; the steps after which a map is judged.
 _GRID = ((0.0625, 0.125, 0.25), (0.01, 0.1, 1.0))
@@ -39,6 +39,12 @@ class _Fold:
     held_out: torch.Tensor
     regression: Regression
 
+    @classmethod
+    def of(cls, training: Training, teaching: NDArray[np.bool_]) -> _Fold:
+        asked = training.asked
+        teach, rest = (torch.from_numpy(np.flatnonzero(side)).to(asked.device) for side in (teaching, ~teaching))
+        return cls(teach, rest, regression(asked[teach]))
+
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
@@ -50,17 +56,46 @@ class _Trial:
 
 
 @dataclass(frozen=True, eq=False)
-class _Ascent:
-    """What all steps of all folds share."""
+class Ascent:
+    """The steps of every map, and what they share.
+
+    Attributes:
+        training: The labels, and what they need of the corpus.
+        spread: The covariance of the documents.
+        temperature: tau of the softmax.
+        whitening: mu of P.
+        block_bytes: Bound on the temporary memory.
+    """
 
     training: Training
     spread: Whitening
-    whitening: float
     temperature: float
+    whitening: float
     block_bytes: int
 
-    def maps(self, fold: _Fold, strength: float, penalty: float) -> Iterator[tuple[torch.Tensor, float]]:
-        """Yield the map (d, d) float32 after each step, and the scale c."""
+    def map(self, strength: float, penalty: float, steps: int) -> tuple[torch.Tensor, float]:
+        """Return the map (d, d) float32 that all queries teach, after some steps, and the scale c."""
+        everything = np.ones(len(self.training.rows), dtype=bool)
+        walk = self._maps(_Fold.of(self.training, everything), strength, penalty)
+        return next(islice(walk, steps - 1, None))
+
+    def held_out(self, codes: NDArray[np.int64], strength: float, penalty: float) -> Iterator[torch.Tensor]:
+        """Yield after each step the queries (l, d), each adapted by a map that the others of its code did not teach.
+
+        Args:
+            codes: (l,) which queries are held out together; for each code a map is fitted to the others.
+            strength: u.
+            penalty: lambda.
+        """
+        asked = self.training.asked
+        folds = [_Fold.of(self.training, codes != code) for code in np.unique(codes)]
+        for maps in zip(*(self._maps(fold, strength, penalty) for fold in folds), strict=True):
+            adapted = asked.clone()
+            for fold, (found, _) in zip(folds, maps, strict=True):
+                adapted[fold.held_out] = moved(asked[fold.held_out], asked[fold.held_out] @ found)
+            yield adapted
+
+    def _maps(self, fold: _Fold, strength: float, penalty: float) -> Iterator[tuple[torch.Tensor, float]]:
         queries, answers = self.training.asked[fold.teaching], self.training.answers[fold.teaching]
         kernel = fold.regression.kernel(penalty).to(queries)
         projection = self.spread.matrix(self.whitening).to(queries)
@@ -73,22 +108,44 @@ class _Ascent:
             total = total + strength * scale * change
             yield total, scale
 
-    def trial(self, folds: Sequence[_Fold], judge: Judge, strength: float, penalty: float) -> _Trial:
-        """Take steps in every fold until the held-out queries gain no more."""
-        asked = self.training.asked
-        best = _Trial(0, -np.inf, asked)
-        walks = [self.maps(fold, strength, penalty) for fold in folds]
-        for step in range(1, _JUDGED_STEPS[-1] + 1):
-            maps = [next(walk)[0] for walk in walks]
-            if step in _JUDGED_STEPS:
-                adapted = asked.clone()
-                for fold, found in zip(folds, maps, strict=True):
-                    adapted[fold.held_out] = moved(asked[fold.held_out], asked[fold.held_out] @ found)
-                score = mean_of(judge, self.training, adapted)
-                if score <= best.score:
-                    break
-                best = _Trial(step, score, adapted)
-        return best
+
+def ascent(
+    documents: object,
+    queries: object,
+    relevance: object,
+    temperature: float,
+    whitening: float,
+    *,
+    groups: ArrayLike | Sequence[object] | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    block_bytes: int = BLOCK_BYTES,
+) -> Ascent:
+    """Prepare the steps; the arguments are those of `fit_softmax` and the settings of the contrastive ridge."""
+    training = read_training(
+        documents,
+        queries,
+        relevance,
+        groups=groups,
+        sample=_SAMPLE,
+        seed=seed,
+        device=device,
+        block_bytes=block_bytes,
+    )
+    return Ascent(training, Whitening.of(training.covariance), temperature, whitening, block_bytes)
+
+
+def _trial(steps: Ascent, codes: NDArray[np.int64], judge: Judge, strength: float, penalty: float) -> _Trial:
+    """Take steps until the held-out queries gain no more."""
+    best = _Trial(0, -np.inf, steps.training.asked)
+    walk = islice(steps.held_out(codes, strength, penalty), _JUDGED_STEPS[-1])
+    for step, adapted in enumerate(walk, start=1):
+        if step in _JUDGED_STEPS:
+            score = mean_of(judge, steps.training, adapted)
+            if score <= best.score:
+                break
+            best = _Trial(step, score, adapted)
+    return best
 
 
 def fit_softmax(
@@ -149,13 +206,15 @@ def fit_softmax(
     whitening = first.whitening
     if whitening is None or folds < 2:
         raise InputError(f"ridge must be what fit_ridge returned, and folds at least 2; got {ridge!r} and {folds!r}")
-    training = read_training(*inputs, groups=groups, sample=_SAMPLE, seed=seed, device=device, block_bytes=block_bytes)
-    ascent = _Ascent(training, Whitening.of(training.covariance), whitening, first.temperature, block_bytes)
-    parts = _folds(training, folds, seed)
+    steps = ascent(
+        *inputs, first.temperature, whitening, groups=groups, seed=seed, device=device, block_bytes=block_bytes
+    )
+    training = steps.training
+    codes = fold_codes(training.groups, folds, seed)
     trials: dict[tuple[float, ...], _Trial] = {}
 
     def value(point: tuple[float, ...]) -> float:
-        trials[point] = ascent.trial(parts, judge, *point)
+        trials[point] = _trial(steps, codes, judge, *point)
         return trials[point].score
 
     (strength, penalty), score = climb(_GRID, _START, value)
@@ -164,9 +223,7 @@ def fit_softmax(
         best = trials[strength, penalty]
     else:
         strength, best = 0.0, _Trial(1, baseline, training.asked)
-    everything = torch.arange(len(training.rows), device=training.rows.device)
-    last = ascent.maps(_Fold(everything, everything[:0], regression(training.asked)), strength, penalty)
-    fitted, scale = next(islice(last, best.steps - 1, None))
+    fitted, scale = steps.map(strength, penalty, best.steps)
     return Adaptor(
         map=fitted.cpu().numpy(),
         name="softmax",
@@ -181,15 +238,3 @@ def fit_softmax(
         held_out_queries=training.every(best.held_out).cpu().numpy(),
         normaliser=training.normaliser,
     )
-
-
-def _folds(training: Training, count: int, seed: int) -> list[_Fold]:
-    """Deal the queries into folds, each held out once."""
-    asked, codes = training.asked, fold_codes(training.groups, count, seed)
-    parts = []
-    for fold in np.unique(codes):
-        teaching, held_out = (
-            torch.from_numpy(np.flatnonzero(side)).to(asked.device) for side in (codes != fold, codes == fold)
-        )
-        parts.append(_Fold(teaching, held_out, regression(asked[teaching])))
-    return parts

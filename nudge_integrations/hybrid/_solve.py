@@ -49,9 +49,10 @@ def solve_hybrid(
     candidate            what it is, and how it is judged
     ===================  ==========================================================================================
     ``nudge``            `solve` with ``method="auto"``; exact leave-one-out
-    ``adaptor``          a contrastive ridge for queries; exact leave-one-out
-    ``adaptor+nudge``    documents move towards queries adapted by the ridge that is best with a nudge, a quarter to
-                         all as strong as the best alone; each query by a map fitted without it, on which exact
+    ``adaptor``          a contrastive ridge for queries; exact leave-one-out. Where it is better in several steps,
+                         `softmax` in the table: five folds with refits
+    ``adaptor+nudge``    documents move towards queries adapted by the map that is best with a nudge, at most as strong
+                         as the best alone; each query by a map fitted without it (or its fold), on which exact
                          leave-one-out runs again
     ``nudge+adaptor``    a ridge for queries, fitted to documents that each query's own label did not move
     ===================  ==========================================================================================

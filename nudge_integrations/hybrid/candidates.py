@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from nudge_integrations.adaptor.choice import climb
+from nudge_integrations.adaptor.choice import climb, walk
 from nudge_integrations.adaptor.ridge import TEMPERATURES
+from nudge_integrations.adaptor.softmax import ascent
 from nudge_integrations.adaptor.training import Training, read_training, residuals
 from nudge_integrations.hybrid.after_nudge import MovedCorpus
 from nudge_integrations.hybrid.maps import QueryMaps, folds_of, query_maps
 from nudge_integrations.hybrid.ranking import Ranking
-from nudge_integrations.hybrid.settings import WHITENINGS, Folds, Judges, Setting
+from nudge_integrations.hybrid.settings import WHITENINGS, Folds, Judges, Key, Setting
+from nudge_integrations.hybrid.steps import StepMaps, step_maps
 from nudge_integrations.hybrid.trial import Trial, Worth
 from nudge_integrations.solver import Solution
 from nudge_integrations.solver._plan import Plan
@@ -28,6 +30,8 @@ from nudge_integrations.solver.inputs import read_inputs
 
 __all__ = ["CANDIDATES", "FEWEST_QUERIES", "Problem", "affordable", "problem_of", "trials_of"]
 
+Key_contra = TypeVar("Key_contra", contravariant=True)
+
 CANDIDATES = ("nudge", "adaptor", "adaptor+nudge", "nudge+adaptor")
 
 # A map has as many numbers as a vector squared: fewer queries say too little about it.
@@ -36,8 +40,8 @@ FEWEST_QUERIES = 100
 # Scores that one judged map may cost while settings are compared; above it fewer queries judge them.
 _SCORES = 200_000_000
 
-# Maps that are judged until a setting is found.
-_JUDGED_MAPS = 60
+# Maps that are judged until a setting and a number of steps are found.
+_JUDGED_MAPS = 100
 
 # Strengths of the best map alone that are tried before a nudge, which does a part of the work and for some documents
 # better; and where the search begins.
@@ -113,7 +117,7 @@ def affordable(
     start = time.monotonic()
     problem.climbing.of(problem.training.queries)
     judged = _JUDGED_MAPS * (time.monotonic() - start)
-    cost = {"adaptor": judged, "adaptor+nudge": judged + 5.0 * nudge_seconds, "nudge+adaptor": 4.0 * judged}
+    cost = {"adaptor": judged, "adaptor+nudge": judged + 5.0 * nudge_seconds, "nudge+adaptor": 2.5 * judged}
     dropped = []
     while kept and sum(cost[name] for name in kept) > left:
         dropped.append(max(kept, key=cost.__getitem__))
@@ -134,7 +138,8 @@ def trials_of(problem: Problem, names: Sequence[str]) -> list[Trial]:
             if "adaptor" in names:
                 trials.append(Trial("adaptor", "adaptor", maps.worth, None, maps.of(maps.setting)))
             if "adaptor+nudge" in names:
-                trials += _then_nudge(problem, maps)
+                trials += _then_nudge(problem, "adaptor", maps, _pairs(problem, maps, _milder(problem.plan)))
+            trials += _in_steps(problem, maps, climbing, judges, names)
     if "nudge+adaptor" in names and problem.nudge.status == "improved":
         trials += _after_nudge(problem)
     return trials
@@ -152,15 +157,52 @@ def _positions(problem: Problem, ranking: Ranking) -> NDArray[np.int64]:
     return np.searchsorted(problem.training.rows.cpu().numpy(), ranking.rows).astype(np.int64)
 
 
-def _then_nudge(problem: Problem, maps: QueryMaps) -> list[Trial]:
-    """Nudge documents towards queries adapted by the map that is best with a nudge, each by a map fitted without it."""
-    # The pair is guarded against doing nothing; beside the map alone it needs no more than to be no coincidence.
-    plan = replace(problem.plan, standard_errors=min(1.0, problem.plan.standard_errors))
-    pairs = _pairs(problem, maps, plan)
+def _in_steps(
+    problem: Problem, ridge: QueryMaps, climbing: Judges, judges: Judges, names: Sequence[str]
+) -> list[Trial]:
+    """Take the ridge in several steps, where that is better than in one."""
+    plan, training = problem.plan, problem.training
+    steps = ascent(
+        problem.documents,
+        training.queries,
+        problem.relevance,
+        ridge.setting.temperature,
+        ridge.setting.whitening,
+        seed=plan.seed,
+        device=training.queries.device,
+        block_bytes=plan.block_bytes,
+    )
+    maps = step_maps(steps, problem.folds, climbing, judges, plan.unseen_weight, plan.seed)
+    if maps is None or maps.gain <= ridge.judge(ridge.setting).gain():
+        return []
+    trials = [Trial("adaptor", "softmax", maps.worth, None, maps.of(maps.steps))] if "adaptor" in names else []
+    if "adaptor+nudge" in names:
+        trials += _then_nudge(problem, "softmax", maps, _pairs_in_steps(problem, maps, _milder(plan)))
+    return trials
+
+
+def _milder(plan: Plan) -> Plan:
+    """Return a plan for the nudge of a pair.
+
+    The pair is guarded against doing nothing; beside the map alone it needs no more than to be no coincidence.
+    """
+    return replace(plan, standard_errors=min(1.0, plan.standard_errors))
+
+
+class _Maps(Protocol[Key_contra]):
+    """Maps of one kind, told apart by a key; see `QueryMaps`."""
+
+    def of(self, key: Key_contra, /) -> torch.Tensor: ...
+
+    def unseen(self, key: Key_contra, /) -> torch.Tensor: ...
+
+
+def _then_nudge(problem: Problem, name: str, maps: _Maps[Key], pairs: Mapping[Key, Solution]) -> list[Trial]:
+    """Return the best of some nudges towards queries that were adapted by maps fitted without each."""
     if not pairs:
         return []
-    objectives = np.stack([_objective(nudge, plan) for nudge in pairs.values()])
-    setting, nudge = list(pairs.items())[int(objectives.mean(axis=1).argmax())]
+    objectives = np.stack([_objective(nudge, problem.plan) for nudge in pairs.values()])
+    key, nudge = list(pairs.items())[int(objectives.mean(axis=1).argmax())]
     if nudge.status != "improved":
         return []
     # Each half of the queries is judged by the pair that suits the other: the best of many looks too good to its own.
@@ -168,8 +210,8 @@ def _then_nudge(problem: Problem, maps: QueryMaps) -> list[Trial]:
     suited = [list(pairs.values())[int(objectives[:, halves == side].mean(axis=1).argmax())] for side in (False, True)]
     seen = np.where(halves, suited[0].per_query.score, suited[1].per_query.score)
     fixed = replace(problem.plan, method=nudge.method, temperature=nudge.temperature, step=nudge.step)
-    unseen = problem.nudged(maps.unseen(setting), fixed).per_query.unseen
-    return [Trial("adaptor+nudge", f"adaptor+{nudge.method}", Worth(seen, unseen), nudge, maps.of(setting))]
+    unseen = problem.nudged(maps.unseen(key), fixed).per_query.unseen
+    return [Trial("adaptor+nudge", f"{name}+{nudge.method}", Worth(seen, unseen), nudge, maps.of(key))]
 
 
 def _pairs(problem: Problem, maps: QueryMaps, plan: Plan) -> dict[Setting, Solution]:
@@ -193,6 +235,21 @@ def _pairs(problem: Problem, maps: QueryMaps, plan: Plan) -> dict[Setting, Solut
         return float(_objective(pairs[setting], plan).mean())
 
     climb((strengths, TEMPERATURES, WHITENINGS, (start.penalty,)), start, value)
+    return pairs
+
+
+def _pairs_in_steps(problem: Problem, maps: StepMaps, plan: Plan) -> dict[int, Solution]:
+    """Take fewer steps as long as they are better with the nudge that is best alone; return all nudges on the way."""
+    alone = problem.nudge
+    if alone.status == "improved":
+        plan = replace(plan, method=alone.method, temperature=alone.temperature)
+    pairs: dict[int, Solution] = {}
+
+    def value(steps: int) -> float:
+        pairs[steps] = problem.nudged(maps.seen(steps), plan)
+        return float(_objective(pairs[steps], plan).mean())
+
+    walk(list(maps.adapted), maps.steps, value)
     return pairs
 
 

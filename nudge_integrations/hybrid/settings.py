@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
-from typing import NamedTuple
+from functools import cache, cached_property, lru_cache, partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,8 +29,11 @@ __all__ = [
     "JudgeSetting",
     "JudgedSetting",
     "Judges",
+    "Key",
+    "LeftOut",
     "Setting",
     "best_setting",
+    "judge_of",
     "judged_settings",
     "setting_judge",
 ]
@@ -43,6 +46,9 @@ _START = (0.05, 0.1, 0.1)
 
 # Queries of another cluster may lose a tenth of a point; beyond that a loss outweighs any gain.
 _TOLERATED, _OUTWEIGHS = 0.001, 100.0
+
+Key = TypeVar("Key")
+"""What tells maps of one kind apart: a setting, or a number of steps."""
 
 Serve = Callable[[torch.Tensor], NDArray[np.float64]]
 """Takes the labelled queries adapted (l, d); returns the metric of the judged ones (e,)."""
@@ -127,37 +133,36 @@ JudgeSetting = Callable[[Setting], JudgedSetting]
 """Says what a setting is worth to queries that were left out of the fit."""
 
 
-def setting_judge(ridge: ContrastiveRidge, folds: Folds, judges: Judges, unseen_weight: float) -> JudgeSetting:
-    """Return a judge of settings, which judges each once.
+class LeftOut(NamedTuple):
+    """Makes the labelled queries (l, d) as they are adapted by maps that were fitted without each one's ..."""
+
+    groups: Callable[[], torch.Tensor]
+    clusters: Callable[[], torch.Tensor]
+    documents: Callable[[], torch.Tensor]
+
+
+def judge_of(
+    asked: torch.Tensor, folds: Folds, judges: Judges, unseen_weight: float
+) -> Callable[[LeftOut], JudgedSetting]:
+    """Return who says what maps are worth to queries that they were not fitted to.
 
     Args:
-        ridge: The maps.
+        asked: (l, d), the labelled queries as they are.
         folds: What is left out together.
         judges: Judge the queries that were left out.
         unseen_weight: 0 .. 1, how much queries count whose documents nobody labelled.
     """
-    asked = ridge.queries
     nothing, elsewhere = Worth(judges.seen(asked), judges.unseen(asked)), judges.elsewhere(asked)
 
-    partitions = (folds.groups, folds.clusters, *([folds.documents] if unseen_weight else []))
-
-    @lru_cache(maxsize=1)
-    def shifts(temperature: float, whitening: float, penalty: float) -> list[torch.Tensor]:
-        return ridge.shifts(temperature, whitening, penalty, *partitions)
-
-    def adapted(setting: Setting, partition: int) -> torch.Tensor:
-        return moved(asked, setting.strength * shifts(*setting[1:])[partition])
-
-    @cache
-    def judge(setting: Setting) -> JudgedSetting:
-        seen = judges.seen(adapted(setting, 0))
-        worth = Worth(seen, judges.unseen(adapted(setting, 2)) if unseen_weight else seen)
+    def judge(adapted: LeftOut) -> JudgedSetting:
+        seen = judges.seen(adapted.groups())
+        worth = Worth(seen, judges.unseen(adapted.documents()) if unseen_weight else seen)
         gains = worth.objective(unseen_weight) - nothing.objective(unseen_weight)
 
         def harm() -> float:
             if gains.mean() <= 0.0:
                 return -_OUTWEIGHS
-            away = float((judges.elsewhere(adapted(setting, 1)) - elsewhere).mean())
+            away = float((judges.elsewhere(adapted.clusters()) - elsewhere).mean())
             unsure = 0.0
             if unseen_weight >= PROTECTED_FROM:
                 gain, error = gain_and_error(worth.unseen - nothing.unseen, folds.groups[judges.rows])
@@ -165,6 +170,25 @@ def setting_judge(ridge: ContrastiveRidge, folds: Folds, judges: Judges, unseen_
             return _OUTWEIGHS * (min(0.0, away + _TOLERATED) + min(0.0, unsure))
 
         return JudgedSetting(gains, harm)
+
+    return judge
+
+
+def setting_judge(ridge: ContrastiveRidge, folds: Folds, judges: Judges, unseen_weight: float) -> JudgeSetting:
+    """Return who judges settings of a ridge, each once; the arguments are those of `judge_of`."""
+    judge_left_out = judge_of(ridge.queries, folds, judges, unseen_weight)
+    partitions = (folds.groups, folds.clusters, *([folds.documents] if unseen_weight else []))
+
+    @lru_cache(maxsize=1)
+    def shifts(temperature: float, whitening: float, penalty: float) -> list[torch.Tensor]:
+        return ridge.shifts(temperature, whitening, penalty, *partitions)
+
+    def adapted(setting: Setting, partition: int) -> torch.Tensor:
+        return moved(ridge.queries, setting.strength * shifts(*setting[1:])[partition])
+
+    @cache
+    def judge(setting: Setting) -> JudgedSetting:
+        return judge_left_out(LeftOut(*(partial(adapted, setting, partition) for partition in range(3))))
 
     return judge
 
@@ -188,9 +212,10 @@ def judged_settings(judge: JudgeSetting) -> dict[Setting, JudgedSetting]:
     return judged
 
 
-def best_setting(judged: Mapping[Setting, JudgedSetting], part: NDArray[np.bool_] | None = None) -> Setting | None:
+def best_setting(judged: Mapping[Key, JudgedSetting], part: NDArray[np.bool_] | None = None) -> Key | None:
     """Return the setting that suits all judged queries, or a part of them (e,), best; None where none helps."""
-    best, value = None, 0.0
+    best: Key | None = None
+    value = 0.0
     for setting, found in sorted(judged.items(), key=lambda item: -item[1].gain(part)):
         if found.gain(part) <= value:
             break

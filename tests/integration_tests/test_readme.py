@@ -61,3 +61,18 @@ def test_the_results_are_what_the_bench_printed(table: str) -> None:
         row, *cells = [cell.strip(" *`") for cell in line.strip("|").split("|")]
         means = [measured[name]["methods"][row]["ndcg@10"]["mean"] for name in collections]
         assert cells == [f"{mean:.1f}" for mean in means], row
+
+
+def test_the_fine_tuned_rows_are_what_the_bench_printed() -> None:
+    results = Path(__file__).resolve().parents[1] / "bench" / "results" / "finetune.json"
+    measured = json.loads(results.read_text(encoding="utf-8"))["rows"]
+    table = re.search(r"^\| fine-tuned encoder \| alone \|(.+)\|\n\| ---.+\n((?:\|.+\n)+)", README, flags=re.MULTILINE)
+    assert table is not None
+    nudges = [f" {name.strip()}" for name in table[1].split("|")]
+    lines = table[2].splitlines()
+    assert len(lines) == len(measured) / (1 + len(nudges))
+    for line in lines:
+        row, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        encoder = "none" if row == "as it is" else row
+        means = [measured[encoder + nudge]["ndcg@10"] for nudge in ("", *nudges)]
+        assert cells == [f"{mean:.1f}" for mean in means], row

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hybrid_problems import Arrays, ndcg, planted, two_topics, unit
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -35,33 +36,6 @@ from nudge_integrations.solver._plan import Plan
 from nudge_integrations.solver._solve import headings, prepare_plan
 from nudge_integrations.solver.inputs import read_inputs
 from nudge_integrations.solver.metrics import parse_metric
-
-Arrays = tuple[NDArray[np.float64], NDArray[np.float64], sparse.csr_array]
-
-
-def unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    lengths: NDArray[np.float64] = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / lengths
-
-
-def planted(seed: int, *, documents: int = 80, queries: int = 320, turned: float = 0.0, hidden: float = 0.0) -> Arrays:
-    """Queries that are documents, turned by one linear map, or each by something hidden of its document, and noise."""
-    random = np.random.default_rng(seed)
-    corpus = unit(random.normal(size=(documents, 12)))
-    wanted = random.integers(0, documents, queries)
-    rotation = np.linalg.qr(random.normal(size=(12, 12)))[0]
-    away = unit(random.normal(size=(documents, 12)))
-    asked = corpus @ (np.eye(12) + turned * rotation) + hidden * away
-    noisy = unit(asked[wanted] + 0.25 * random.normal(size=(queries, 12)))
-    gains = sparse.csr_array((np.ones(queries), (np.arange(queries), wanted)), shape=(queries, documents))
-    return corpus, noisy, gains
-
-
-def ndcg(documents: NDArray[np.float64], query: NDArray[np.float64], gains: NDArray[np.float64], k: int = 10) -> float:
-    order = np.argsort(-(documents @ query), kind="stable")[:k]
-    ideal = np.sort(gains)[::-1][:k]
-    discount = 1.0 / np.log2(np.arange(k) + 2.0)
-    return float((gains[order] * discount[: len(order)]).sum() / (ideal * discount[: len(ideal)]).sum())
 
 
 def served(solution: Solution, documents: NDArray[np.float64], queries: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -158,16 +132,7 @@ def test_labels_without_a_pattern_change_nothing() -> None:
 
 
 def test_a_map_is_held_back_until_it_does_no_harm_to_another_topic() -> None:
-    # Two topics far apart, and each is turned in its own way: what one teaches misleads the other.
-    random = np.random.default_rng(3)
-    centre = unit(random.normal(size=(2, 24)))
-    topic = np.repeat([0, 1], 60)
-    documents = unit(centre[topic] + 0.9 * unit(random.normal(size=(120, 24))))
-    turns = [np.linalg.qr(random.normal(size=(24, 24)))[0] for _ in range(2)]
-    wanted = random.integers(0, 120, 600)
-    shifted = np.stack([documents[d] + 1.2 * documents[d] @ turns[topic[d]] for d in wanted])
-    queries = unit(shifted + 0.1 * random.normal(size=shifted.shape))
-    gains = sparse.csr_array((np.ones(600), (np.arange(600), wanted)), shape=(600, 120))
+    topic, wanted, (documents, queries, gains) = two_topics(600)
 
     training = read_training(documents, queries, gains)
     folds = folds_of(training, gains, 0)
