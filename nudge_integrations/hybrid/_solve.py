@@ -11,8 +11,9 @@ import torch
 from numpy.typing import ArrayLike
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.hybrid.candidates import CANDIDATES, FEWEST_QUERIES, affordable, problem_of, trials_of
+from nudge_integrations.hybrid.candidates import CANDIDATES, affordable, trials_of
 from nudge_integrations.hybrid.outcome import Tried
+from nudge_integrations.hybrid.problem import FEWEST_QUERIES, problem_of
 from nudge_integrations.solver import Solution
 from nudge_integrations.solver._plan import BLOCK_BYTES, Plan
 from nudge_integrations.solver._solve import log_outcome, solve_plan

@@ -21,6 +21,8 @@ from nudge_integrations.hybrid import candidates as making
 from nudge_integrations.hybrid._solve import try_candidates
 from nudge_integrations.hybrid.after_nudge import MovedCorpus
 from nudge_integrations.hybrid.maps import QueryMaps, folds_of, query_maps
+from nudge_integrations.hybrid.pairs import pairs_of_ridge
+from nudge_integrations.hybrid.problem import Problem
 from nudge_integrations.hybrid.ranking import Ranking
 from nudge_integrations.hybrid.settings import (
     JudgedSetting,
@@ -168,7 +170,8 @@ def maps_of(documents: NDArray[np.float64], queries: NDArray[np.float64], gains:
 @pytest.mark.parametrize(("turned", "hidden"), [(1.0, 0.0), (0.3, 0.9), (0.7, 0.9)])
 def test_before_a_nudge_the_map_is_served_that_is_best_with_it(turned: float, hidden: float) -> None:
     documents, queries, gains = planted(6, turned=turned, hidden=hidden)
-    (trial,) = try_candidates(Plan(), documents, queries, gains, ["adaptor+nudge"]).trials
+    trial = try_candidates(Plan(), documents, queries, gains, ["adaptor+nudge"]).trials[0]
+    assert trial.method.startswith("adaptor+")
     assert trial.nudge is not None
     assert trial.query_map is not None
     served_map = trial.query_map.numpy()
@@ -200,18 +203,18 @@ def test_before_a_nudge_the_map_is_served_that_is_best_with_it(turned: float, hi
 def test_each_half_of_the_queries_judges_the_pair_that_suits_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[Setting, Solution] = {}
 
-    def kept(problem: making.Problem, maps: QueryMaps, plan: Plan) -> dict[Setting, Solution]:
-        found.update(pairs(problem, maps, plan))
+    def kept(problem: Problem, maps: QueryMaps) -> dict[Setting, Solution]:
+        found.update(pairs_of_ridge(problem, maps))
         # One of them is made best for the first half of the queries alone, so that the halves disagree.
         other = list(found)[-1]
         score = np.where(problem.folds.halves, 1.0, 0.0)
         found[other] = replace(found[other], per_query=replace(found[other].per_query, score=score))
         return found
 
-    pairs = making._pairs
-    monkeypatch.setattr(making, "_pairs", kept)
+    monkeypatch.setattr(making, "pairs_of_ridge", kept)
     documents, queries, gains = planted(6, turned=0.3, hidden=0.9)
-    (trial,) = try_candidates(Plan(), documents, queries, gains, ["adaptor+nudge"]).trials
+    trial = try_candidates(Plan(), documents, queries, gains, ["adaptor+nudge"]).trials[0]
+    assert trial.method.startswith("adaptor+")
     halves = folds_of(read_training(documents, queries, gains), gains, 0).halves
     scores = np.stack([nudge.per_query.score for nudge in found.values()])
     best_of = {side: int(np.argmax([score[halves == side].mean() for score in scores])) for side in (False, True)}
