@@ -48,12 +48,11 @@ class _Maps(Protocol[Key_contra]):
 
 def best_pair(problem: Problem, name: str, maps: _Maps[Key], pairs: Mapping[Key, Solution]) -> list[Trial]:
     """Return the best of some nudges towards queries that were adapted by maps fitted without each."""
+    pairs = {key: nudge for key, nudge in pairs.items() if nudge.status == "improved"}
     if not pairs:
         return []
     objectives = np.stack([_objective(nudge, problem.plan) for nudge in pairs.values()])
     key, nudge = list(pairs.items())[int(objectives.mean(axis=1).argmax())]
-    if nudge.status != "improved":
-        return []
     # Each half of the queries is judged by the pair that suits the other: the best of many looks too good to its own.
     halves = problem.folds.halves[positions(problem, problem.ranking)]
     suited = [list(pairs.values())[int(objectives[:, halves == side].mean(axis=1).argmax())] for side in (False, True)]
