@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import TypeVar
 
 __all__ = ["climb", "walk"]
@@ -11,7 +12,11 @@ Option = TypeVar("Option")
 
 
 def climb(
-    axes: Sequence[Sequence[float]], start: tuple[float, ...], value: Callable[[tuple[float, ...]], float]
+    axes: Sequence[Sequence[float]],
+    start: tuple[float, ...],
+    value: Callable[[tuple[float, ...]], float],
+    *,
+    rounds: int | None = None,
 ) -> tuple[tuple[float, ...], float]:
     """Return a point of a grid that no other point on its lines beats, and its value.
 
@@ -19,6 +24,7 @@ def climb(
         axes: What each coordinate may be.
         start: Where to begin.
         value: What to maximise; asked once for each point that is visited.
+        rounds: How often to go through the axes at most; None until nothing improves.
 
     Example:
         >>> climb([(1, 2, 3), (1, 2, 3)], (1, 1), lambda point: -abs(point[0] - 2) - abs(point[1] - 3))
@@ -26,7 +32,7 @@ def climb(
     """
     known = {start: value(start)}
     best = start
-    while True:
+    for _ in count() if rounds is None else range(rounds):
         before = best
         for axis, options in enumerate(axes):
             for option in options:
@@ -36,7 +42,8 @@ def climb(
                 if known[point] > known[best]:
                     best = point
         if best == before:
-            return best, known[best]
+            break
+    return best, known[best]
 
 
 def walk(options: Sequence[Option], start: Option, value: Callable[[Option], float]) -> tuple[Option, float]:

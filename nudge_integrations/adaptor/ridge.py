@@ -55,8 +55,10 @@ class Regression:
         """Return (d, k) float64, K Q^T R for responses R (l, k)."""
         return self.basis @ (self.inverse(penalty)[:, None] * (self.rotated.T @ responses))
 
-    def held_out(self, responses: torch.Tensor, penalty: float, groups: NDArray[Any]) -> torch.Tensor:
-        r"""Return (l, k) float64: what each query is answered by the fit without its group, exactly.
+    def answers(
+        self, responses: torch.Tensor, penalty: float, *partitions: NDArray[Any]
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        r"""Return what queries are answered, (l, k) float64, and for each partition by the fit without its group.
 
         With H = Q K Q^T a group g is answered (I - H_gg)^-1 (Q_g K Q^T R - H_gg R_g), which for a single query is
         (q M - h r) / (1 - h). The penalty's unit, trace(Q^T Q)/d, stays that of all queries.
@@ -64,17 +66,21 @@ class Regression:
         inverse, products = self.inverse(penalty), self.rotated.T @ responses
         fitted = self.rotated @ (inverse[:, None] * products)
         leverage = (self.rotated.square() @ inverse)[:, None]
-        answers = (fitted - leverage * responses) / (1.0 - leverage)
-        for group in _groups_of_many(groups):
-            own, theirs = self.rotated[group], responses[group]
-            if len(group) <= len(inverse):
-                block = (own * inverse) @ own.T
-                rest = torch.eye(len(group), dtype=block.dtype) - block
-                answers[group] = torch.linalg.solve(rest, fitted[group] - block @ theirs)
-            else:
-                rest = torch.diag(1.0 / inverse) - own.T @ own
-                answers[group] = own @ torch.linalg.solve(rest, products - own.T @ theirs)
-        return answers
+        single = (fitted - leverage * responses) / (1.0 - leverage)
+        held_out = []
+        for groups in partitions:
+            answers = single.clone()
+            for group in _groups_of_many(groups):
+                own, theirs = self.rotated[group], responses[group]
+                if len(group) <= len(inverse):
+                    block = (own * inverse) @ own.T
+                    rest = torch.eye(len(group), dtype=block.dtype) - block
+                    answers[group] = torch.linalg.solve(rest, fitted[group] - block @ theirs)
+                else:
+                    rest = torch.diag(1.0 / inverse) - own.T @ own
+                    answers[group] = own @ torch.linalg.solve(rest, products - own.T @ theirs)
+            held_out.append(answers)
+        return fitted, held_out
 
 
 def regression(queries: torch.Tensor) -> Regression:
@@ -170,10 +176,17 @@ class ContrastiveRidge:
 
         The scale c is that of the full map: a mean over all queries.
         """
-        scale = self.map(temperature, whitening, penalty)[1]
-        projection = scale * self.whitening.matrix(whitening)
-        found = self._residuals(temperature)
-        return [(self.regression.held_out(found, penalty, part) @ projection).to(self.queries) for part in partitions]
+        projection = self.whitening.matrix(whitening)
+        fitted, held_out = self.regression.answers(self._residuals(temperature), penalty, *partitions)
+        projection *= self.whitening.scale(self.queries, fitted @ projection)
+        return [(answers @ projection).to(self.queries) for answers in held_out]
+
+    def without(self, left_out: NDArray[np.bool_]) -> ContrastiveRidge:
+        """Return the same, fitted without some queries (l,)."""
+        kept = torch.from_numpy(~left_out)
+        queries = self.queries[kept.to(self.queries.device)]
+        found = {temperature: found[kept.to(found.device)] for temperature, found in self.residuals.items()}
+        return ContrastiveRidge(queries, found, regression(queries), self.whitening)
 
     def _residuals(self, temperature: float) -> torch.Tensor:
         return self.residuals[temperature].double().cpu()

@@ -33,17 +33,17 @@ _SAMPLE = 1024
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """Queries that teach and queries that are held out, (l',) and (h,) int64 among those that have an answer."""
+    """Queries that teach and queries that are served, (l',) and (h,) int64 among those that have an answer."""
 
     teaching: torch.Tensor
-    held_out: torch.Tensor
+    served: torch.Tensor
     regression: Regression
 
     @classmethod
-    def of(cls, training: Training, teaching: NDArray[np.bool_]) -> _Fold:
+    def of(cls, training: Training, teaching: NDArray[np.bool_], served: NDArray[np.bool_]) -> _Fold:
         asked = training.asked
-        teach, rest = (torch.from_numpy(np.flatnonzero(side)).to(asked.device) for side in (teaching, ~teaching))
-        return cls(teach, rest, regression(asked[teach]))
+        teach, serve = (torch.from_numpy(np.flatnonzero(side)).to(asked.device) for side in (teaching, served))
+        return cls(teach, serve, regression(asked[teach]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,23 +76,27 @@ class Ascent:
     def map(self, strength: float, penalty: float, steps: int) -> tuple[torch.Tensor, float]:
         """Return the map (d, d) float32 that all queries teach, after some steps, and the scale c."""
         everything = np.ones(len(self.training.rows), dtype=bool)
-        walk = self._maps(_Fold.of(self.training, everything), strength, penalty)
+        walk = self._maps(_Fold.of(self.training, everything, ~everything), strength, penalty)
         return next(islice(walk, steps - 1, None))
 
-    def held_out(self, codes: NDArray[np.int64], strength: float, penalty: float) -> Iterator[torch.Tensor]:
+    def held_out(
+        self, codes: NDArray[np.int64], strength: float, penalty: float, *, without: int | None = None
+    ) -> Iterator[torch.Tensor]:
         """Yield after each step the queries (l, d), each adapted by a map that the others of its code did not teach.
 
         Args:
             codes: (l,) which queries are held out together; for each code a map is fitted to the others.
             strength: u.
             penalty: lambda.
+            without: Those of this code teach no map at all; None lets every code teach.
         """
         asked = self.training.asked
-        folds = [_Fold.of(self.training, codes != code) for code in np.unique(codes)]
+        taught = np.ones(len(codes), dtype=bool) if without is None else codes != without
+        folds = [_Fold.of(self.training, taught & (codes != code), codes == code) for code in np.unique(codes)]
         for maps in zip(*(self._maps(fold, strength, penalty) for fold in folds), strict=True):
             adapted = asked.clone()
             for fold, (found, _) in zip(folds, maps, strict=True):
-                adapted[fold.held_out] = moved(asked[fold.held_out], asked[fold.held_out] @ found)
+                adapted[fold.served] = moved(asked[fold.served], asked[fold.served] @ found)
             yield adapted
 
     def _maps(self, fold: _Fold, strength: float, penalty: float) -> Iterator[tuple[torch.Tensor, float]]:

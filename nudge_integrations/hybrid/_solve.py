@@ -53,8 +53,8 @@ def solve_hybrid(
     ``adaptor``          a contrastive ridge for queries; exact leave-one-out. Where it is better in several steps,
                          `softmax` in the table: five folds with refits
     ``adaptor+nudge``    documents move towards queries adapted by the map that is best with a nudge, at most as strong
-                         as the best alone; each query by a map fitted without it (or its fold), on which exact
-                         leave-one-out runs again
+                         as the best alone; five folds of queries, whose labels no map has seen, and exact
+                         leave-one-out of the nudge on top
     ``nudge+adaptor``    a ridge for queries, fitted to documents that each query's own label did not move
     ===================  ==========================================================================================
 

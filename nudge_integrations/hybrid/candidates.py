@@ -41,7 +41,7 @@ def affordable(
     start = time.monotonic()
     problem.climbing.of(problem.training.queries)
     judged = _JUDGED_MAPS * (time.monotonic() - start)
-    cost = {"adaptor": judged, "adaptor+nudge": judged + 5.0 * nudge_seconds, "nudge+adaptor": 2.5 * judged}
+    cost = {"adaptor": judged, "adaptor+nudge": judged + 6.0 * nudge_seconds, "nudge+adaptor": 2.5 * judged}
     dropped = []
     while kept and sum(cost[name] for name in kept) > left:
         dropped.append(max(kept, key=cost.__getitem__))
@@ -54,10 +54,10 @@ def trials_of(problem: Problem, names: Sequence[str]) -> list[Trial]:
     """Make and judge the candidates; those whose map has no use are absent."""
     trials = []
     if {"adaptor", "adaptor+nudge"} & set(names):
-        training = problem.training
-        found = residuals(training, training.asked, training.answers, TEMPERATURES, problem.plan.block_bytes)
+        plan, training = problem.plan, problem.training
+        found = residuals(training, training.asked, training.answers, TEMPERATURES, plan.block_bytes)
         climbing, judges = by_base(problem, problem.climbing), by_base(problem, problem.ranking)
-        maps = query_maps(training, problem.folds, found, climbing, judges, problem.plan.unseen_weight)
+        maps = query_maps(training, problem.folds, found, climbing, judges, plan.unseen_weight, plan.seed)
         if maps is not None:
             if "adaptor" in names:
                 trials.append(Trial("adaptor", "adaptor", maps.worth, None, maps.of(maps.setting)))
@@ -121,6 +121,7 @@ def _after_nudge(problem: Problem) -> list[Trial]:
         judges(problem.climbing),
         judges(problem.ranking),
         problem.plan.unseen_weight,
+        problem.plan.seed,
     )
     if maps is None:
         return []

@@ -5,8 +5,9 @@ What is left out says what the map is worth to new queries: of the same traffic,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -32,6 +33,9 @@ __all__ = ["QueryMaps", "folds_of", "query_maps"]
 # Of k-means.
 _STARTS = 10
 
+# That a pair is judged by.
+_FOLDS = 5
+
 # Of the queries; six collections have 4 to 23 % or 73 to 75 %.
 _SHARED = 0.5
 
@@ -46,7 +50,7 @@ class QueryMaps:
         judge: Says what a setting is worth to queries that were left out.
         setting: The best alone.
         worth: Of the labelled queries, each without its group and with a setting that was chosen without it.
-        elsewhere: How much queries gain from the best map fitted to the other cluster, mean.
+        seed: For the folds.
     """
 
     ridge: ContrastiveRidge
@@ -54,7 +58,7 @@ class QueryMaps:
     judge: JudgeSetting
     setting: Setting
     worth: Worth
-    elsewhere: float
+    seed: int
 
     def of(self, setting: Setting) -> torch.Tensor:
         """Return the map, (d, d) float32."""
@@ -68,6 +72,24 @@ class QueryMaps:
     def unseen(self, setting: Setting) -> torch.Tensor:
         """Return the same for maps without all queries for its document."""
         return self.ridge.held_out(*setting, groups=self.folds.documents)
+
+    def left_out(self, setting: Setting) -> Iterator[tuple[NDArray[np.bool_], torch.Tensor]]:
+        """Yield folds of queries (l,), and all queries (l, d) as `seen` has them, by maps without that fold at all.
+
+        For the fold's own the scale c is that of the full map.
+        """
+        folds = fold_codes(self.folds.groups, _FOLDS, self.seed)
+        queries = self.ridge.held_out(*setting, groups=folds)
+        for fold, ridge in enumerate(self._without):
+            others = folds != fold
+            adapted = queries.clone()
+            adapted[torch.from_numpy(others)] = ridge.held_out(*setting, groups=self.folds.groups[others])
+            yield ~others, adapted
+
+    @cached_property
+    def _without(self) -> list[ContrastiveRidge]:
+        folds = fold_codes(self.folds.groups, _FOLDS, self.seed)
+        return [self.ridge.without(folds == fold) for fold in range(_FOLDS)]
 
 
 def folds_of(training: Training, gains: sparse.csr_array, seed: int) -> Folds:
@@ -105,6 +127,7 @@ def query_maps(
     climbing: Judges,
     judges: Judges,
     unseen_weight: float,
+    seed: int,
 ) -> QueryMaps | None:
     """Return the contrastive ridges, and the one that serves queries best that it was not fitted to; None without any.
 
@@ -115,6 +138,7 @@ def query_maps(
         climbing: Judge while settings are compared.
         judges: Judge the setting that is chosen.
         unseen_weight: 0 .. 1, how much queries count whose documents nobody labelled.
+        seed: For folds of queries.
     """
     asked = training.asked
     ridge = contrastive_ridge(asked, found, training.covariance)
@@ -125,8 +149,7 @@ def query_maps(
         return None
     settings = [best_setting(judged, folds.halves[climbing.rows] == side) for side in (False, True)]
     seen, unseen = (_crossed(ridge, settings, groups, folds.halves) for groups in (folds.groups, folds.documents))
-    away = judges.elsewhere(ridge.held_out(*chosen, groups=folds.clusters)) - judges.elsewhere(asked)
-    return QueryMaps(ridge, folds, judge, chosen, Worth(judges.seen(seen), judges.unseen(unseen)), float(away.mean()))
+    return QueryMaps(ridge, folds, judge, chosen, Worth(judges.seen(seen), judges.unseen(unseen)), seed)
 
 
 def _crossed(

@@ -55,9 +55,10 @@ class Problem:
     climbing: Ranking
     nudge: Solution
 
-    def nudged(self, queries: torch.Tensor, plan: Plan) -> Solution:
-        """Nudge the documents for labelled queries (l, d)."""
-        return solve_plan(plan, self.documents, self.training.every(queries), self.relevance, groups=self.groups)
+    def nudged(self, queries: torch.Tensor, plan: Plan, rows: NDArray[np.int64] | None = None) -> Solution:
+        """Nudge the documents for labelled queries (l, d); judged by some rows of the m, or as planned."""
+        every = self.training.every(queries)
+        return solve_plan(plan, self.documents, every, self.relevance, groups=self.groups, rows=rows)
 
 
 def problem_of(

@@ -7,6 +7,7 @@ penalty serve all collections; how many steps are taken is what makes a map stro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -32,6 +33,7 @@ class StepMaps:
 
     Attributes:
         ascent: The steps.
+        groups: (l,) int64, the fold of each query.
         documents: (l,) int64, the fold of each query's document.
         adapted: For each number of steps (l, d), the labelled queries, each adapted by a map without its fold.
         steps: How many are best alone.
@@ -40,6 +42,7 @@ class StepMaps:
     """
 
     ascent: Ascent
+    groups: NDArray[np.int64]
     documents: NDArray[np.int64]
     adapted: dict[int, torch.Tensor]
     steps: int
@@ -57,6 +60,12 @@ class StepMaps:
     def unseen(self, steps: int) -> torch.Tensor:
         """Return the same for maps without all queries for the documents of its fold."""
         return _after(self.ascent, self.documents, steps)
+
+    def left_out(self, steps: int) -> Iterator[tuple[NDArray[np.bool_], torch.Tensor]]:
+        """Yield folds of queries (l,), and all queries (l, d) as `seen` has them, by maps without that fold at all."""
+        for fold in np.unique(self.groups):
+            walk = self.ascent.held_out(self.groups, _STRENGTH, _PENALTY, without=int(fold))
+            yield self.groups == fold, next(islice(walk, steps - 1, None))
 
 
 def step_maps(
@@ -83,7 +92,7 @@ def step_maps(
     first, second = (_after(ascent, documents, count) for count in chosen)
     unseen = torch.where(halves, first, second)
     worth = Worth(judges.seen(seen), judges.unseen(unseen))
-    return StepMaps(ascent, documents, adapted, steps, judged[steps].gain(), worth)
+    return StepMaps(ascent, groups, documents, adapted, steps, judged[steps].gain(), worth)
 
 
 def _taken(

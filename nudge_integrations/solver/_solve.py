@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nudge_integrations.solver._plan import BLOCK_BYTES, PATHS, UNSEEN_LOSS, Plan
 from nudge_integrations.solver._solution import Solution
@@ -135,12 +135,13 @@ def solve_plan(
     validation: tuple[object, object] | None = None,
     groups: ArrayLike | Sequence[object] | None = None,
     device: str | torch.device | None = None,
+    rows: NDArray[np.int64] | None = None,
 ) -> Solution:
-    """Do what `solve` does without a word in the log."""
+    """Do what `solve` does without a word in the log; ``rows`` (e,), ascending, are judged, or a sample as planned."""
     inputs = read_inputs(
         documents, queries, relevance, validation, groups, device, normalize_queries=plan.normalize_queries
     )
-    prepared = prepare_plan(plan, inputs)
+    prepared = prepare_plan(plan, inputs, rows=rows)
     careful = plan.method == "auto" and plan.standard_errors > 0.0 and say_little(prepared)
     plan = replace(plan, unseen_loss=UNSEEN_LOSS) if careful else plan
     trials = _trials(plan, prepared, by_document=careful)
@@ -161,7 +162,9 @@ def solve_plan(
     return _solution(plan, prepared, trials, best, verdict, len(inputs.documents))
 
 
-def prepare_plan(plan: Plan, inputs: Inputs, *, sample: bool | None = None) -> Prepared:
+def prepare_plan(
+    plan: Plan, inputs: Inputs, *, sample: bool | None = None, rows: NDArray[np.int64] | None = None
+) -> Prepared:
     """Read the corpus once; with a sample of it where the plan takes a softmax, or as told."""
     return prepare(
         inputs,
@@ -171,6 +174,7 @@ def prepare_plan(plan: Plan, inputs: Inputs, *, sample: bool | None = None) -> P
         seed=plan.seed,
         block_bytes=plan.block_bytes,
         progress=plan.progress,
+        rows=rows,
     )
 
 

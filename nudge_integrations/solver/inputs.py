@@ -123,7 +123,15 @@ def _group_codes(groups: ArrayLike | Sequence[object], queries: int) -> NDArray[
 
 
 def prepare(
-    inputs: Inputs, k: int, *, max_queries: int, sample: bool, seed: int, block_bytes: int, progress: bool
+    inputs: Inputs,
+    k: int,
+    *,
+    max_queries: int,
+    sample: bool,
+    seed: int,
+    block_bytes: int,
+    progress: bool,
+    rows: NDArray[np.int64] | None = None,
 ) -> Prepared:
     """Choose the judged queries and read the corpus once.
 
@@ -135,12 +143,13 @@ def prepare(
         seed: For both samples.
         block_bytes: Bound on the temporary memory.
         progress: Show a progress bar.
+        rows: Judge these queries, ascending, and no sample.
     """
     random = np.random.default_rng(seed)
     queries, gains = (inputs.queries, inputs.gains) if inputs.held_out is None else inputs.held_out
     able = np.flatnonzero(np.diff(gains.indptr))
-    own = able if len(able) <= max_queries else np.sort(random.choice(able, max_queries, replace=False))
-    own = own.astype(np.int64)
+    drawn = able if len(able) <= max_queries else np.sort(random.choice(able, max_queries, replace=False))
+    own = drawn.astype(np.int64) if rows is None else rows
     rows = np.union1d(inputs.gains.indices, gains.indices).astype(np.int64)
     others = len(inputs.documents) - len(rows)
     sampled = _sample(rows, others, min(SAMPLE, others) if sample else 0, random)

@@ -18,7 +18,7 @@ from scipy import sparse
 
 from nudge_integrations.adaptor import ContrastiveRidge, contrastive_ridge, fit_ridge, read_training, residuals
 from nudge_integrations.adaptor.adaptor import moved
-from nudge_integrations.adaptor.choice import walk
+from nudge_integrations.adaptor.choice import climb, walk
 from nudge_integrations.adaptor.ridge import regression
 from nudge_integrations.errors import InputError
 
@@ -145,6 +145,28 @@ def test_few_queries_in_many_dimensions_are_left_out_exactly() -> None:
     ridge = ridge_of(problem)
     expected = unit(problem.queries + ridge.map(0.1, 0.3, 0.001)[1] * expected)
     np.testing.assert_allclose(ridge.held_out(1.0, 0.1, 0.3, 0.001).numpy(), expected, atol=2e-5)
+
+
+def test_without_some_queries_the_map_is_that_of_the_others() -> None:
+    left_out = np.arange(40) % 3 == 1
+    fewer, others = ridge_of(PROBLEM).without(left_out), ridge_of(PROBLEM.part(np.flatnonzero(~left_out)))
+    torch.testing.assert_close(fewer.map(0.1, 0.3, 0.01)[0], others.map(0.1, 0.3, 0.01)[0], rtol=0.0, atol=1e-6)
+    torch.testing.assert_close(
+        fewer.held_out(0.7, 0.1, 0.3, 0.01), others.held_out(0.7, 0.1, 0.3, 0.01), rtol=0.0, atol=1e-6
+    )
+
+
+def test_a_climb_of_one_round_looks_along_each_axis_once() -> None:
+    visited: list[tuple[float, ...]] = []
+
+    def value(point: tuple[float, ...]) -> float:
+        visited.append(point)
+        return -abs(point[0] - point[1]) + 2.0 * point[1]
+
+    axes = ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0))
+    assert climb(axes, (1.0, 1.0), value, rounds=1) == ((1.0, 3.0), 4.0)
+    assert visited == [(1.0, 1.0), (2.0, 1.0), (3.0, 1.0), (1.0, 2.0), (1.0, 3.0)]
+    assert climb(axes, (1.0, 1.0), value) == ((3.0, 3.0), 6.0)
 
 
 def test_a_group_of_all_leaves_nothing_to_learn_from() -> None:

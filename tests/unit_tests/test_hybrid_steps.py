@@ -56,6 +56,17 @@ def left_out(problem: Arrays, codes: NDArray[np.int64], steps: int) -> Rows:
     return adapted
 
 
+def without_fold(problem: Arrays, codes: NDArray[np.int64], fold: int, steps: int) -> Rows:
+    """Return the queries, those of the fold adapted by what the others teach, the rest by that without their own."""
+    documents, queries, gains = problem
+    adapted = left_out(problem, codes, steps)
+    for code in np.unique(codes[codes != fold]):
+        others = (codes != code) & (codes != fold)
+        fitted = walked(documents, queries[others], gains[others].toarray(), steps)
+        adapted[codes == code] = unit(queries[codes == code] + queries[codes == code] @ fitted)
+    return adapted
+
+
 def served(problem: Arrays, adapted: Rows) -> Rows:
     documents, _, gains = problem
     dense = gains.toarray()
@@ -99,6 +110,10 @@ def test_steps_are_taken_while_queries_that_did_not_teach_them_gain(unseen_weigh
         assert harm or values[after] <= values[maps.steps] + 1e-3
     np.testing.assert_allclose(maps.seen(2).numpy(), left_out(PROBLEM, groups, 2), atol=2e-4)
     np.testing.assert_allclose(maps.unseen(2).numpy(), left_out(PROBLEM, documents, 2), atol=2e-4)
+    for fold, adapted in maps.left_out(2):
+        (code,) = np.unique(groups[fold])
+        np.testing.assert_array_equal(fold, groups == code)
+        np.testing.assert_allclose(adapted.numpy(), without_fold(PROBLEM, groups, code, 2), atol=2e-4)
     np.testing.assert_allclose(maps.of(2).numpy(), walked(PROBLEM[0], PROBLEM[1], PROBLEM[2].toarray(), 2), atol=2e-3)
 
 
