@@ -45,6 +45,10 @@ class Pair:
     nudge: Solution
     worth: Worth
 
+    def value(self, unseen_weight: float) -> float:
+        """Return the mean of the objective."""
+        return float(self.worth.objective(unseen_weight).mean())
+
 
 class _Maps(Protocol[Key_contra]):
     """Maps of one kind, told apart by a key; see `QueryMaps`."""
@@ -88,13 +92,12 @@ def pairs_of_ridge(problem: Problem, maps: QueryMaps) -> dict[Setting, Pair]:
 
     def value(point: tuple[float, ...]) -> float:
         setting = Setting(*point)
-        if setting not in pairs:
-            harm = maps.judge(setting).harm
-            if harm < 0.0:
-                return harm
-            nudge = first if setting == start else problem.nudged(maps.seen(setting), plan)
-            pairs[setting] = _pair(problem, maps, setting, nudge)
-        return float(pairs[setting].worth.objective(plan.unseen_weight).mean())
+        harm = maps.judge(setting).harm
+        if harm < 0.0:
+            return harm
+        nudge = first if setting == start else problem.nudged(maps.seen(setting), plan)
+        pairs[setting] = _pair(problem, maps, setting, nudge)
+        return pairs[setting].value(plan.unseen_weight)
 
     climb((strengths, TEMPERATURES, WHITENINGS, (start.penalty,)), start, value, rounds=1)
     return pairs
@@ -107,7 +110,7 @@ def pairs_in_steps(problem: Problem, maps: StepMaps) -> dict[int, Pair]:
 
     def value(steps: int) -> float:
         pairs[steps] = _pair(problem, maps, steps, problem.nudged(maps.seen(steps), plan))
-        return float(pairs[steps].worth.objective(plan.unseen_weight).mean())
+        return pairs[steps].value(plan.unseen_weight)
 
     walk(list(maps.adapted), maps.steps, value)
     return pairs
