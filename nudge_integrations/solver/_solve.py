@@ -174,7 +174,7 @@ def prepare_plan(
         seed=plan.seed,
         block_bytes=plan.block_bytes,
         progress=plan.progress,
-        rows=rows,
+        judged_rows=rows,
     )
 
 

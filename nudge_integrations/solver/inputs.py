@@ -131,7 +131,7 @@ def prepare(
     seed: int,
     block_bytes: int,
     progress: bool,
-    rows: NDArray[np.int64] | None = None,
+    judged_rows: NDArray[np.int64] | None = None,
 ) -> Prepared:
     """Choose the judged queries and read the corpus once.
 
@@ -143,13 +143,13 @@ def prepare(
         seed: For both samples.
         block_bytes: Bound on the temporary memory.
         progress: Show a progress bar.
-        rows: Judge these queries, ascending, and no sample.
+        judged_rows: Judge these queries, ascending, and no sample of them.
     """
     random = np.random.default_rng(seed)
     queries, gains = (inputs.queries, inputs.gains) if inputs.held_out is None else inputs.held_out
     able = np.flatnonzero(np.diff(gains.indptr))
     drawn = able if len(able) <= max_queries else np.sort(random.choice(able, max_queries, replace=False))
-    own = drawn.astype(np.int64) if rows is None else rows
+    own = drawn.astype(np.int64) if judged_rows is None else judged_rows
     rows = np.union1d(inputs.gains.indices, gains.indices).astype(np.int64)
     others = len(inputs.documents) - len(rows)
     sampled = _sample(rows, others, min(SAMPLE, others) if sample else 0, random)
