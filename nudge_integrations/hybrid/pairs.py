@@ -146,4 +146,4 @@ def _pair(problem: Problem, maps: _Maps[Key], key: Key, nudge: Solution) -> Pair
 
 
 def _again(problem: Problem, nudge: Solution) -> Plan:
-    return replace(problem.plan, method=nudge.method, temperature=nudge.temperature, step=nudge.step)
+    return replace(problem.plan, method=nudge.method, temperature=nudge.temperature, step=nudge.step, progress=False)
