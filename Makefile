@@ -35,11 +35,10 @@ test: lint ## Install the development extras into .venv, then run ruff, mypy --s
 
 test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, and run the contract tests of both edges
 	@$(PIP) -e '.[dev,dev-stores]'
-	@$(BIN)/python -m pytest tests/integration_tests/test_llama_index_stores.py tests/integration_tests/test_langchain_stores.py
+	@$(BIN)/python -m pytest tests/llama_index/test_stores.py tests/langchain/test_stores.py
 
 test-oldest: $(OLDEST)/.installed ## Run the tests of both edges with the oldest frameworks that they support
-	@$(OLDEST)/bin/python -m pytest -o filterwarnings=default tests/unit_tests/test_langchain_*.py \
-		tests/unit_tests/test_llama_index_*.py tests/integration_tests/test_langchain_standard.py
+	@$(OLDEST)/bin/python -m pytest -o filterwarnings=default tests/langchain tests/llama_index
 
 lint: $(VENV)/.dev ## Check style and types
 	@echo "==> ruff check"

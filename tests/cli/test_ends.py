@@ -20,7 +20,7 @@ from nudge_integrations.cli import demo
 from nudge_integrations.cli.app import app
 from nudge_integrations.cli.applying import Applying
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[1] / "helpers"
 COMMANDS = ("demo", "fit", "evaluate", "compare", "report", "inspect", "apply", "convert", "generate")
 
 
@@ -257,7 +257,7 @@ def test_what_a_file_cannot_say_is_named(text: str | None, words: str, here: Pat
 def start(*arguments: object, cwd: Path, command: str = "{nudge}") -> subprocess.CompletedProcess[str]:
     """Run the script as a shell does; ``{nudge}`` in the command stands for it with its arguments."""
     code = "from nudge_integrations.cli import main; main()"
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(TESTS), str(TESTS.parents[1]), os.environ.get("PYTHONPATH", "")])
     nudge = " ".join(f"'{part}'" for part in (sys.executable, "-c", code, *arguments))
     shell = ["bash", "-c", f"set -o pipefail; {command.format(nudge=nudge)}"]
     environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}

@@ -107,7 +107,7 @@ def test_json_in_retriever_out(collection: Callable[[str], Path], tmp_path: Path
         "import json, sys\n"
         "from pathlib import Path\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_llama_index_scifact import METRICS, CarriedEmbedding\n"
+        "from test_scifact import METRICS, CarriedEmbedding\n"
         "from nudge_integrations.dataset import RetrievalDataset\n"
         "from nudge_integrations.llama_index import NudgeFinetuneEngine, evaluate_retriever, to_nodes\n"
         f"test = RetrievalDataset.from_beir({str(folder)!r}, 'test')\n"

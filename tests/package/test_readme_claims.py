@@ -1,4 +1,4 @@
-"""What README.md says of the project must be so. (Its Python code runs in tests/integration_tests/test_readme.py.)"""
+"""What README.md says of the project must be so. (Its Python code runs in tests/package/test_readme.py.)"""
 
 from __future__ import annotations
 
