@@ -13,7 +13,7 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.hybrid import CANDIDATES, solve_hybrid
+from nudge_integrations.selection import CANDIDATES, select
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
 from nudge_integrations.solver import Solution, solve
 from nudge_integrations.vectors import as_rows
@@ -28,12 +28,12 @@ __all__ = ["METHODS", "QUERY_MAPS", "SolverOptions", "fit"]
 logger = logging.getLogger(__name__)
 
 
-# What `fit` calls a method and `solve_hybrid` knows as candidates.
-HYBRIDS: dict[str, tuple[str, ...]] = {
+# What `fit` calls a method and `select` knows as candidates.
+SELECTED: dict[str, tuple[str, ...]] = {
     "auto": CANDIDATES,
-    "adaptor": ("adaptor",),
-    "adaptor+nudge": ("adaptor+nudge",),
-    "nudge+adaptor": ("nudge+adaptor",),
+    "query-map": ("query-map",),
+    "query-map+nudge": ("query-map+nudge",),
+    "nudge+query-map": ("nudge+query-map",),
 }
 
 
@@ -50,7 +50,7 @@ _FOR_NUDGES: dict[str, Any] = {
 
 
 # All that `fit` knows; those of query maps are judged by leave-one-out and take no validation set.
-QUERY_MAPS = tuple(name for name in HYBRIDS if name != "auto")
+QUERY_MAPS = tuple(name for name in SELECTED if name != "auto")
 METHODS = ("auto", "nudge", *(name for name in SOLVER_METHODS if name != "auto"), *QUERY_MAPS)
 
 
@@ -96,10 +96,10 @@ def fit(
         encoder: Makes the vectors. Its fingerprint alone will do when all vectors are given.
         validation: Other queries about the same documents, to choose the step by; None for exact leave-one-out.
         method: ``"auto"``: the best of nudging documents, adapting queries by a linear map, both in either order, and
-            nothing, see `nudge_integrations.hybrid`; without the maps where a validation set, a step or an option of
+            nothing, see `nudge_integrations.selection`; without the maps where a validation set, a step or an option of
             nudges alone is given. A map changes queries: serve them through `Nudge.transform_queries`, as every
-            retriever and embedding of this package does. Or one of them alone: ``"nudge"``, ``"adaptor"``,
-            ``"adaptor+nudge"``, ``"nudge+adaptor"``; or one kind of nudge: ``"nudge-n"``, ``"nudge-m"``,
+            retriever and embedding of this package does. Or one of them alone: ``"nudge"``, ``"query-map"``,
+            ``"query-map+nudge"``, ``"nudge+query-map"``; or one kind of nudge: ``"nudge-n"``, ``"nudge-m"``,
             ``"nudge-m+n"``, ``"nudge-s"``, ``"contrastive"``.
         metric: What to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
         step: Take this step instead of searching for it.
@@ -174,10 +174,10 @@ def _solved(
     """Choose among nudges and query maps, or among nudges where an option is for them alone."""
     for_nudges = [name for name in (*of_nudges, *options) if name in _FOR_NUDGES]
     given = [name for name in for_nudges if {**of_nudges, **options}[name] != _FOR_NUDGES[name]]
-    if method in HYBRIDS and not given:
+    if method in SELECTED and not given:
         shared = {name: value for name, value in options.items() if name not in _FOR_NUDGES}
-        candidates = HYBRIDS[method]
-        return solve_hybrid(documents, queries, relevance, candidates=candidates, max_seconds=max_seconds, **shared)
+        candidates = SELECTED[method]
+        return select(documents, queries, relevance, candidates=candidates, max_seconds=max_seconds, **shared)
     if method in QUERY_MAPS:
         raise InputError(f"method={method!r} is judged by leave-one-out and takes no {', '.join(given)}=; leave it out")
     return solve(documents, queries, relevance, method="auto" if method == "nudge" else method, **of_nudges, **options)

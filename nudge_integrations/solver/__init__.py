@@ -6,8 +6,8 @@
 `solve` is the one call; it knows neither ids nor text nor frameworks.
 """
 
-from nudge_integrations.solver._plan import METHODS
-from nudge_integrations.solver._solution import Candidate, Curve, PerQuery, Solution, table_of
-from nudge_integrations.solver._solve import solve
+from nudge_integrations.solver.nudging import solve
+from nudge_integrations.solver.options import METHODS
+from nudge_integrations.solver.solution import Candidate, Curve, PerQuery, Solution, table_of
 
 __all__ = ["METHODS", "Candidate", "Curve", "PerQuery", "Solution", "solve", "table_of"]

@@ -67,19 +67,19 @@ class Path(Protocol):
     def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return a, b and the angle turned by, so that the score at a parameter is a base + b end."""
 
-    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
+    def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return the (R, N) numbers from which everything below works."""
 
-    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
+    def score(self, coefficients: Scalars, parameter: Scalars) -> Scalars:
         """Return scores of tracks (R, N) at one parameter, or at parameters (N, P)."""
 
-    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
+    def turned(self, coefficients: Scalars, parameter: float) -> Scalars:
         """Return angles whose difference bounds how far documents turn between two parameters; 0 on a line."""
 
-    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+    def changes_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
         """Return which pairs of tracks surely cross at most once between two parameters."""
 
-    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
+    def rank_changes(self, one: Scalars, other: Scalars) -> Scalars:
         """Return (N, R) parameters among which every crossing of two tracks is; NaN where there are fewer than R."""
 
     def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:
@@ -91,9 +91,9 @@ def unit(vectors: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(vectors, dim=1, eps=1e-30)
 
 
-def columns(tracks: Scalars, parameter: Scalars) -> Scalars:
+def columns(coefficients: Scalars, parameter: Scalars) -> Scalars:
     """Make numbers of N tracks fit parameters (N, P)."""
-    return tracks[:, :, None] if parameter.ndim == 2 else tracks
+    return coefficients[:, :, None] if parameter.ndim == 2 else coefficients
 
 
 class Unbounded:
@@ -142,25 +142,25 @@ class Line(Unbounded):
         ends = torch.ones_like(cosine)
         return (1.0 - parameter) * ends, parameter * ends, torch.zeros_like(cosine)
 
-    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
+    def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base and end."""
         return np.stack([base, end])
 
-    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
+    def score(self, coefficients: Scalars, parameter: Scalars) -> Scalars:
         """Return (1 - x) base + x end."""
-        base, end = columns(tracks, parameter)
+        base, end = columns(coefficients, parameter)
         scores: Scalars = (1.0 - parameter) * base + parameter * end
         return scores
 
-    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
+    def turned(self, coefficients: Scalars, parameter: float) -> Scalars:
         """Return zero: a score is linear in the parameter."""
         return np.zeros(())
 
-    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+    def changes_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
         """Return True throughout."""
         return np.ones(one.shape[1], dtype=bool)
 
-    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
+    def rank_changes(self, one: Scalars, other: Scalars) -> Scalars:
         """Return the one root of a difference of lines."""
         base, end = one - other
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -232,7 +232,7 @@ class Arc(Sphere):
         base = torch.where(small, 1.0 - share, torch.sin(angle - turned) / sine)
         return base, torch.where(small, share, torch.sin(turned) / sine), turned
 
-    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
+    def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base, slope = (end - base cos phi) / sin phi, end, phi, and where in [0, pi) the score levels out."""
         moving = self.moves(cosine)
         sine = np.sqrt(np.maximum(1.0 - cosine**2, 0.0))
@@ -240,26 +240,29 @@ class Arc(Sphere):
         angle = np.where(moving, np.arctan2(sine, cosine), 0.0)
         return np.stack([base, slope, np.where(moving, end, base), angle, np.arctan2(slope, base) % np.pi])
 
-    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
+    def score(self, coefficients: Scalars, parameter: Scalars) -> Scalars:
         """Return base cos x + slope sin x, and ``end`` from phi on."""
-        base, slope, end, angle, _ = columns(tracks, parameter)
+        base, slope, end, angle, _ = columns(coefficients, parameter)
         scores: Scalars = np.where(parameter < angle, base * np.cos(parameter) + slope * np.sin(parameter), end)
         return scores
 
-    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
+    def turned(self, coefficients: Scalars, parameter: float) -> Scalars:
         """Return x: no document turns further."""
         return np.array(parameter)
 
-    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+    def changes_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
         """Return True where both turn or both have arrived, or the one that still turns has no extremum in between."""
-        turning, arrived = ([track[3] >= end for track in (one, other)], [track[3] <= begin for track in (one, other)])
-        level = [(track[4] > begin) & (track[4] < end) for track in (one, other)]
+        turning, arrived = (
+            [curve[3] >= end for curve in (one, other)],
+            [curve[3] <= begin for curve in (one, other)],
+        )
+        level = [(curve[4] > begin) & (curve[4] < end) for curve in (one, other)]
         both = (turning[0] & turning[1]) | (arrived[0] & arrived[1])
         only_one = (arrived[0] & turning[1] & ~level[1]) | (arrived[1] & turning[0] & ~level[0])
         once: NDArray[np.bool_] = both | only_one
         return once
 
-    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
+    def rank_changes(self, one: Scalars, other: Scalars) -> Scalars:
         """Return at most three roots: one while both turn, two while only the one with the larger angle does."""
         both = np.arctan2(other[0] - one[0], one[1] - other[1]) % np.pi
         one_last = one[3] >= other[3]

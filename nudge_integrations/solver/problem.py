@@ -12,7 +12,7 @@ from scipy import sparse
 from nudge_integrations.solver.direction import Direction, sums
 from nudge_integrations.solver.path import Path
 
-__all__ = ["NO_DIRECTION", "Heading", "Judged", "Labels", "chord_cosine", "head_for"]
+__all__ = ["NO_DIRECTION", "EvaluationQueries", "Labels", "Targets", "accurate_cosine", "targets_of"]
 
 # Queries that cancel leave a sum of about this length by rounding, which is no direction.
 NO_DIRECTION = 1e-6
@@ -56,7 +56,7 @@ class Labels:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluationQueries:
     """The queries that a step is judged by.
 
     Attributes:
@@ -75,24 +75,24 @@ class Judged:
     scores: NDArray[np.float64]
     rows: NDArray[np.int64]
 
-    def take(self, order: NDArray[np.int64]) -> Judged:
+    def take(self, order: NDArray[np.int64]) -> EvaluationQueries:
         """Return the same queries in another order, or some of them."""
         at = torch.from_numpy(order).to(self.queries.device)
         own = None if self.own is None else self.own[order]
-        return Judged(
+        return EvaluationQueries(
             self.queries[at], self.gains[order], own, self.groups[order], self.scores[order], self.rows[order]
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Heading:
+class Targets:
     """Where every labelled document is headed.
 
     Attributes:
         direction: What the sums are made of.
         path: How documents follow them.
         sums: (u, d) float32 G = W^T Q.
-        targets: (u, d) float32 unit vectors.
+        vectors: (u, d) float32 unit vectors.
         cosine: (u,) float64 between each document and its target; 1 where it does not move.
         moving: (u,) bool.
     """
@@ -100,25 +100,25 @@ class Heading:
     direction: Direction
     path: Path
     sums: torch.Tensor
-    targets: torch.Tensor
+    vectors: torch.Tensor
     cosine: NDArray[np.float64]
     moving: NDArray[np.bool_]
 
 
-def head_for(labels: Labels, direction: Direction, path: Path, block_bytes: int) -> Heading:
+def targets_of(labels: Labels, direction: Direction, path: Path, block_bytes: int) -> Targets:
     """Return where the labelled documents go by a direction and a path.
 
     Documents without a label, without a net direction, or already at their target do not move.
     """
     total = sums(direction, labels.gains, labels.queries, labels.documents, block_bytes)
-    targets = path.aim(total)
-    cosine = chord_cosine(labels.documents, targets)
+    vectors = path.aim(total)
+    cosine = accurate_cosine(labels.documents, vectors)
     lengths = torch.linalg.vector_norm(total, dim=1).cpu().numpy()
     moving = (labels.support() > 0) & (lengths > NO_DIRECTION) & path.moves(cosine)
-    return Heading(direction, path, total, targets, np.where(moving, cosine, 1.0), moving)
+    return Targets(direction, path, total, vectors, np.where(moving, cosine, 1.0), moving)
 
 
-def chord_cosine(one: torch.Tensor, other: torch.Tensor) -> NDArray[np.float64]:
+def accurate_cosine(one: torch.Tensor, other: torch.Tensor) -> NDArray[np.float64]:
     """Return the cosine between unit rows (p, d), exact also near 1 and -1, where an inner product in float32 is not.
 
     1 - |T - D|^2 / 2 for sharp angles, |T + D|^2 / 2 - 1 for blunt ones.

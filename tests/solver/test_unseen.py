@@ -15,10 +15,10 @@ from oracle import Floats, Problem, left_out, random_problem, unit
 from scipy import sparse
 
 from nudge_integrations.solver import Solution
-from nudge_integrations.solver._plan import Plan
-from nudge_integrations.solver._solve import solve_plan
-from nudge_integrations.solver.crossings import Changes
+from nudge_integrations.solver.nudging import solve_with
+from nudge_integrations.solver.options import Options
 from nudge_integrations.solver.problem import Labels
+from nudge_integrations.solver.rank_changes import Changes
 
 Ints = NDArray[np.int64]
 
@@ -75,19 +75,19 @@ def families(seed: int) -> Problem:
 
     corpus = unit(np.repeat(scattered(10), 4, axis=0) + 0.6 * scattered(40))
     away = 0.6 * np.repeat(scattered(10), 4, axis=0) + 0.5 * scattered(40)
-    wanted = random.permutation(np.repeat(np.arange(40)[np.arange(40) % 4 < 3], 3))
+    relevant = random.permutation(np.repeat(np.arange(40)[np.arange(40) % 4 < 3], 3))
     gains = np.zeros((90, 40))
-    gains[np.arange(90), wanted] = 1
-    asked = unit((corpus + away)[wanted] + 0.4 * scattered(90))
-    return Problem(corpus, asked, gains, wanted)
+    gains[np.arange(90), relevant] = 1
+    asked = unit((corpus + away)[relevant] + 0.4 * scattered(90))
+    return Problem(corpus, asked, gains, relevant)
 
 
 FAMILIES = families(0)
 
 
 def planned(problem: Problem, groups: Ints | None = None, **options: Any) -> Solution:
-    plan = Plan(**{"standard_errors": 0.0, **options})
-    return solve_plan(plan, problem.documents, problem.queries, problem.relevance, groups=groups)
+    plan = Options(**{"standard_errors": 0.0, **options})
+    return solve_with(plan, problem.documents, problem.queries, problem.relevance, groups=groups)
 
 
 @cache
@@ -127,9 +127,9 @@ def test_with_several_documents_a_query_it_is_the_most_wanted_ones_queries_that_
     method = "nudge-n" if temperature is None else "contrastive"
     groups = problem.groups if grouped else None
     found = planned(problem, groups, method=method, temperature=temperature, step=0.5, metric="ndcg@5", unseen_loss=1.0)
-    wanted = by_document(problem.gains)
-    assert 1 < len(np.unique(wanted)) < 16
-    alike = Problem(problem.documents, problem.queries, problem.gains, wanted)
+    relevant = by_document(problem.gains)
+    assert 1 < len(np.unique(relevant)) < 16
+    alike = Problem(problem.documents, problem.queries, problem.gains, relevant)
     expected = left_out(alike, method, 0.5, "ndcg@5", temperature=temperature, grouped=True, unseen=True)
     np.testing.assert_allclose(found.per_query.unseen, expected, atol=1e-9)
 
