@@ -1,12 +1,12 @@
 """Query-side linear maps, arrays in, arrays out: q' = unit(q + q M).
 
-They help queries whose documents nobody labelled, where these resemble the training queries.
+They help queries for unlabelled documents, where these resemble the training queries.
 
     labels -> residuals -> regression -> map -> QueryMap
               (where to)   (from what)
 
 `fit_ridge` has a closed form with exact leave-one-out; `fit_iterated_ridge` takes several of its steps, chosen by
-cross-validation; `fit_trained` is the usual adaptor of gradient steps.
+cross-validation; `fit_trained` trains one by gradient steps, as usual for an adaptor.
 """
 
 from nudge_integrations.query_map.iterated import fit_iterated_ridge

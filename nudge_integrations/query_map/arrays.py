@@ -48,7 +48,7 @@ def as_relevance(relevance: object, queries: int, documents: int) -> sparse.csr_
             f"relevance must be (queries, documents) = ({queries}, {documents}); got {'x'.join(map(str, gains.shape))}"
         )
     if not (np.isfinite(gains.data) & (gains.data >= 0)).all():
-        raise InputError("relevance must hold finite gains >= 0; give 0 where a document does not answer a query")
+        raise InputError("relevance must hold finite gains >= 0; give 0 where a document is not relevant to a query")
     gains.sum_duplicates()
     gains.eliminate_zeros()
     return gains

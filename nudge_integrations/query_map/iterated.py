@@ -1,4 +1,4 @@
-r"""The contrastive ridge taken in several steps: each looks at the softmax again from where the last one led.
+r"""The iterated ridge: the contrastive ridge in several steps, each with the softmax at the queries of the last one.
 
 M <- M + u c K Q^T (Ybar - softmax((Q + Q M) D^T / tau)) D P from M = 0, with K, P and c as in the contrastive ridge,
 which is the first step at u = 1. Cross-validation with full refits chooses u, the penalty in K and the steps.
@@ -22,7 +22,7 @@ from nudge_integrations.query_map.training import BLOCK_BYTES, Training, fold_co
 
 __all__ = ["IteratedRidge", "fit_iterated_ridge", "iterated_ridge"]
 
-# Strength u and penalty lambda, and where the search begins; the steps after which a map is judged.
+# Strength u and penalty lambda, and where the search begins; the steps after which a map is evaluated.
 _GRID = ((0.0625, 0.125, 0.25), (0.01, 0.1, 1.0))
 _START = (0.125, 0.1)
 _EVALUATED_STEPS = (1, 2, 4, 8, 12, 16)
@@ -33,22 +33,22 @@ _SAMPLE = 1024
 
 @dataclass(frozen=True, eq=False)
 class _Fold:
-    """Queries that teach and queries that are served, (l',) and (h,) int64 among those that have an answer."""
+    """Queries to fit to and queries to adapt, (l',) and (h,) int64 among those that have a relevant document."""
 
-    teaching: torch.Tensor
+    fitted_to: torch.Tensor
     served: torch.Tensor
     regression: Regression
 
     @classmethod
-    def of(cls, training: Training, teaching: NDArray[np.bool_], served: NDArray[np.bool_]) -> _Fold:
+    def of(cls, training: Training, fitted_to: NDArray[np.bool_], served: NDArray[np.bool_]) -> _Fold:
         labelled = training.labelled_queries
-        teach, serve = (torch.from_numpy(np.flatnonzero(side)).to(labelled.device) for side in (teaching, served))
-        return cls(teach, serve, regression(labelled[teach]))
+        fit, serve = (torch.from_numpy(np.flatnonzero(side)).to(labelled.device) for side in (fitted_to, served))
+        return cls(fit, serve, regression(labelled[fit]))
 
 
 @dataclass(frozen=True, eq=False)
 class _BestSteps:
-    """A strength and a penalty at their best number of steps: the held-out queries (l, d) and the judge's mean."""
+    """A strength and a penalty at their best number of steps: the held-out queries (l, d) and their mean metric."""
 
     steps: int
     score: float
@@ -74,7 +74,7 @@ class IteratedRidge:
     block_bytes: int
 
     def map(self, strength: float, penalty: float, steps: int) -> tuple[torch.Tensor, float]:
-        """Return the map (d, d) float32 that all queries teach, after some steps, and the scale c."""
+        """Return the map (d, d) float32 fitted to all queries, after some steps, and the scale c."""
         everything = np.ones(len(self.training.rows), dtype=bool)
         taken = self._maps(_Fold.of(self.training, everything, ~everything), strength, penalty)
         return next(islice(taken, steps - 1, None))
@@ -82,17 +82,17 @@ class IteratedRidge:
     def held_out(
         self, codes: NDArray[np.int64], strength: float, penalty: float, *, without: int | None = None
     ) -> Iterator[torch.Tensor]:
-        """Yield after each step the queries (l, d), each adapted by a map that the others of its code did not teach.
+        """Yield after each step the queries (l, d), each adapted by a map fitted without its code.
 
         Args:
             codes: (l,) which queries are held out together; for each code a map is fitted to the others.
             strength: u.
             penalty: lambda.
-            without: Those of this code teach no map at all; None lets every code teach.
+            without: Queries of this code are used for no map at all; None uses every code.
         """
         labelled = self.training.labelled_queries
-        taught = np.ones(len(codes), dtype=bool) if without is None else codes != without
-        folds = [_Fold.of(self.training, taught & (codes != code), codes == code) for code in np.unique(codes)]
+        used = np.ones(len(codes), dtype=bool) if without is None else codes != without
+        folds = [_Fold.of(self.training, used & (codes != code), codes == code) for code in np.unique(codes)]
         for maps in zip(*(self._maps(fold, strength, penalty) for fold in folds), strict=True):
             adapted = labelled.clone()
             for fold, (fitted, _) in zip(folds, maps, strict=True):
@@ -100,7 +100,7 @@ class IteratedRidge:
             yield adapted
 
     def _maps(self, fold: _Fold, strength: float, penalty: float) -> Iterator[tuple[torch.Tensor, float]]:
-        queries, positives = self.training.labelled_queries[fold.teaching], self.training.positives[fold.teaching]
+        queries, positives = self.training.labelled_queries[fold.fitted_to], self.training.positives[fold.fitted_to]
         kernel = fold.regression.kernel(penalty).to(queries)
         projection = self.spread.matrix(self.whitening).to(queries)
         total, scale = torch.zeros_like(projection), None
@@ -169,7 +169,7 @@ def fit_iterated_ridge(
     device: str | torch.device | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> QueryMap:
-    r"""Fit the contrastive ridge in several steps, as many as queries outside the fold gain from.
+    r"""Fit the contrastive ridge in several steps, as many as held-out queries gain from.
 
     Temperature and whitening are those of the contrastive ridge; the strength and penalty of a step and the number of
     steps are chosen by cross-validation with full refits. The softmax takes all labelled documents and a seeded sample
@@ -179,9 +179,9 @@ def fit_iterated_ridge(
         documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64; made unit
             length on reading. Read once, in blocks.
         queries: (m, d), the labelled queries; made unit length.
-        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
-        judge: Takes all queries adapted, (m, d) float32 unit vectors on the device, and returns their metric, (m,).
-        ridge: What `fit_ridge` found for the same input, if it is at hand; else it is fitted first.
+        relevance: (m, n) scipy sparse gains, > 0 where a document is relevant to a query.
+        evaluate: Takes all queries adapted, (m, d) float32 unit vectors on the device, and returns their metric, (m,).
+        ridge: The result of `fit_ridge` for the same input; None fits it first.
         folds: How many parts the queries are dealt into.
         groups: (m,) names; queries of one group (one document, one topic) are in one fold.
         seed: For the folds and the sample of documents.
@@ -189,7 +189,7 @@ def fit_iterated_ridge(
         block_bytes: Bound on temporary memory, beside the documents kept and the queries.
 
     Returns:
-        An `QueryMap`; its map is zero where no setting beats leaving the queries alone.
+        A `QueryMap`; its map is zero where no setting beats leaving the queries alone.
 
     Raises:
         InputError: If shapes do not fit, a vector is zero, NaN or infinite, or a gain is negative or not finite.
@@ -199,12 +199,12 @@ def fit_iterated_ridge(
         >>> from scipy import sparse
         >>> random = np.random.default_rng(0)
         >>> documents = random.normal(size=(20, 4))
-        >>> wanted = np.arange(80) % 20
-        >>> queries = documents[wanted] @ np.roll(np.eye(4), 1, axis=1) + documents[wanted]
-        >>> relevance = sparse.csr_array((np.ones(80), (np.arange(80), wanted)), shape=(80, 20))
+        >>> relevant = np.arange(80) % 20
+        >>> queries = documents[relevant] @ np.roll(np.eye(4), 1, axis=1) + documents[relevant]
+        >>> relevance = sparse.csr_array((np.ones(80), (np.arange(80), relevant)), shape=(80, 20))
         >>> unit = torch.nn.functional.normalize(torch.from_numpy(documents).float())
         >>> def hit(adapted):
-        ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(wanted)).float()
+        ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(relevant)).float()
         >>> query_map = fit_iterated_ridge(documents, queries, relevance, evaluate=hit)
         >>> query_map.score > query_map.baseline + 0.2, query_map.steps > 1
         (True, True)

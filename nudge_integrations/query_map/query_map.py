@@ -1,4 +1,4 @@
-"""What every way of fitting returns: a linear map of queries, and what it was worth out of sample."""
+"""What every way of fitting returns: a linear map of queries, and its scores out of sample."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Evaluate: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class QueryMap:
-    """A linear map of queries, q' = unit(q + q M), and how it was found.
+    """A linear map of queries, q' = unit(q + q M), and how it was fitted.
 
     Attributes:
         map: (d, d) float32, M; zeros where nothing beats leaving queries alone.
@@ -38,10 +38,10 @@ class QueryMap:
         strength: u, the part of the scale that is taken; 0 where nothing beats leaving queries alone.
         scale: c, which brings the shift's deviation of scores to that of the base scores.
         steps: How many steps were taken.
-        baseline: What the judge gives the queries as they are, mean over those that have an answer.
+        baseline: The metric of unadapted queries, mean over those that have a relevant document.
         score: The same for the adapted queries, each adapted by a map that was fitted without it.
-        held_out_queries: (m, d) float32, those queries; for a trained map None, as every query has taught it something.
-        normaliser: ``"exact"``, or ``"sampled"`` where a softmax took part of the corpus.
+        held_out_queries: (m, d) float32, those queries; for a trained map None, as it was fitted to every query.
+        normaliser: ``"exact"``, or ``"sampled"`` where a softmax took a part of the corpus.
     """
 
     map: NDArray[np.float32]
@@ -93,6 +93,6 @@ def moved(queries: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
 
 
 def mean_of(evaluate: Evaluate, training: Training, adapted: torch.Tensor) -> float:
-    """Return a judge's mean over the queries that have an answer, adapted as (l, d); 0 where there are none."""
+    """Return the mean metric of the adapted queries (l, d) that have a relevant document; 0 where there are none."""
     values = evaluate(training.every(adapted))[training.rows]
     return float(values.double().mean()) if len(values) else 0.0

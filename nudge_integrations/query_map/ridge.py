@@ -1,4 +1,4 @@
-r"""The contrastive ridge: a query map in closed form, and its exact answer for queries that it was not fitted to.
+r"""The contrastive ridge: a query map in closed form, with exact leave-one-out.
 
 The residual R = (Ybar - softmax(Q D^T / tau)) D P says where each query should go. P = mu s (Sigma + mu s I)^-1, with
 Sigma the covariance of documents and s its mean variance, damps the directions in which documents vary most. The map
@@ -58,9 +58,9 @@ class Regression:
     def predictions(
         self, responses: torch.Tensor, penalty: float, *partitions: NDArray[Any]
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        r"""Return what queries are answered, (l, k) float64, and for each partition by the fit without its group.
+        r"""Return predictions (l, k) float64 for all queries, and for each partition by the fit without its group.
 
-        With H = Q K Q^T a group g is answered (I - H_gg)^-1 (Q_g K Q^T R - H_gg R_g), which for a single query is
+        With H = Q K Q^T the prediction for a group g is (I - H_gg)^-1 (Q_g K Q^T R - H_gg R_g); for a single query that is
         (q M - h r) / (1 - h). The penalty's unit, trace(Q^T Q)/d, stays that of all queries.
         """
         inverse, products = self.inverse(penalty), self.rotated.T @ responses
@@ -133,13 +133,13 @@ class Whitening:
 
 @dataclass(frozen=True, eq=False)
 class ContrastiveRidge:
-    """Every map of the grid, and its exact answer for queries left out; see `contrastive_ridge`.
+    """Every map of the grid, exact for held-out queries; see `contrastive_ridge`.
 
     Attributes:
         queries: (l, d) float32 unit vectors, on the device to work on.
         residuals: For each temperature (l, d) float32, before the whitening.
-        regression: On these queries.
-        whitening: Of the documents.
+        regression: The regression on these queries.
+        whitening: The covariance of the documents.
     """
 
     queries: torch.Tensor
@@ -165,8 +165,8 @@ class ContrastiveRidge:
 
         ``groups`` names one for each query (l,); None where every query is its own.
         """
-        held_out = np.arange(len(self.queries)) if groups is None else np.asarray(groups)
-        (shift,) = self.shifts(temperature, whitening, penalty, held_out)
+        codes = np.arange(len(self.queries)) if groups is None else np.asarray(groups)
+        (shift,) = self.shifts(temperature, whitening, penalty, codes)
         return moved(self.queries, strength * shift)
 
     def shifts(
@@ -216,25 +216,25 @@ def fit_ridge(
     device: str | torch.device | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> QueryMap:
-    r"""Fit the contrastive ridge, with the setting that its queries are best served by out of sample.
+    r"""Fit the contrastive ridge, with the setting that is best for held-out queries.
 
-    Every setting is judged by queries that are adapted without their own label (or group) in closed form, which is
-    exact but for two numbers that stay those of all queries: the scale and the penalty's unit. The grid is climbed one
-    axis at a time, so that about twenty of its settings are judged.
+    Every setting is evaluated by queries that are adapted without their own label (or group) in closed form, which is
+    exact but for two numbers that stay those of all queries: the scale and the penalty's unit. The grid is searched one
+    axis at a time, so that about twenty of its settings are evaluated.
 
     Args:
         documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64; made unit
             length on reading. Read once, in blocks.
         queries: (m, d), the labelled queries; made unit length.
-        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
-        judge: Takes all queries adapted, (m, d) float32 unit vectors on the device, and returns their metric, (m,).
-        groups: (m,) names; queries of one group (one document, one topic) are left out together.
+        relevance: (m, n) scipy sparse gains, > 0 where a document is relevant to a query.
+        evaluate: Takes all queries adapted, (m, d) float32 unit vectors on the device, and returns their metric, (m,).
+        groups: (m,) names; queries of one group (one document, one topic) are held out together.
         seed: For the sample of documents in the softmax over a large corpus.
         device: Where to compute; None for where ``documents`` are.
         block_bytes: Bound on temporary memory, beside the documents kept and the queries.
 
     Returns:
-        An `QueryMap`; its map is zero where no setting beats leaving the queries alone.
+        A `QueryMap`; its map is zero where no setting beats leaving the queries alone.
 
     Raises:
         InputError: If shapes do not fit, a vector is zero, NaN or infinite, or a gain is negative or not finite.
@@ -244,12 +244,12 @@ def fit_ridge(
         >>> from scipy import sparse
         >>> random = np.random.default_rng(0)
         >>> documents = random.normal(size=(60, 8))
-        >>> wanted = np.arange(240) % 60
-        >>> queries = documents[wanted] @ np.roll(np.eye(8), 1, axis=1) + documents[wanted]
-        >>> relevance = sparse.csr_array((np.ones(240), (np.arange(240), wanted)), shape=(240, 60))
+        >>> relevant = np.arange(240) % 60
+        >>> queries = documents[relevant] @ np.roll(np.eye(8), 1, axis=1) + documents[relevant]
+        >>> relevance = sparse.csr_array((np.ones(240), (np.arange(240), relevant)), shape=(240, 60))
         >>> unit = torch.nn.functional.normalize(torch.from_numpy(documents).float())
         >>> def hit(adapted):
-        ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(wanted)).float()
+        ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(relevant)).float()
         >>> query_map = fit_ridge(documents, queries, relevance, evaluate=hit)
         >>> query_map.score > query_map.baseline + 0.2
         True

@@ -1,4 +1,4 @@
-"""Choosing among settings without trying all of them."""
+"""Search among settings without trying all of them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def coordinate_search(
     Args:
         axes: What each coordinate may be.
         start: Where to begin.
-        value: What to maximise; asked once for each point that is visited.
+        value: What to maximise; called once for each point that is visited.
         rounds: How often to go through the axes at most; None until nothing improves.
 
     Example:
-        >>> climb([(1, 2, 3), (1, 2, 3)], (1, 1), lambda point: -abs(point[0] - 2) - abs(point[1] - 3))
+        >>> coordinate_search([(1, 2, 3), (1, 2, 3)], (1, 1), lambda point: -abs(point[0] - 2) - abs(point[1] - 3))
         ((2, 3), 0)
     """
     known = {start: value(start)}
@@ -47,21 +47,21 @@ def coordinate_search(
 
 
 def line_search(options: Sequence[Option], start: Option, value: Callable[[Option], float]) -> tuple[Option, float]:
-    """Return where a walk along ordered options ends that goes on as long as each step improves, and its value.
+    """Move along ordered options as long as each step improves; return the last option and its value.
 
     Example:
-        >>> walk((1, 2, 3, 4, 5), 2, lambda option: -abs(option - 4))
+        >>> line_search((1, 2, 3, 4, 5), 2, lambda option: -abs(option - 4))
         (4, 0)
     """
     place = options.index(start)
     best = value(start)
     for direction in (-1, 1):
-        walked = False
+        improved = False
         while 0 <= place + direction < len(options):
             ahead = value(options[place + direction])
             if ahead <= best:
                 break
-            place, best, walked = place + direction, ahead, True
-        if walked:
+            place, best, improved = place + direction, ahead, True
+        if improved:
             break
     return options[place], best

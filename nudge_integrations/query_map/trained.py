@@ -42,9 +42,9 @@ def fit_trained(
     block_bytes: int = BLOCK_BYTES,
     progress: bool = False,
 ) -> QueryMap:
-    r"""Train q' = unit(q + q M) from M = 0 by the softmax over the answers in a batch, and keep the best epoch.
+    r"""Train q' = unit(q + q M) from M = 0 by the softmax over the positives in a batch, and keep the best epoch.
 
-    Each query is to score the mean of its own answers above those of the others in the batch; AdamW takes the steps.
+    Each query should score the mean of its own positives above those of the others in the batch; AdamW takes the steps.
     Training stops once ``patience`` epochs in a row bring the held-out queries nothing, and the best map is returned,
     which is zero where no epoch beats leaving the queries alone.
 
@@ -52,12 +52,12 @@ def fit_trained(
         documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64; made unit
             length on reading. Read once, in blocks.
         queries: (m, d), the labelled queries; made unit length.
-        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
-        judge: Takes all queries adapted, (m, d) float32 unit vectors on the device, and returns their metric, (m,).
+        relevance: (m, n) scipy sparse gains, > 0 where a document is relevant to a query.
+        evaluate: Takes all queries adapted, (m, d) float32 unit vectors on the device, and returns their metric, (m,).
         validation: Rows of the queries to hold out; None for a seeded eighth of the groups.
         groups: (m,) names; queries of one group are held out together.
         temperature: tau of the softmax.
-        learning_rate: Of AdamW.
+        learning_rate: The learning rate of AdamW.
         batch_size: Queries in a batch.
         epochs: At most this many.
         patience: How many epochs without a gain end the training.
@@ -68,7 +68,7 @@ def fit_trained(
         progress: Show a progress bar over epochs.
 
     Returns:
-        An `QueryMap` without held-out queries; its scores are means over the validation queries.
+        A `QueryMap` without held-out queries; its scores are means over the validation queries.
 
     Raises:
         InputError: If shapes do not fit, a vector is zero, NaN or infinite, an option is out of range, or nothing is
@@ -79,12 +79,12 @@ def fit_trained(
         >>> from scipy import sparse
         >>> random = np.random.default_rng(0)
         >>> documents = random.normal(size=(20, 4))
-        >>> wanted = np.arange(80) % 20
-        >>> queries = documents[wanted] @ np.roll(np.eye(4), 1, axis=1) + documents[wanted]
-        >>> relevance = sparse.csr_array((np.ones(80), (np.arange(80), wanted)), shape=(80, 20))
+        >>> relevant = np.arange(80) % 20
+        >>> queries = documents[relevant] @ np.roll(np.eye(4), 1, axis=1) + documents[relevant]
+        >>> relevance = sparse.csr_array((np.ones(80), (np.arange(80), relevant)), shape=(80, 20))
         >>> unit = torch.nn.functional.normalize(torch.from_numpy(documents).float())
         >>> def hit(adapted):
-        ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(wanted)).float()
+        ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(relevant)).float()
         >>> query_map = fit_trained(documents, queries, relevance, evaluate=hit, learning_rate=0.1, epochs=10)
         >>> query_map.score > query_map.baseline + 0.2, query_map.steps > 1
         (True, True)
@@ -130,14 +130,14 @@ def fit_trained(
 
 
 def _held_out(training: Training, validation: ArrayLike | Sequence[int] | None, seed: int) -> NDArray[np.bool_]:
-    """Return (l,) which of the queries that have an answer are held out."""
+    """Return (l,) which of the queries that have a relevant document are held out."""
     if validation is None:
         held_out: NDArray[np.bool_] = fold_codes(training.groups, _VALIDATION_PART, seed) == 0
     else:
         held_out = np.isin(training.rows.cpu().numpy(), np.asarray(validation))
     if held_out.all() or not held_out.any():
         raise InputError(
-            f"{held_out.sum()} of {len(held_out)} queries with an answer are held out; "
+            f"{held_out.sum()} of {len(held_out)} queries with a relevant document are held out; "
             "some must be left to train on and some to validate by"
         )
     return held_out
@@ -159,7 +159,7 @@ def _epochs(
             batch = order[part]
             own = positives[batch]
             scores = moved(queries[batch], queries[batch] @ weight) @ own.T / temperature
-            # Queries with the same answer are no wrong answers to each other.
+            # Queries with the same positives are no negatives for each other.
             same = (own @ own.T > 1.0 - 1e-5).fill_diagonal_(False)
             target = torch.arange(len(batch), device=scores.device)
             loss = torch.nn.functional.cross_entropy(scores.masked_fill(same, -torch.inf), target)

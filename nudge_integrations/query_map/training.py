@@ -1,4 +1,4 @@
-r"""What an adaptor learns from: checked labels, and what one pass over the corpus leaves to work on.
+r"""What a query map is fitted to: checked labels, and the results of one pass over the corpus.
 
 The softmax over the corpus is taken over the documents that are kept: all labelled ones, and a uniform sample of the
 others that stands for all of them with the weight others / sampled; exact where the sample is everything.
@@ -33,9 +33,9 @@ class Training:
 
     Attributes:
         queries: (m, d) float32 unit vectors, on the device to work on.
-        rows: (l,) int64, the queries that have an answer, ascending; only these teach.
-        groups: (l,) int64, those of one group are left out together.
-        answers: (l, d) float32, the mean of each one's answers, weighed by gain: Ybar D.
+        rows: (l,) int64, the queries that have a relevant document, ascending; only these are used.
+        groups: (l,) int64, those of one group are held out together.
+        positives: (l, d) float32, the mean of each one's relevant documents, weighed by gain: Ybar D.
         documents: (k, d) float32 unit vectors, the documents kept.
         log_weight: (k,) float32, the logarithm of how many documents each of them stands for.
         covariance: (d, d) float64 on the processor, of all documents, about their mean.
@@ -53,11 +53,11 @@ class Training:
 
     @property
     def labelled_queries(self) -> torch.Tensor:
-        """The queries that have an answer, (l, d)."""
+        """The queries that have a relevant document, (l, d)."""
         return self.queries[self.rows]
 
     def every(self, adapted: torch.Tensor) -> torch.Tensor:
-        """Return all queries (m, d): those that have an answer as they come, (l, d), the others as they are."""
+        """Return all queries (m, d): those that have a relevant document as given, (l, d), the others as they are."""
         return self.queries.index_copy(0, self.rows, adapted)
 
 
@@ -77,8 +77,8 @@ def read_training(
     Args:
         documents: (n, d) numpy array, torch tensor or memory map of any float type; made unit length on reading.
         queries: (m, d), the labelled queries; made unit length.
-        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
-        groups: (m,) names; queries of one group are left out together. None where every query is its own.
+        relevance: (m, n) scipy sparse gains, > 0 where a document is relevant to a query.
+        groups: (m,) names; queries of one group are held out together. None where every query is its own.
         sample: How many of the documents without a label a softmax takes; all of them where there are fewer.
         seed: For that sample.
         device: Where to compute; None for where ``documents`` are.
@@ -143,7 +143,7 @@ def _read(
 
 
 def _positives(gains: sparse.csr_array, kept: NDArray[np.int64], documents: torch.Tensor) -> torch.Tensor:
-    """Return (l, d) the mean of each query's answers, weighed by gain."""
+    """Return (l, d) the mean of each query's relevant documents, weighed by gain."""
     counts = np.diff(gains.indptr)
     share = gains.data / np.repeat(gains.sum(axis=1), counts)
     return torch.nn.functional.embedding_bag(
@@ -182,7 +182,7 @@ def residuals(
     Args:
         training: The documents.
         queries: (l, d) float32, of any length.
-        answers: (l, d) float32, Ybar D of these queries.
+        positives: (l, d) float32, Ybar D of these queries.
         temperatures: tau, > 0.
         block_bytes: Bound on the temporary memory.
 

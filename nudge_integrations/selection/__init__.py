@@ -1,6 +1,6 @@
-"""Everything that can help, and an honest choice: nudged documents, adapted queries, both in either order, or nothing.
+"""Choose among nudged documents, adapted queries, both in either order, and nothing, each evaluated out of sample.
 
-    labels -> candidates -> judged out of sample -> the best, if it beats doing nothing -> Solution
+    labels -> candidates -> evaluated out of sample -> the best, if it beats doing nothing -> Solution
                             and out of their topic
 
 `select` is the one call: arrays in, arrays out, like `solve`, on which it stands.

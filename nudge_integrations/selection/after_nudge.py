@@ -1,8 +1,8 @@
 r"""Labelled queries against documents that were nudged without their own labels.
 
-A query map that is to follow a nudge must be fitted to, and judged by, documents that the query itself did not move.
-Leaving one query q with weight w out of G = W^T Q changes only scalars (see `nudge_integrations.solver.leave_one_out`): with
-h' = D.G', s' = |G'|^2, n' = sqrt(s' - h'^2) and the angle t' = min(t, atan2(n', h')),
+A query map after a nudge must be fitted to, and evaluated by, documents that the query itself did not move.
+Leaving one query q with weight w out of G = W^T Q changes only scalars, see
+`nudge_integrations.solver.leave_one_out`: with h' = D.G', s' = |G'|^2, n' = sqrt(s' - h'^2) and the angle t' = min(t, atan2(n', h')),
 
     D'(t) = a D + b (G - w q),      b = sin(t') / n',      a = cos(t') - b h'
 
@@ -43,13 +43,13 @@ class _Moved:
 
 @dataclass(frozen=True, eq=False)
 class MovedCorpus:
-    """A nudge of the corpus, without the label of whichever query looks at it.
+    """A nudge of the corpus as each query sees it, without that query's own label.
 
     Attributes:
         prepared: The labels, and what is left of the corpus.
-        heading: Where documents head; an arc.
+        targets: Where documents move, along an arc.
         step: The angle that they turn by, at most.
-        ranking: The corpus, and which queries are judged.
+        evaluator: The corpus and the evaluation queries.
     """
 
     prepared: Prepared
@@ -78,28 +78,28 @@ class MovedCorpus:
         return {temperature: torch.cat(parts) for temperature, parts in results.items()}
 
     def of(self, queries: torch.Tensor, *, relevant_at_rest: bool = False) -> NDArray[np.float64]:
-        """Return (e,) float64, the metric of the judged rows of queries (m, d) float32.
+        """Return (e,) float64, the metric of the evaluation rows of queries (m, d) float32.
 
-        With ``wanted_at_rest`` the documents that a query wants stay where they were, as if nobody had labelled them.
+        With ``relevant_at_rest`` the relevant documents of a query stay where they were, as if they had no label.
         """
         rows, k = self.evaluator.rows, self.evaluator.metric.k
-        labelled = queries[torch.from_numpy(rows).to(queries.device)]
+        evaluated = queries[torch.from_numpy(rows).to(queries.device)]
         nothing = np.zeros(0, np.int64)
         static = read_corpus(
             self.evaluator.documents,
             self.prepared.labels.rows,
             nothing,
-            labelled,
+            evaluated,
             k,
             block_bytes=self.evaluator.block_bytes,
         )
-        labelled = torch.from_numpy(self.prepared.labels.rows).to(labelled.device)
+        labelled = torch.from_numpy(self.prepared.labels.rows).to(evaluated.device)
         results: list[NDArray[np.int64]] = []
         done = 0
         for moved in self._blocks(rows, relevant_at_rest=relevant_at_rest):
             part = slice(done, done + len(moved.rows))
             done = part.stop
-            best = torch.topk(self._scores(moved, labelled[part]), min(k, len(labelled)), dim=1)
+            best = torch.topk(self._scores(moved, evaluated[part]), min(k, len(labelled)), dim=1)
             scores = torch.cat([best.values, static.scores[part]], dim=1)
             candidates = torch.cat([labelled[best.indices], static.rows[part]], dim=1)
             by_row = candidates.argsort(dim=1)

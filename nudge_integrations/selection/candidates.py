@@ -1,4 +1,4 @@
-"""The candidates beside a nudge alone: made, and judged by queries that they were not made from."""
+"""The candidates beside a nudge alone: fitted, and evaluated by queries that they were not fitted to."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ __all__ = ["CANDIDATES", "affordable", "fit_candidates"]
 
 CANDIDATES = ("nudge", "query-map", "query-map+nudge", "nudge+query-map")
 
-# Maps that are judged until a setting and a number of steps are found.
+# Maps that are evaluated until a setting and a number of steps are chosen.
 _EVALUATED_MAPS = 100
 
 
 def affordable(
     names: Sequence[str], problem: Problem, nudge_seconds: float, left: float | None
 ) -> tuple[list[str], tuple[str, ...]]:
-    """Return the candidates there is time for, the dearest left out first, and what was left out in words."""
+    """Return the candidates there is time for, without the slowest ones, and what was left out in words."""
     together = problem.groups is not None or problem.options.unseen_loss is not None
     kept = [name for name in names if name != "nudge+query-map" or not together]
     ruled_out = len(kept) < len(names)
-    grouped = ("nudge+query-map was not tried: it can leave out single queries only",) if ruled_out else ()
+    grouped = ("nudge+query-map was not tried: it can hold out single queries only",) if ruled_out else ()
     if left is None:
         return kept, grouped
     start = time.monotonic()
     problem.coarse.of(problem.training.queries)
-    evaluated = _EVALUATED_MAPS * (time.monotonic() - start)
+    seconds = _EVALUATED_MAPS * (time.monotonic() - start)
     cost = {
-        "query-map": evaluated,
-        "query-map+nudge": evaluated + 6.0 * nudge_seconds,
-        "nudge+query-map": 2.5 * evaluated,
+        "query-map": seconds,
+        "query-map+nudge": seconds + 6.0 * nudge_seconds,
+        "nudge+query-map": 2.5 * seconds,
     }
     dropped = []
     while kept and sum(cost[name] for name in kept) > left:
@@ -55,26 +55,26 @@ def affordable(
 
 
 def fit_candidates(problem: Problem, names: Sequence[str]) -> list[FittedCandidate]:
-    """Make and judge the candidates; those whose map has no use are absent."""
+    """Fit and evaluate the candidates; those whose map is of no use are absent."""
     fitted = []
     if {"query-map", "query-map+nudge"} & set(names):
         options, training = problem.options, problem.training
         results = residuals(training, training.labelled_queries, training.positives, TEMPERATURES, options.block_bytes)
-        coarse, evaluators = by_base(problem, problem.coarse), by_base(problem, problem.full)
-        maps = query_maps(training, problem.folds, results, coarse, evaluators, options.unseen_weight, options.seed)
+        coarse, full = by_base(problem, problem.coarse), by_base(problem, problem.full)
+        maps = query_maps(training, problem.folds, results, coarse, full, options.unseen_weight, options.seed)
         if maps is not None:
             if "query-map" in names:
                 fitted.append(FittedCandidate("query-map", "ridge", maps.scores, None, maps.of(maps.setting)))
             if "query-map+nudge" in names:
                 fitted += best_pair(problem, "ridge", maps, pairs_of_ridge(problem, maps))
-            fitted += _in_steps(problem, maps, coarse, evaluators, names)
+            fitted += _in_steps(problem, maps, coarse, full, names)
     if "nudge+query-map" in names and problem.nudge.status == "improved":
         fitted += _after_nudge(problem)
     return fitted
 
 
 def _in_steps(
-    problem: Problem, ridge: QueryMaps, coarse: Evaluators, evaluators: Evaluators, names: Sequence[str]
+    problem: Problem, ridge: QueryMaps, coarse: Evaluators, full: Evaluators, names: Sequence[str]
 ) -> list[FittedCandidate]:
     """Take the ridge in several steps, where that is better than in one."""
     options, training = problem.options, problem.training
@@ -88,7 +88,7 @@ def _in_steps(
         device=training.queries.device,
         block_bytes=options.block_bytes,
     )
-    maps = step_maps(steps, problem.folds, coarse, evaluators, options.unseen_weight, options.seed)
+    maps = step_maps(steps, problem.folds, coarse, full, options.unseen_weight, options.seed)
     if maps is None or maps.gain <= ridge.evaluate(ridge.setting).gain():
         return []
     fitted = (

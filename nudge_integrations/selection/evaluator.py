@@ -1,4 +1,4 @@
-"""The metric of queries that were adapted, against all documents, exactly."""
+"""The exact metric of adapted queries against all documents."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["Evaluator"]
 
 @dataclass(frozen=True, eq=False)
 class Evaluator:
-    """What judges: a corpus, some of the labelled queries, and what they want.
+    """Evaluates adapted queries: a corpus, some of the labelled queries, and their relevant documents.
 
     Attributes:
         documents: (n, d), any float type; read once for every call.
         gains: (m, n) gains of all labelled queries.
-        rows: (e,) int64, which of them are judged.
-        metric: What is measured.
+        rows: (e,) int64, which of them are evaluation queries.
+        metric: The ranking metric.
         block_bytes: Bound on the temporary memory.
     """
 
@@ -35,10 +35,10 @@ class Evaluator:
     block_bytes: int
 
     def of(self, queries: torch.Tensor) -> NDArray[np.float64]:
-        """Return (e,) float64, the metric of the judged rows of queries (m, d) float32; ties go to the earlier row."""
-        labelled = queries[torch.from_numpy(self.rows).to(queries.device)]
+        """Return (e,) float64, the metric of the evaluation rows of queries (m, d) float32; ties: earlier row."""
+        evaluated = queries[torch.from_numpy(self.rows).to(queries.device)]
         nothing = np.zeros(0, np.int64)
-        results = read_corpus(self.documents, nothing, nothing, labelled, self.metric.k, block_bytes=self.block_bytes)
+        results = read_corpus(self.documents, nothing, nothing, evaluated, self.metric.k, block_bytes=self.block_bytes)
         return self.of_results(results.rows.cpu().numpy())
 
     def of_results(self, results: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -53,7 +53,7 @@ class Evaluator:
 
     @staticmethod
     def _at(matrix: sparse.csr_array, results: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return (e, k) the entries of a matrix (e, n) in columns ``found``; 0 beyond its last column."""
+        """Return (e, k) the entries of a matrix (e, n) in columns ``results``; 0 beyond its last column."""
         inside = results < matrix.shape[1]
         query = np.repeat(np.arange(len(results)), results.shape[1])
         picked = sparse.csr_matrix(matrix)[query, np.where(inside, results, 0).ravel()]

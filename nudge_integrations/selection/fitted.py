@@ -1,4 +1,4 @@
-"""What a candidate is worth: the metric of every judged query, out of sample, in two ways."""
+"""A fitted candidate, and the metric of every evaluation query with it, out of sample."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["FittedCandidate", "QueryScores"]
 
 @dataclass(frozen=True, eq=False)
 class QueryScores:
-    """The metric of every judged query, served by what was fitted without it.
+    """The metric of every evaluation query, each scored by what was fitted without it.
 
     Attributes:
         seen: (e,) float64, fitted without the query (or its group).
-        unseen: (e,) float64, fitted as if nobody had labelled the documents that it wants.
+        unseen: (e,) float64, fitted without any label of its relevant documents.
     """
 
     seen: NDArray[np.float64]
@@ -38,12 +38,12 @@ class QueryScores:
 
 @dataclass(frozen=True, eq=False)
 class FittedCandidate:
-    """A candidate that was tried.
+    """A candidate, fitted and evaluated.
 
     Attributes:
         name: Which candidate it is.
-        method: What it came to, in the order in which its parts were fitted.
-        worth: What it is worth.
+        method: Its parts, in the order in which they were fitted.
+        scores: The metric of the evaluation queries.
         nudge: How documents move; None where they stay.
         query_map: (d, d) float32 applied to queries; None where they stay.
     """
@@ -54,8 +54,8 @@ class FittedCandidate:
     nudge: Solution | None
     query_map: torch.Tensor | None
 
-    def candidate(self, nothing: QueryScores, groups: NDArray[np.int64], unseen_weight: float) -> Candidate:
-        """Return its line of the table: scores, and the gain over doing nothing with its standard error."""
+    def row(self, nothing: QueryScores, groups: NDArray[np.int64], unseen_weight: float) -> Candidate:
+        """Return its row of the table: scores, and the gain over doing nothing with its standard error."""
         difference = self.scores.objective(unseen_weight) - nothing.objective(unseen_weight)
         gain, error = gain_and_error(difference, groups)
         temperature, step = (None, 0.0) if self.nudge is None else (self.nudge.temperature, self.nudge.step)

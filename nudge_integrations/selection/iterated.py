@@ -1,7 +1,7 @@
 r"""The ridge taken in several steps, for queries that it fits better than in one.
 
-Each step looks at the softmax again, see `nudge_integrations.query_map.iterated`, so that no closed form says what a map
-does for queries that were left out of it: maps are fitted again without each fold of queries. One strength and one
+Each step takes the softmax anew, see `nudge_integrations.query_map.iterated`, so that held-out queries have no closed
+form: maps are fitted again without each fold of queries. One strength and one
 penalty serve all collections; how many steps are taken is what makes a map strong.
 """
 
@@ -36,7 +36,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class StepMaps:
-    """The maps after some steps, those that do no harm, and what the best of them alone is worth.
+    """The maps after each number of steps, and the scores of the one that is best alone.
 
     Attributes:
         ridge: The steps.
@@ -45,7 +45,7 @@ class StepMaps:
         adapted: For each number of steps (l, d), the labelled queries, each adapted by a map without its fold.
         steps: How many are best alone.
         gain: How much queries of other folds gain with them.
-        worth: Of the labelled queries, each half with as many steps as suit the other.
+        scores: The labelled queries, each cross-selection fold with as many steps as suit the other.
     """
 
     ridge: IteratedRidge
@@ -76,15 +76,15 @@ class StepMaps:
 
 
 def step_maps(
-    ridge: IteratedRidge, folds: Folds, coarse: Evaluators, evaluators: Evaluators, unseen_weight: float, seed: int
+    ridge: IteratedRidge, folds: Folds, coarse: Evaluators, full: Evaluators, unseen_weight: float, seed: int
 ) -> StepMaps | None:
-    """Take steps as long as queries gain that did not teach them and nobody loses; None where the first does not.
+    """Take steps as long as held-out queries gain and no others lose; None where the first step does not help.
 
     Args:
         ridge: The steps.
-        folds: What is left out together.
-        climbing: Judge while steps are taken.
-        judges: Judge those that are chosen.
+        folds: Which queries are held out together.
+        coarse: Evaluators while steps are taken.
+        full: Evaluators of the chosen number of steps.
         unseen_weight: 0 .. 1, how much queries count whose documents nobody labelled.
         seed: For the folds.
     """
@@ -98,7 +98,7 @@ def step_maps(
     seen = torch.where(cross_selection, adapted[chosen[0]], adapted[chosen[1]])
     first, second = (_after(ridge, documents, count) for count in chosen)
     unseen = torch.where(cross_selection, first, second)
-    scores = QueryScores(evaluators.seen(seen), evaluators.unseen(unseen))
+    scores = QueryScores(full.seen(seen), full.unseen(unseen))
     return StepMaps(ridge, groups, documents, adapted, steps, evaluated[steps].gain(), scores)
 
 
@@ -110,7 +110,7 @@ def _taken(
     evaluators: Evaluators,
     unseen_weight: float,
 ) -> tuple[dict[int, torch.Tensor], dict[int, EvaluatedSetting]]:
-    """Return the queries after each number of steps that was better than the one before, and what it is worth."""
+    """Return the queries after each number of steps that was better than the one before, evaluated."""
     evaluate = evaluator_of(ridge.training.labelled_queries, folds, evaluators, unseen_weight)
     partitions = (groups, folds.clusters, *([documents] if unseen_weight else []))
     taken = [ridge.held_out(codes, _STRENGTH, _PENALTY) for codes in partitions]

@@ -1,6 +1,6 @@
-"""Query maps of every setting, the best of them, and which queries are left out together to find it.
+"""Query maps of every setting, the best of them, and the folds of queries that are held out to find it.
 
-What is left out says what the map is worth to new queries: of the same traffic, for other documents, of another topic.
+The folds stand for new queries: of the same traffic, for other documents, of another topic.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from nudge_integrations.selection.settings import (
 
 __all__ = ["QueryMaps", "folds_of", "query_maps"]
 
-# Of k-means.
+# k-means restarts.
 _STARTS = 10
 
-# That a pair is judged by.
+# Folds that a pair is evaluated by.
 _FOLDS = 5
 
-# Of the queries; six collections have 4 to 23 % or 73 to 75 %.
+# Share of queries whose document has queries of both clusters; six collections have 4 to 23 % or 73 to 75 %.
 _SHARED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class QueryMaps:
-    """The query maps of every setting, and what the one that is best alone is worth.
+    """The query maps of every setting, and the scores of the one that is best alone.
 
     Attributes:
         ridge: The maps.
-        folds: What is left out together.
-        judge: Says what a setting is worth to queries that were left out.
+        folds: Which queries are held out together.
+        evaluate: Evaluates a setting by held-out queries.
         setting: The best alone.
-        worth: Of the labelled queries, each without its group and with a setting that was chosen without it.
+        scores: The labelled queries, each without its group and with a setting that was chosen without it.
         seed: For the folds.
     """
 
@@ -76,7 +76,7 @@ class QueryMaps:
     def held_out_folds(self, setting: Setting) -> Iterator[tuple[NDArray[np.bool_], torch.Tensor]]:
         """Yield folds of queries (l,), and all queries (l, d) as `seen` has them, by maps without that fold at all.
 
-        For the fold's own the scale c is that of the full map.
+        For the queries of the fold itself the scale c is that of the full map.
         """
         folds = fold_codes(self.folds.groups, _FOLDS, self.seed)
         queries = self.ridge.held_out(*setting, groups=folds)
@@ -103,8 +103,8 @@ def folds_of(training: Training, gains: sparse.csr_array, seed: int) -> Folds:
 def _parted(clusters: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return clusters 0 and 1 of queries (l,), those for one document where most of them are.
 
-    Else a map that has memorised a document passes for one that holds for another topic. Where topics share most of
-    their documents, clusters stay as they are: a new topic will ask for known documents too.
+    Otherwise a map that has memorised a document would seem to hold for another topic. Where topics share most of
+    their documents, clusters stay as they are: queries of a new topic will have known documents too.
     """
     share = (np.bincount(documents, weights=clusters) / np.bincount(documents))[documents]
     shared = (share > 0.0) & (share < 1.0)
@@ -125,18 +125,18 @@ def query_maps(
     folds: Folds,
     results: Mapping[float, torch.Tensor],
     coarse: Evaluators,
-    evaluators: Evaluators,
+    full: Evaluators,
     unseen_weight: float,
     seed: int,
 ) -> QueryMaps | None:
-    """Return the contrastive ridges, and the one that serves queries best that it was not fitted to; None without any.
+    """Return the contrastive ridges with the setting that is best for held-out queries; None where no setting helps.
 
     Args:
         training: The labels, and what they need of the corpus.
-        folds: What is left out together.
-        found: For each temperature (l, d) where queries should go.
-        climbing: Judge while settings are compared.
-        judges: Judge the setting that is chosen.
+        folds: Which queries are held out together.
+        results: For each temperature (l, d) where queries should go.
+        coarse: Evaluators while settings are compared.
+        full: Evaluators of the chosen setting.
         unseen_weight: 0 .. 1, how much queries count whose documents nobody labelled.
         seed: For folds of queries.
     """
@@ -151,9 +151,7 @@ def query_maps(
     seen, unseen = (
         _crossed(ridge, settings, groups, folds.cross_selection) for groups in (folds.groups, folds.documents)
     )
-    return QueryMaps(
-        ridge, folds, evaluate, chosen, QueryScores(evaluators.seen(seen), evaluators.unseen(unseen)), seed
-    )
+    return QueryMaps(ridge, folds, evaluate, chosen, QueryScores(full.seen(seen), full.unseen(unseen)), seed)
 
 
 def _crossed(
@@ -162,6 +160,6 @@ def _crossed(
     groups: NDArray[np.int64],
     cross_selection: NDArray[np.bool_],
 ) -> torch.Tensor:
-    """Return (l, d) queries adapted by maps without their group, those of each half with the setting of the other."""
+    """Return (l, d) queries adapted by maps without their group and with the setting chosen on the other fold."""
     parts = [ridge.queries if one is None else ridge.held_out(*one, groups=groups) for one in settings]
     return torch.where(torch.from_numpy(cross_selection).to(ridge.queries.device)[:, None], parts[0], parts[1])

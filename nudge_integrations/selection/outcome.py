@@ -1,4 +1,4 @@
-"""What was tried, and the best of it as a solution, if that beats doing nothing by more than noise."""
+"""The result of the search: all candidates, and the best as a solution if it beats doing nothing beyond noise."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["SelectionResult"]
 
 @dataclass(frozen=True, eq=False)
 class SelectionResult:
-    """What was tried, each judged out of sample.
+    """All fitted candidates, each evaluated out of sample.
 
     Attributes:
-        plan: The options.
+        options: The options.
         nudge: The best nudge alone, which moves nothing where it does not beat doing nothing.
-        trials: The candidates beside it.
-        groups: (e,) int64, judged queries of one group vary together.
+        fitted: The candidates beside it.
+        groups: (e,) int64, evaluation queries of one group vary together.
         notes: What the user should know of the search.
         some_unlabelled: Whether there are documents that nobody labelled.
     """
@@ -41,7 +41,7 @@ class SelectionResult:
         options, baseline = self.options, self.nudge.per_query.baseline
         nothing = QueryScores(baseline, baseline)
         fitted = [candidate for candidate in self.fitted if candidate.name in candidates]
-        lines = [candidate.candidate(nothing, self.groups, options.unseen_weight) for candidate in fitted]
+        lines = [candidate.row(nothing, self.groups, options.unseen_weight) for candidate in fitted]
         nudges = self.nudge.candidates if "nudge" in candidates else ()
         alone = self.nudge if nudges else _nothing(self.nudge)
         start = replace(
@@ -65,7 +65,7 @@ class SelectionResult:
         return replace(_solution(start, line, candidate), warnings=warnings)
 
     def _gains_unseen(self, candidate: FittedCandidate) -> bool:
-        """Say whether queries for documents that nobody labelled surely gain; a map reaches all of them."""
+        """Return whether queries for unlabelled documents gain by more than noise; a map changes all of them."""
         gain, error = gain_and_error(candidate.scores.unseen - self.nudge.per_query.baseline, self.groups)
         return gain > self.options.standard_errors * error
 
@@ -85,7 +85,7 @@ def _nothing(nudge: Solution) -> Solution:
     return replace(
         _still(nudge, np.zeros(0, np.int64)),
         status="no_gain",
-        reason="no query map gains more than noise without harm to queries of another topic",
+        reason="no query map gains more than noise without a loss to queries of another topic",
         method="none",
         score=nudge.baseline,
         unseen_score=nudge.baseline,
@@ -109,7 +109,7 @@ def _still(nudge: Solution, rows: NDArray[np.int64]) -> Solution:
 
 
 def _solution(start: Solution, line: Candidate, candidate: FittedCandidate) -> Solution:
-    """Return a trial as a solution; what it is compared with comes from ``start``."""
+    """Return a candidate as a solution; what it is compared with comes from ``start``."""
     moved = _still(start, np.zeros(0, np.int64)) if candidate.nudge is None else candidate.nudge
     query_map = None if candidate.query_map is None else candidate.query_map.cpu().numpy()
     queries = start.per_query

@@ -27,7 +27,7 @@ __all__ = ["best_pair", "pairs_in_steps", "pairs_of_ridge"]
 
 Key_contra = TypeVar("Key_contra", contravariant=True)
 
-# Strengths of the best map alone that are tried before a nudge, which does a part of the work and for some documents
+# Strengths of the best map alone that are tried before a nudge, which does a part of the work, for some documents
 # better; and where the search begins.
 _PARTS = (0.5, 1.0, 0.25)
 _FIRST_PART = 0.5
@@ -38,8 +38,8 @@ class Pair:
     """A nudge towards queries that a map has adapted.
 
     Attributes:
-        nudge: The documents moved.
-        worth: Of the judged queries.
+        nudge: How documents move.
+        scores: The metric of the evaluation queries.
     """
 
     nudge: Solution
@@ -70,7 +70,7 @@ def best_pair(problem: Problem, name: str, maps: _Maps[Key], pairs: Mapping[Key,
     objectives = np.stack([pair.scores.objective(problem.options.unseen_weight) for pair in pairs.values()])
     key, pair = list(pairs.items())[int(objectives.mean(axis=1).argmax())]
     nudge = pair.nudge
-    # Each half of the queries is judged by the pair that suits the other: the best of many looks too good to its own.
+    # Each cross-selection fold is evaluated with the pair chosen on the other: the best of many is too good on its own.
     cross_selection = problem.folds.cross_selection[positions(problem, problem.full)]
     suited = [
         list(pairs.values())[int(objectives[:, cross_selection == side].mean(axis=1).argmax())]
@@ -84,7 +84,7 @@ def best_pair(problem: Problem, name: str, maps: _Maps[Key], pairs: Mapping[Key,
 
 
 def pairs_of_ridge(problem: Problem, maps: QueryMaps) -> dict[Setting, Pair]:
-    """Climb to the map that is best with a nudge; return all pairs on the way, none where the first gains nothing."""
+    """Search for the map that is best with a nudge; return all pairs visited, none where the first gains nothing."""
     strengths = [part * maps.setting.strength for part in _PARTS]
     start = maps.setting._replace(strength=_FIRST_PART * maps.setting.strength)
     options = _options_of_pairs(problem)
@@ -109,7 +109,7 @@ def pairs_of_ridge(problem: Problem, maps: QueryMaps) -> dict[Setting, Pair]:
 
 
 def pairs_in_steps(problem: Problem, maps: StepMaps) -> dict[int, Pair]:
-    """Take fewer steps as long as they are better with a nudge; return all pairs on the way."""
+    """Take fewer steps as long as they are better with a nudge; return all pairs visited."""
     options = _options_of_pairs(problem)
     pairs: dict[int, Pair] = {}
 
@@ -122,9 +122,9 @@ def pairs_in_steps(problem: Problem, maps: StepMaps) -> dict[int, Pair]:
 
 
 def _options_of_pairs(problem: Problem) -> Options:
-    """Return a plan for the nudge of a pair: as documents move best alone, where they do.
+    """Return the options for the nudge of a pair: the method of the best nudge alone, if there is one.
 
-    The pair is guarded against doing nothing; beside the map alone it needs no more than to be no coincidence.
+    The pair is guarded against doing nothing; beside the map alone it only must not be a coincidence.
     """
     options, alone = problem.options, problem.nudge
     options = replace(options, standard_errors=min(1.0, options.standard_errors))
@@ -134,10 +134,10 @@ def _options_of_pairs(problem: Problem) -> Options:
 
 
 def _pair(problem: Problem, maps: _Maps[Key], key: Key, nudge: Solution) -> Pair:
-    """Judge each query by documents and maps that have not seen it.
+    """Evaluate each query by documents and maps that were fitted without it.
 
-    Leave-one-out of the nudge alone is too kind: the maps that adapt the other queries, towards which documents move,
-    were fitted to the one left out as well.
+    Leave-one-out of the nudge alone is too optimistic: the maps that adapt the other queries were fitted to the
+    held-out one as well.
     """
     rows = nudge.per_query.rows
     if nudge.status != "improved":

@@ -1,4 +1,4 @@
-"""What every candidate is made from, and who judges adapted queries by documents that nothing moved."""
+"""What every candidate is fitted to, and the evaluators of adapted queries by unmoved documents."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from nudge_integrations.solver.options import Options
 
 __all__ = ["FEWEST_QUERIES", "Problem", "by_base", "positions", "problem_of"]
 
-# A map has as many numbers as a vector squared: fewer queries say too little about it.
+# A map has as many numbers as a vector squared: fewer queries determine it too poorly.
 FEWEST_QUERIES = 100
 
-# Scores that one judged map may cost while settings are compared; above it fewer queries judge them.
+# Scores that the evaluation of one map may cost while settings are compared; above it fewer queries are used.
 _SCORES = 200_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What every candidate is made from.
+    """What every candidate is fitted to.
 
     Attributes:
-        plan: The options.
+        options: The options.
         documents: (n, d), as given.
         relevance: (m, n) gains.
         groups: As given, for each of the m queries.
-        training: What a map learns from: the l queries that have an answer.
-        folds: Which of them are left out together.
-        ranking: Judges; of the same queries as ``nudge``.
-        climbing: Judges while settings are compared; of some of them where the corpus is large.
+        training: What a map learns from: the l queries that have a relevant document.
+        folds: Which of them are held out together.
+        full: Evaluator by the same queries as ``nudge``.
+        coarse: Evaluator while settings are compared, by some of these queries where the corpus is large.
         nudge: The best nudge alone.
     """
 
@@ -56,7 +56,7 @@ class Problem:
     nudge: Solution
 
     def nudged(self, queries: torch.Tensor, options: Options, rows: NDArray[np.int64] | None = None) -> Solution:
-        """Nudge the documents for labelled queries (l, d); judged by some rows of the m, or as planned."""
+        """Nudge the documents for labelled queries (l, d); evaluated by some rows of the m, or by a sample."""
         every = self.training.every(queries)
         return solve_with(options, self.documents, every, self.relevance, groups=self.groups, rows=rows)
 
@@ -70,7 +70,7 @@ def problem_of(
     groups: ArrayLike | Sequence[object] | None,
     device: str | torch.device | None,
 ) -> Problem:
-    """Read what the candidates are made from; the inputs are those that ``nudge`` was solved for."""
+    """Read what the candidates are fitted to; the inputs are those that ``nudge`` was solved for."""
     training = read_training(
         documents, queries, relevance, groups=groups, seed=options.seed, device=device, block_bytes=options.block_bytes
     )
@@ -86,7 +86,7 @@ def problem_of(
 
 
 def by_base(problem: Problem, evaluator: Evaluator) -> Evaluators:
-    """Return judges for whom nothing moves."""
+    """Return evaluators by unmoved documents."""
 
     def serve(queries: torch.Tensor) -> NDArray[np.float64]:
         return evaluator.of(problem.training.every(queries))
@@ -95,5 +95,5 @@ def by_base(problem: Problem, evaluator: Evaluator) -> Evaluators:
 
 
 def positions(problem: Problem, evaluator: Evaluator) -> NDArray[np.int64]:
-    """Return (e,) which of the labelled queries are judged."""
+    """Return (e,) which of the labelled queries are evaluation queries."""
     return np.searchsorted(problem.training.rows.cpu().numpy(), evaluator.rows).astype(np.int64)

@@ -1,4 +1,4 @@
-"""`select`: every candidate judged out of sample, and the best of them if it beats doing nothing."""
+"""`select`: every candidate evaluated out of sample, and the best of them if it beats doing nothing."""
 
 from __future__ import annotations
 
@@ -40,39 +40,39 @@ def select(
 ) -> Solution:
     r"""Choose the best of nudging documents, adapting queries, both in either order, and doing nothing.
 
-    Every candidate is judged by queries that it was not fitted to, and must beat doing nothing by more than noise. A
-    query map must also do no harm to queries of another topic, which may lose a tenth of a point, see
+    Every candidate is evaluated by queries that it was not fitted to, and must beat doing nothing by more than noise. A
+    query map must also not cost queries of another topic more than a tenth of a point, see
     `nudge_integrations.selection.settings`. From ``unseen_weight=0.5`` on queries whose documents nobody labelled are
     protected too: a nudge may cost them a tenth of a point at most, standard error included, and a query map, which
     reaches them all, must be a gain to them.
 
     ===================  ==========================================================================================
-    candidate            what it is, and how it is judged
+    candidate            what it is, and how it is evaluated
     ===================  ==========================================================================================
     ``nudge``            `solve` with ``method="auto"``; exact leave-one-out
-    ``adaptor``          a contrastive ridge for queries; exact leave-one-out. Where it is better in several steps,
-                         `softmax` in the table: five folds with refits
-    ``query-map+nudge``    documents move towards queries adapted by the map that is best with a nudge, at most as strong
+    ``query-map``        a contrastive ridge for queries, `ridge` in the table; exact leave-one-out. Where it is better
+                         in several steps, `iterated-ridge`: five folds with refits
+    ``query-map+nudge``  documents move towards queries adapted by the map that is best with a nudge, at most as strong
                          as the best alone; five folds of queries, whose labels no map has seen, and exact
                          leave-one-out of the nudge on top
-    ``nudge+query-map``    a ridge for queries, fitted to documents that each query's own label did not move
+    ``nudge+query-map``  a ridge for queries, fitted to documents that each query's own label did not move
     ===================  ==========================================================================================
 
     Args:
         documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64; made unit
-            length on reading. Read about a hundred times, in blocks: a judged map is one pass.
+            length on reading. Read about a hundred times, in blocks: the evaluation of a map is one pass.
         queries: (m, d), the labelled queries; made unit length.
-        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
+        relevance: (m, n) scipy sparse gains, > 0 where a document is relevant to a query.
         candidates: Which to try.
         metric: What is maximised: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
         unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled; from 0.5 on they
             are protected, whatever else could be gained, and ``nudge+query-map`` is left out.
-        groups: (m,) names; queries of one group are left out together. Leaves out ``nudge+query-map``.
-        max_queries: Judge by a seeded sample of at most this many queries.
-        max_seconds: Leave out what would take longer than is left, the dearest first; the solution's warnings say
+        groups: (m,) names; queries of one group are held out together. Leaves out ``nudge+query-map``.
+        max_queries: Evaluate by a seeded sample of at most this many queries.
+        max_seconds: Leave out what would take longer than is left, the slowest first; the solution's warnings say
             which. None has no limit; what is tried then depends on the input alone.
         standard_errors: How far above zero the gain must be, in standard errors over queries; else nothing changes.
-            With fewer than 30 labelled queries more is asked for, see `solve`; query maps are tried from 100 on.
+            With fewer than 30 labelled queries more is required, see `solve`; query maps are tried from 100 on.
         seed: For the sample of queries, the clusters and, in large corpora, the documents in a softmax.
         device: Where to compute; None for where ``documents`` are.
         block_bytes: Bound on temporary memory, beside the labelled documents and the queries.
@@ -80,7 +80,7 @@ def select(
 
     Returns:
         A `Solution` whose ``query_map`` is to be applied to queries, unit(q + q M), if it is not None. Its
-        ``candidates`` are all that was tried; print it to see them as a table.
+        ``candidates`` are all that were evaluated; print it to see them as a table.
 
     Raises:
         InputError: As `solve`; also if a candidate is unknown.
@@ -90,9 +90,9 @@ def select(
         >>> from scipy import sparse
         >>> random = np.random.default_rng(0)
         >>> documents = random.normal(size=(50, 8))
-        >>> wanted = np.arange(400) % 50
-        >>> queries = documents[(wanted + 1) % 50] + random.normal(size=(400, 8))
-        >>> relevance = sparse.csr_array((np.ones(400), (np.arange(400), wanted)), shape=(400, 50))
+        >>> relevant = np.arange(400) % 50
+        >>> queries = documents[(relevant + 1) % 50] + random.normal(size=(400, 8))
+        >>> relevance = sparse.csr_array((np.ones(400), (np.arange(400), relevant)), shape=(400, 50))
         >>> solution = select(documents, queries, relevance, metric="mrr@10")
         >>> solution.status, len(solution.candidates) > 6
         ('improved', True)
@@ -127,7 +127,7 @@ def evaluate_candidates(
     max_seconds: float | None = None,
     device: str | torch.device | None = None,
 ) -> SelectionResult:
-    """Make and judge every candidate; a nudge alone among them in any case, as what the others must beat."""
+    """Fit and evaluate every candidate; always a nudge alone too, which the others must beat."""
     options = options.protecting()
     start = time.monotonic()
     nudge = solve_with(options, documents, queries, relevance, groups=groups, device=device)
@@ -141,7 +141,7 @@ def evaluate_candidates(
     if not labelled:
         return nothing_else
     if len(rows) < FEWEST_QUERIES:
-        note = f"query maps were not tried: fewer than {FEWEST_QUERIES} labelled queries say too little about one"
+        note = f"query maps were not tried: fewer than {FEWEST_QUERIES} labelled queries determine none"
         return replace(nothing_else, notes=(note,))
     problem = problem_of(options, nudge, documents, queries, relevance, groups, device)
     left = None if max_seconds is None else max_seconds - (time.monotonic() - start)

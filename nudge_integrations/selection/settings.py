@@ -1,4 +1,4 @@
-r"""Which contrastive ridge: its settings, compared by queries that were left out of the fit.
+r"""Which contrastive ridge: its settings, compared by held-out queries.
 
 A linear map is fitted to all queries at once, so it may only memorise their style or their topics. Two k-means clusters
 of the queries tell: each is served by the map of the other. A setting may cost such queries next to nothing, however
@@ -51,18 +51,18 @@ Key = TypeVar("Key")
 """What tells maps of one kind apart: a setting, or a number of steps."""
 
 Serve = Callable[[torch.Tensor], NDArray[np.float64]]
-"""Takes the labelled queries adapted (l, d); returns the metric of the judged ones (e,)."""
+"""Takes the labelled queries adapted (l, d); returns the metric of the evaluation queries (e,)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluators:
-    """Who judges adapted queries.
+    """Evaluate adapted queries against different positions of the documents.
 
     Attributes:
-        rows: (e,) int64, which of the labelled queries are judged.
-        seen: By the documents as the labels of all other queries leave them.
-        unseen: By the same, with the documents that a query wants as they were at first.
-        elsewhere: By documents that nothing moved.
+        rows: (e,) int64, which of the labelled queries are evaluation queries.
+        seen: With documents moved by the labels of all other queries.
+        unseen: The same, with the relevant documents of the query unmoved.
+        other_cluster: With all documents unmoved.
     """
 
     rows: NDArray[np.int64]
@@ -73,14 +73,14 @@ class Evaluators:
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """Which queries are left out together.
+    """Which queries are held out together.
 
     Attributes:
-        groups: (l,) int64, by the caller's groups: what is like a new query of the same traffic.
-        documents: (l,) int64, by the document that they want most: what is like one that nobody asked for.
-        clusters: (l,) int64, by k-means clusters of the queries, which share no document unless they share most: what
-            is like another topic.
-        halves: (l,) bool, whole groups: each half is served by the setting that suits the other.
+        groups: (l,) int64, the caller's groups; stand for new queries of the same traffic.
+        documents: (l,) int64, the most relevant document; stand for queries of unlabelled documents.
+        clusters: (l,) int64, k-means clusters of the queries, which share no document unless they share most; stand
+            for queries of another topic.
+        cross_selection: (l,) bool, whole groups: each half is scored with the setting chosen on the other.
     """
 
     groups: NDArray[np.int64]
@@ -100,11 +100,11 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class EvaluatedSetting:
-    """What a setting is worth to queries that it was not fitted to.
+    """A setting evaluated by held-out queries.
 
     Attributes:
-        gains: (e,) float64, of the objective over doing nothing, one for each judged query.
-        measure_harm: Asked once, and only if the gain makes it worth knowing.
+        gains: (e,) float64, of the objective over doing nothing, one for each evaluation query.
+        measure_loss: Computes ``loss_to_others``; called at most once, and only if the gain is large enough.
     """
 
     gains: NDArray[np.float64]
@@ -112,29 +112,29 @@ class EvaluatedSetting:
 
     @cached_property
     def loss_to_others(self) -> float:
-        """0, or less where nothing is gained or somebody loses.
+        """The loss to other queries: 0, or less where nothing is gained or others lose.
 
-        That is queries of another cluster, or those for documents that nobody labelled: they are to gain surely where
-        they are protected.
+        Others are queries of another cluster and, where they are protected, queries for unlabelled documents, which
+        must gain by more than a standard error.
         """
         return self.measure_loss()
 
     def gain(self, part: NDArray[np.bool_] | None = None) -> float:
-        """Return the mean gain of all judged queries or a part of them (e,)."""
+        """Return the mean gain of all evaluation queries or a part of them (e,)."""
         gains = self.gains if part is None else self.gains[part]
         return float(gains.mean()) if len(gains) else 0.0
 
     def value(self, part: NDArray[np.bool_] | None = None) -> float:
-        """Return the same, less the harm."""
+        """Return the mean gain, less the loss to other queries."""
         return self.gain(part) + self.loss_to_others
 
 
 EvaluateSetting = Callable[[Setting], EvaluatedSetting]
-"""Says what a setting is worth to queries that were left out of the fit."""
+"""Evaluates a setting by held-out queries."""
 
 
 class HeldOutQueries(NamedTuple):
-    """Makes the labelled queries (l, d) as they are adapted by maps that were fitted without each one's ..."""
+    """Make the labelled queries (l, d), each adapted by a map fitted without its group, cluster or document."""
 
     groups: Callable[[], torch.Tensor]
     clusters: Callable[[], torch.Tensor]
@@ -144,12 +144,12 @@ class HeldOutQueries(NamedTuple):
 def evaluator_of(
     labelled: torch.Tensor, folds: Folds, evaluators: Evaluators, unseen_weight: float
 ) -> Callable[[HeldOutQueries], EvaluatedSetting]:
-    """Return who says what maps are worth to queries that they were not fitted to.
+    """Return a function that evaluates maps by held-out queries.
 
     Args:
-        asked: (l, d), the labelled queries as they are.
-        folds: What is left out together.
-        judges: Judge the queries that were left out.
+        labelled: (l, d), the labelled queries as they are.
+        folds: Which queries are held out together.
+        evaluators: Evaluate the held-out queries.
         unseen_weight: 0 .. 1, how much queries count whose documents nobody labelled.
     """
     nothing, other_cluster = (
@@ -180,7 +180,7 @@ def evaluator_of(
 def setting_evaluator(
     ridge: ContrastiveRidge, folds: Folds, evaluators: Evaluators, unseen_weight: float
 ) -> EvaluateSetting:
-    """Return who judges settings of a ridge, each once; the arguments are those of `judge_of`."""
+    """Return a function that evaluates each setting of a ridge once; the arguments are those of `evaluator_of`."""
     evaluate_held_out = evaluator_of(ridge.queries, folds, evaluators, unseen_weight)
     partitions = (folds.groups, folds.clusters, *([folds.documents] if unseen_weight else []))
 
@@ -199,13 +199,13 @@ def setting_evaluator(
 
 
 def evaluated_settings(evaluate: EvaluateSetting) -> dict[Setting, EvaluatedSetting]:
-    """Climb to the best setting; return all that were visited."""
+    """Search for the best setting; return all that were visited."""
     evaluated: dict[Setting, EvaluatedSetting] = {}
 
     def value(setting: Setting) -> float:
         best = best_setting(evaluated)
         results = evaluated[setting] = evaluate(setting)
-        # What gains no more than the best so far need not be asked whether it does harm.
+        # The loss to others is not computed for settings that gain no more than the best so far.
         return results.value() if best is None or results.gain() > evaluated[best].value() else -_OUTWEIGHS
 
     def at_best_strength(others: tuple[float, ...]) -> float:
@@ -218,7 +218,7 @@ def evaluated_settings(evaluate: EvaluateSetting) -> dict[Setting, EvaluatedSett
 
 
 def best_setting(evaluated: Mapping[Key, EvaluatedSetting], part: NDArray[np.bool_] | None = None) -> Key | None:
-    """Return the setting that suits all judged queries, or a part of them (e,), best; None where none helps."""
+    """Return the best setting for all evaluation queries, or a part of them (e,); None where none helps."""
     best: Key | None = None
     value = 0.0
     for setting, results in sorted(evaluated.items(), key=lambda item: -item[1].gain(part)):

@@ -1,6 +1,6 @@
 """Arrays in, arrays out: where labelled documents should move, and how far.
 
-    labels -> direction -> path -> search -> Solution
+    labels -> direction -> path -> curve -> Solution
               (where to)   (how)   (how far)
 
 `solve` is the one call; it knows neither ids nor text nor frameworks.

@@ -1,8 +1,8 @@
 """How far to go: the exact curve of a ranking metric along a path, and the best step on it.
 
-A metric is piecewise constant along a path, so its maximum is found among the crossings of scores, without a grid. A
-document can matter to a query only if its best score on the way reaches what the query's k-th best document never
-falls below; those few are compared one by one.
+A metric is piecewise constant along a path, so its maximum is found among the points where ranks change, without a
+grid. A document can matter to a query only if its best score along the path reaches the lowest score of the query's
+k-th best document; those few are compared one by one.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """A metric along one path, judged in two ways.
+    """A metric along one path, with and without the labels of the relevant documents.
 
     Attributes:
         path: The path.
-        seen: Every judged query with its own labels left out (or held-out queries as they are).
-        unseen: The same with every document that a query wants at rest, as if nobody had labelled it.
+        seen: Each evaluation query without its own labels (or held-out queries as they are).
+        unseen: The same with every document that is relevant to the query at rest, as if it had no label.
     """
 
     path: Path
@@ -84,7 +84,7 @@ def sweep(
     *,
     progress: bool = False,
 ) -> Sweep:
-    """Return the exact metric of the judged queries along the path of a heading."""
+    """Return the exact metric of the evaluation queries along the path to the targets."""
     weights = metric.weights(evaluation.gains)
     seen, unseen = [], []
     with tqdm(total=len(evaluation.queries), desc="searching the step", unit="query", disable=not progress) as bar:
@@ -105,14 +105,14 @@ def sweep_by_document(
     *,
     progress: bool = False,
 ) -> Changes:
-    """Return the metric of labelled queries, each without any label of the document that it wants most.
+    """Return the metric of labelled queries, each without any label of its most relevant document.
 
-    What it wants rests, as with `sweep`'s ``unseen``; but there the other queries for the same document still push its
-    rivals away, where the direction takes a softmax.
+    Relevant documents rest, as with `sweep`'s ``unseen``; but there, with a contrastive direction, the other queries
+    for the same document are still negatives of its competitors.
     """
     labels = labels.by_document()
     evaluation = replace(evaluation, groups=labels.groups[evaluation.own])
-    # Group after group, so that what its queries share is worked out once.
+    # Group after group, so that what its queries share is computed once.
     order = np.argsort(evaluation.groups, kind="stable")
     return sweep(targets, labels, evaluation.take(order), metric, block_bytes, progress=progress).unseen.placed(order)
 
@@ -151,11 +151,11 @@ def _block_changes(
 
 
 def _one_after_another(parts: list[tuple[float, Changes]]) -> Changes:
-    """Return the changes on consecutive stretches of the path as one."""
+    """Return the changes on consecutive segments of the path as one."""
     changes: list[Changes] = []
     value = parts[0][1].first
     for begin, part in parts:
-        # What changes exactly where two stretches meet belongs to neither.
+        # A change exactly where two segments meet belongs to neither.
         jump = part.first - value
         at = np.flatnonzero(np.abs(jump) > _ROUNDING)
         changes += [Changes(part.start, part.first, at, np.full(len(at), begin), jump[at]), part]

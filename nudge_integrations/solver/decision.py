@@ -1,4 +1,4 @@
-"""Is it worth moving anything? The best of several trials, the guard against noise, and both in words."""
+"""The best step of each method, and the decision whether its gain is more than noise, with the reason in words."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class SearchResult:
     """One method with its exact curve and its best step.
 
     Attributes:
-        heading: Where documents go.
+        targets: Where the labelled documents move.
         parameter: The step in the path's own parameter.
-        curve: The metric along the path, each query judged without its own labels.
+        curve: The metric along the path, each query without its own labels.
         at_zero: (e,) float64, each query's metric at step 0.
         at_step: (e,) float64, each query's metric at the best step.
-        unseen: (e,) float64, the same with the documents that the query wants at rest.
+        unseen: (e,) float64, the same with the documents that are relevant to the query at rest.
         unseen_gain: How much the metric of documents that nobody labelled rose, mean over queries.
         unseen_error: The standard error of that gain.
-        candidate: What it was worth.
+        candidate: Its scores, as a row of the table.
     """
 
     targets: Targets
@@ -54,14 +54,14 @@ class SearchResult:
         return mean(self.at_zero)
 
     def per_query(self, rows: NDArray[np.int64], *, moves: bool) -> PerQuery:
-        """Return the metric of every judged query; that of step 0 where nothing is to move."""
+        """Return the metric of every evaluation query; that of step 0 where nothing moves."""
         zero = self.at_zero
         return PerQuery(rows, zero, *((self.at_step, self.unseen) if moves else (zero, zero)))
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to move, and why."""
+    """Whether documents move, and why."""
 
     status: Status
     reason: str
@@ -81,7 +81,7 @@ def search_step(
     block_bytes: int,
     progress: bool,
 ) -> SearchResult:
-    """Find the best step of one heading, or judge the step given; errors are over queries, or over documents."""
+    """Find the best step towards some targets, or evaluate the given one; errors are over queries or documents."""
     evaluation, path = prepared.evaluation, targets.path
     groups = _document_groups(prepared) if by_document else evaluation.groups
     swept = sweep(targets, prepared.labels, evaluation, metric, block_bytes, progress=progress)
@@ -111,13 +111,13 @@ def search_step(
 
 
 def too_few_labels(prepared: Prepared) -> bool:
-    """Say whether labels are so few that they can hardly tell what a nudge does to queries for other documents."""
+    """Return whether there are too few labels to tell what a nudge does to queries for other documents."""
     evaluation = prepared.evaluation
     return evaluation.own is not None and len(evaluation.queries) < FEWEST_QUERIES and not _all_labelled(prepared)
 
 
 def _document_groups(prepared: Prepared) -> NDArray[np.int64]:
-    """Return (e,) which judged queries want the same document most, or are of one group where these are fewer."""
+    """Return (e,) groups of evaluation queries: by most relevant document, or as given where that makes fewer."""
     own, groups = prepared.evaluation.own, prepared.evaluation.groups
     documents = prepared.labels.by_document().groups[own]
     return min(groups, documents, key=lambda codes: len(np.unique(codes)))
@@ -132,7 +132,7 @@ def decide(
     standard_errors: float,
     by_document: bool,
 ) -> Decision:
-    """Say whether a trial's gain is more than noise.
+    """Decide whether the gain of the best step is more than noise.
 
     Its gain must exceed ``standard_errors`` times its standard error over queries: the spread of a paired bootstrap of
     the mean, which has a closed form. Queries of one group count as one draw. Where errors are over documents, it must
@@ -180,16 +180,16 @@ def _nothing_to_learn(prepared: Prepared) -> str | None:
     if not labels.gains.nnz:
         return "no query has a relevant document, so there is no direction to move in"
     if not len(evaluation.queries):
-        return "no validation query has a relevant document, so no step can be judged"
+        return "no validation query has a relevant document, so no step can be evaluated"
     if evaluation.own is not None:
         by_group = (labels.members() @ labels.gains).tocsr()
         if np.bincount(by_group.indices, minlength=len(labels.rows)).max() < 2:
             return (
-                "every labelled document is asked for once, so no query can show what another one's label is worth: "
-                "give several queries a document, or queries to judge by (validation=)"
+                "every labelled document has one query, so no query can show what another one's label is worth: "
+                "give several queries a document, or queries to evaluate by (validation=)"
             )
     elif not np.isin(evaluation.gains.indices, labels.gains.indices).any():
-        return "no validation query wants a document that a training query asks for, so nothing learnt could show"
+        return "no document is relevant to both a validation query and a training query, so nothing learnt could show"
     return None
 
 

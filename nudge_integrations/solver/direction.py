@@ -3,14 +3,14 @@ r"""Where a labelled document should go: a weighted sum of the queries, G = W^T 
 ==================  =====================================================================================
 direction           W
 ==================  =====================================================================================
-``Answered``        [Y > 0] (NUDGE), or Y itself where ``graded``
+``PositiveSum``     [Y > 0] (NUDGE), or Y itself where ``graded``
 ``Contrastive``     Y with rows of sum one, minus softmax(Q D^T / tau): minus the gradient of the softmax
                     cross-entropy at the base vectors, one closed-form step; NUDGE's is its limit
                     without the negatives
 ==================  =====================================================================================
 
-Both answer the same questions, so a new direction is a class of a few lines: the weights of labelled pairs
-(``weights``), the weights of all other pairs (``push``), and the sums.
+Both have the same methods, so a new direction is a class of a few lines: the weights of labelled pairs (``weights``)
+and the weights of the negatives (``negative_weights``).
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ _SUMMED = 256
 
 
 class Direction(Protocol):
-    """What the solver asks of a direction."""
+    """What the solver needs from a direction."""
 
     @property
     def temperature(self) -> float | None:
-        """The softmax temperature, None where there is none: only a softmax pushes."""
+        """The softmax temperature, None where there is none: only a softmax has negatives."""
 
     def weights(self, gains: sparse.csr_array) -> sparse.csr_array:
         """Return the label part of W: (m, u), nonzero only where a query has a gain."""
 
     def negative_weights(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return the rest of W for queries ``rows`` with base scores (c, u); not asked without a temperature."""
+        """Return the rest of W for queries ``rows`` with base scores (c, u); not called without a temperature."""
 
 
 @dataclass(frozen=True)
 class PositiveSum:
-    """NUDGE's direction: the sum of the queries that a document answers.
+    """NUDGE's direction: the sum of the queries that a document is relevant to.
 
     Attributes:
         graded: Weigh each query by its gain instead of 1.
@@ -68,7 +68,7 @@ class PositiveSum:
         return sparse.csr_array((data, gains.indices, gains.indptr), shape=gains.shape)
 
     def negative_weights(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return zeros: documents that a query does not want get nothing from it."""
+        """Return zeros: this direction has no negatives."""
         return torch.zeros_like(scores)
 
 

@@ -1,13 +1,13 @@
-r"""What every judged query scores along the path, with the query's own labels left out.
+r"""Leave-one-out scores: what each evaluation query scores along the path without its own labels.
 
 Most documents are the same for every query: two matrix products give their scores at the base and at the target. A
-judged query that is itself a label must not be judged on what it moved, so its share is removed exactly. With w =
+evaluation query that is itself a label must not be scored on what it moved, so its share is removed exactly. With w =
 W_qi, a = q.D_i, g = q.G_i, s = \|G_i\|^2, h = D_i.G_i and unit q, leaving q out turns them into
 
     g' = g - w          s' = s - 2 w g + w^2          h' = h - w a
 
-(for a group: the sums over its queries), and a document that nobody else asks for rests. Documents that the group
-labels are worked out from their vectors instead, because there the differences can cancel.
+(for a group: the sums over its queries), and a document without any other query rests. Documents that the group labels
+are computed from their vectors instead, because there the differences can cancel.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Pairs:
 
 
 def evaluation_blocks(evaluation: EvaluationQueries, labels: Labels, block_bytes: int) -> Iterator[slice]:
-    """Yield blocks of judged queries whose scores and labelled pairs fit in ``block_bytes``."""
+    """Yield blocks of evaluation queries whose scores and labelled pairs fit in ``block_bytes``."""
     documents, width = labels.documents.shape
     # Per query: how many queries its group has, unless it follows one of them, and how many documents they name.
     sizes = np.stack([np.ones(len(evaluation.queries)), np.diff(evaluation.gains.indptr)])
@@ -79,7 +79,7 @@ def evaluation_blocks(evaluation: EvaluationQueries, labels: Labels, block_bytes
 
 
 def scores_of(targets: Targets, labels: Labels, evaluation: EvaluationQueries, block: slice) -> Scores:
-    """Return base and end scores of a block of judged queries; their own labels left out of a softmax direction.
+    """Return base and end scores of a block of evaluation queries, without their own labels in a contrastive direction.
 
     Pairs that a query's own group labels are not meant to be read here: see `labelled_pairs`.
     """
@@ -99,7 +99,7 @@ def scores_of(targets: Targets, labels: Labels, evaluation: EvaluationQueries, b
 def _without_own_negatives(
     targets: Targets, labels: Labels, evaluation: EvaluationQueries, own_rows: NDArray[np.int64], block: slice
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return end and cosine (c, u) without the pushes of each query's group."""
+    """Return end and cosine (c, u) without the negatives of each query's group."""
     group, group_of = np.unique(evaluation.groups[block], return_inverse=True)
     of_member, rows = (axis.astype(np.int64) for axis in labels.members()[group].tocoo().coords)
     device = labels.documents.device
@@ -126,9 +126,9 @@ def _without_own_negatives(
 
 
 def labelled_pairs(targets: Targets, labels: Labels, evaluation: EvaluationQueries, block: slice) -> Pairs:
-    """Return every pair of a judged query and a document that its group labels, with the group's labels left out.
+    """Return every pair of a evaluation query and a document that its group labels, without the group's labels.
 
-    For held-out queries: the documents they want, as they move for everybody.
+    For held-out queries: their relevant documents, with all labels.
     """
     if evaluation.own is None:
         relevant = evaluation.gains[block].tocoo()
@@ -179,7 +179,7 @@ def _add(
 def _add_negatives(
     total: torch.Tensor, targets: Targets, labels: Labels, members: list[NDArray[np.int64]], pairs: NDArray[np.int64]
 ) -> None:
-    """Add to (p, d) what each group's queries push the documents of its pairs by; pairs are sorted, group first."""
+    """Add to (p, d) the negatives that each group's queries give the documents of its pairs, sorted by group."""
     pair_group, column = np.divmod(pairs, len(labels.rows))
     size = np.array([len(rows) for rows in members])
     alone = np.flatnonzero(size[pair_group] == 1)
@@ -196,7 +196,7 @@ def _add_negatives(
 def _negative_weights_at(
     targets: Targets, labels: Labels, rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> torch.Tensor:
-    """Return the push of single (query, document) pairs as (p,) float64."""
+    """Return the negative weights of single (query, document) pairs as (p,) float64."""
     scores = (_rows_of(labels.queries, rows) * _rows_of(labels.documents, columns)).sum(dim=1, keepdim=True)
     return targets.direction.negative_weights(scores, rows)[:, 0]
 
@@ -210,7 +210,7 @@ def _pairs(
     aims: torch.Tensor,
     resting: NDArray[np.bool_],
 ) -> Pairs:
-    """Return scores of pairs whose documents head for ``targets`` (p, d), or rest."""
+    """Return scores of pairs whose documents move towards ``aims`` (p, d), or rest."""
     vectors, documents = _rows_of(queries, query), _rows_of(labels.documents, column)
     base = (vectors * documents).sum(dim=1).double()
     end = (vectors * aims).sum(dim=1).double().cpu().numpy()

@@ -1,4 +1,4 @@
-"""NUDGE-M+N: a line brought back to the unit sphere. Its scores cross where a quartic has its roots."""
+"""NUDGE-M+N: a line brought back to the unit sphere. Its scores cross at the roots of a quartic."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class NormalisedLine(Unbounded, Sphere):
         companion[:, 0, :] = -quartic[:, 1:] / lead
         companion[:, [1, 2, 3], [0, 1, 2]] = 1.0
         roots = np.linalg.eigvals(companion)
-        # Where curves touch, rounding makes a complex pair of a double root; a root too many does no harm.
+        # Where curves touch, rounding makes a complex pair of a double root; an extra root changes nothing.
         return np.where(np.abs(roots.imag) < 1e-3, roots.real, np.nan)
 
     def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""`solve`: one corpus pass, a few directions and paths, the exact best step of each, and an honest choice of one."""
+"""`solve`: one corpus pass, a few directions and paths, the exact best step of each, and the choice of one."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def solve(
         documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64; made unit
             length on reading. Read once, in blocks, so a memory map may be larger than memory.
         queries: (m, d), the labelled queries.
-        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query. Duplicate entries are summed.
+        relevance: (m, n) scipy sparse gains, > 0 where a document is relevant to a query. Duplicate entries are summed.
         method: ``"nudge-n"`` (turn on the unit sphere), ``"nudge-m"`` (add a vector; rank by inner product),
             ``"nudge-m+n"`` (add, then make unit length), ``"nudge-s"`` (move one coordinate), ``"contrastive"`` (turn
-            towards the queries it answers and away from those it should not), or ``"auto"``: the best of nothing,
+            towards its relevant queries and away from others), or ``"auto"``: the best of nothing,
             nudge-n and contrastive.
         metric: What the step maximises: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
         validation: ``(queries, relevance)`` held out to choose the step by; None for exact leave-one-out.
@@ -68,8 +68,8 @@ def solve(
         temperature: The softmax temperature of the contrastive direction; None tries several and none at all.
         graded: Weigh queries by their gains in the direction, not only in the metric.
         refit: With ``validation``, add its labels to the directions once the step is chosen.
-        groups: (m,) names; queries of one group (near-duplicates, one user) are left out together.
-        max_queries: Judge by a seeded sample of at most this many queries; the solution says how many.
+        groups: (m,) names; queries of one group (near-duplicates, one user) are held out together.
+        max_queries: Evaluate by a seeded sample of at most this many queries; the solution says how many.
         normalize_queries: Make queries unit length, so that a long one does not dominate a sum.
         shift: Also move every unlabelled document by the mean displacement of the labelled ones.
         standard_errors: How far above zero the gain must be, in standard errors over queries; else nothing moves.
@@ -96,9 +96,9 @@ def solve(
         >>> from scipy import sparse
         >>> random = np.random.default_rng(0)
         >>> documents = random.normal(size=(50, 8))
-        >>> wanted = np.arange(200) % 50
-        >>> queries = documents[(wanted + 1) % 50] + random.normal(size=(200, 8))
-        >>> relevance = sparse.csr_array((np.ones(200), (np.arange(200), wanted)), shape=(200, 50))
+        >>> relevant = np.arange(200) % 50
+        >>> queries = documents[(relevant + 1) % 50] + random.normal(size=(200, 8))
+        >>> relevance = sparse.csr_array((np.ones(200), (np.arange(200), relevant)), shape=(200, 50))
         >>> solution = solve(documents, queries, relevance, method="nudge-n", metric="mrr@10")
         >>> solution.status, solution.score > 3 * solution.baseline
         ('improved', True)
@@ -137,7 +137,7 @@ def solve_with(
     device: str | torch.device | None = None,
     rows: NDArray[np.int64] | None = None,
 ) -> Solution:
-    """Do what `solve` does without a word in the log; ``rows`` (e,), ascending, are judged, or a sample as planned."""
+    """Do what `solve` does without logging; evaluate by queries ``rows`` (e,), ascending, or by a sample."""
     inputs = read_inputs(
         documents, queries, relevance, validation, groups, device, normalize_queries=options.normalize_queries
     )
@@ -170,7 +170,7 @@ def solve_with(
 def prepare_for(
     options: Options, inputs: Inputs, *, sample: bool | None = None, rows: NDArray[np.int64] | None = None
 ) -> Prepared:
-    """Read the corpus once; with a sample of it where the plan takes a softmax, or as told."""
+    """Read the corpus once; with a sample of it for a softmax, if the options or ``sample`` ask for one."""
     return prepare(
         inputs,
         options.measured.k,
@@ -184,7 +184,7 @@ def prepare_for(
 
 
 def _search_all(options: Options, prepared: Prepared, *, by_document: bool) -> list[SearchResult]:
-    """Try every heading of the plan."""
+    """Find the best step of every method of the options."""
     results = []
     for name, targets in method_targets(options, prepared):
         result = search_step(
@@ -205,7 +205,7 @@ def _search_all(options: Options, prepared: Prepared, *, by_document: bool) -> l
 
 
 def method_targets(options: Options, prepared: Prepared) -> Iterator[tuple[str, Targets]]:
-    """Yield each method of the plan with where it sends the labelled documents."""
+    """Yield each method of the options with its targets."""
     directions = _directions(options.temperatures, options, prepared.labels, prepared)
     if options.method == "auto" and None not in options.temperatures:
         directions.insert(0, PositiveSum(options.graded))
@@ -239,7 +239,7 @@ def _solution(
     decision: Decision,
     documents: int,
 ) -> Solution:
-    """Return the solution of the best trial, or of doing nothing."""
+    """Return the solution of the best method, or of doing nothing."""
     chosen, path = best.candidate, best.targets.path
     moves = decision.status != "no_gain"
     targets = _refitted(options, prepared, best) if moves and options.refit else best.targets
@@ -276,7 +276,7 @@ def _solution(
 
 
 def _refitted(options: Options, prepared: Prepared, best: SearchResult) -> Targets:
-    """Return where documents head once the validation labels count as well."""
+    """Return the targets with the validation labels included."""
     if prepared.held_out is None:
         return best.targets
     everything = prepared.everything()
@@ -285,7 +285,7 @@ def _refitted(options: Options, prepared: Prepared, best: SearchResult) -> Targe
 
 
 def log_outcome(solution: Solution) -> None:
-    """Say what came of it, and why; nothing moved is a warning."""
+    """Log the outcome and the reason, as a warning where nothing moved."""
     level = logging.WARNING if solution.status == "no_gain" else logging.INFO
     logger.log(level, "%s: %s", solution.method if solution.status != "no_gain" else "nothing moved", solution.reason)
     for warning in solution.warnings:

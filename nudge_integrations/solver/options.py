@@ -1,4 +1,4 @@
-"""What a call of `solve` asks for, checked."""
+"""The options of `solve`, checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METHODS = ("auto", "nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")
 TEMPERATURES = (0.2, 0.1, 0.07, 0.05, 0.03)
 BLOCK_BYTES = 128 << 20
 
-# Where queries for documents that nobody labelled are said to be half of the traffic or more, `auto` lets them lose a
+# Where queries for documents that nobody labelled are half of the traffic or more, `auto` lets them lose a
 # tenth of a point at most.
 PROTECTED_FROM, UNSEEN_LOSS = 0.5, 0.001
 
@@ -32,11 +32,11 @@ PATHS: dict[str, Path] = {
 
 @dataclass(frozen=True)
 class Options:
-    """What to try and how: the options of `solve`, which explains them, and one more.
+    """The options of `solve`, which explains them, and one more.
 
     Attributes:
         unseen_loss: How much queries for documents that nobody labelled may lose at most, mean and a standard error for
-            safety; None for no bound. With it each is judged without any label of the document that it wants most,
+            safety; None for no bound. With it each is evaluated without any label of its most relevant document,
             not only with this at rest.
 
     Raises:
@@ -82,7 +82,7 @@ class Options:
         parse_metric(self.metric)
 
     def protecting(self) -> Options:
-        """Return the plan with the bound that `auto` sets, if unseen documents weigh so much."""
+        """Return the options with the bound that `auto` sets, if unseen documents weigh so much."""
         return replace(self, unseen_loss=UNSEEN_LOSS) if self.unseen_weight >= PROTECTED_FROM else self
 
     @property

@@ -3,13 +3,13 @@ r"""How a document gets to where it should go, and what a query scores along the
 A document D and its target T (unit vectors, an angle ``phi`` apart) span a plane; every path stays in it. What a query
 scores on the way therefore needs two numbers only, its score ``base`` with D and ``end`` with T:
 
-======================  ====================================  ==========================================  ==========
-path                    where the document is                 score at parameter x                        x and step
-======================  ====================================  ==========================================  ==========
-``Line`` (NUDGE-M, -S)  D + t T                               (1 - x) base + x end, times 1 + t           x = t/(1+t)
-``Arc`` (NUDGE-N)       D turned towards T by min(t, phi)     base cos + slope sin of min(x, phi)         x = t
-``Chord`` (NUDGE-M+N)   D + t T, made unit length             ((1 - x) base + x end) / length             x = t/(1+t)
-======================  ====================================  ==========================================  ==========
+==============================  =================================  ===================================  ===========
+path                            where the document is              score at parameter x                 x and step
+==============================  =================================  ===================================  ===========
+``Line`` (NUDGE-M, -S)          D + t T                            (1 - x) base + x end, times 1 + t    x = t/(1+t)
+``Arc`` (NUDGE-N)               D turned towards T by min(t, phi)  base cos + slope sin of min(x, phi)  x = t
+``NormalisedLine`` (NUDGE-M+N)  D + t T, made unit length          ((1 - x) base + x end) / length      x = t/(1+t)
+==============================  =================================  ===================================  ===========
 
 On a line every score is divided by 1 + t, which leaves each ranking alone and makes the parameter end at 1 where the
 step is infinite; a document that rests then runs from ``base`` to 0. Source: NUDGE (arXiv 2409.02343), sections 3 and
@@ -38,7 +38,7 @@ _SMALL_ANGLE = 0.01
 
 
 class Path(Protocol):
-    """What the search asks of a path; ``tracks`` are the (R, N) numbers that describe N scores along it."""
+    """What the search needs from a path; ``coefficients`` (R, N) describe N scores along it."""
 
     similarity: ClassVar[Literal["cosine", "dot"]]
     limit: ClassVar[float]
@@ -68,19 +68,19 @@ class Path(Protocol):
         """Return a, b and the angle turned by, so that the score at a parameter is a base + b end."""
 
     def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
-        """Return the (R, N) numbers from which everything below works."""
+        """Return the (R, N) coefficients of scores along the path."""
 
     def score(self, coefficients: Scalars, parameter: Scalars) -> Scalars:
-        """Return scores of tracks (R, N) at one parameter, or at parameters (N, P)."""
+        """Return scores of coefficients (R, N) at one parameter, or at parameters (N, P)."""
 
     def turned(self, coefficients: Scalars, parameter: float) -> Scalars:
         """Return angles whose difference bounds how far documents turn between two parameters; 0 on a line."""
 
     def changes_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
-        """Return which pairs of tracks surely cross at most once between two parameters."""
+        """Return which pairs of scores surely cross at most once between two parameters."""
 
     def rank_changes(self, one: Scalars, other: Scalars) -> Scalars:
-        """Return (N, R) parameters among which every crossing of two tracks is; NaN where there are fewer than R."""
+        """Return (N, R) parameters among which every crossing of two scores is; NaN where there are fewer than R."""
 
     def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:
         """Return where unit documents (u, d) are at a step."""
@@ -92,12 +92,12 @@ def unit(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def columns(coefficients: Scalars, parameter: Scalars) -> Scalars:
-    """Make numbers of N tracks fit parameters (N, P)."""
+    """Make coefficients of N scores fit parameters (N, P)."""
     return coefficients[:, :, None] if parameter.ndim == 2 else coefficients
 
 
 class Unbounded:
-    """What `Line` and `Chord` share: a step t >= 0 without end, searched as x = t / (1 + t)."""
+    """What `Line` and `NormalisedLine` share: a step t >= 0 without end, searched as x = t / (1 + t)."""
 
     limit: ClassVar[float] = 1.0
 
@@ -183,7 +183,7 @@ class SparseLine(Line):
 
 
 class Sphere:
-    """What `Arc` and `Chord` share: unit vectors throughout, from D to T in their plane."""
+    """What `Arc` and `NormalisedLine` share: unit vectors throughout, from D to T in their plane."""
 
     similarity: ClassVar[Literal["cosine", "dot"]] = "cosine"
 
@@ -269,7 +269,7 @@ class Arc(Sphere):
         base, slope = np.where(one_last, one[:2], other[:2])
         halted = np.where(one_last, other[2], one[2])
         with np.errstate(divide="ignore", invalid="ignore"):
-            # Clipped, so that scores that only touch part there despite rounding; a root too many does no harm.
+            # Clipped, so that scores that only touch part there despite rounding; an extra root changes nothing.
             away = np.arccos(np.clip(halted / np.hypot(base, slope), -1.0, 1.0))
         peak = np.arctan2(slope, base)
         return np.stack([both, (peak - away) % (2.0 * np.pi), (peak + away) % (2.0 * np.pi)], axis=1)

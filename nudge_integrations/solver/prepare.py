@@ -1,4 +1,4 @@
-"""What the caller gives, checked once and brought to one form."""
+"""The inputs of `solve`: checked once, and prepared in one pass over the corpus."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Inputs:
         queries: (m, d) float32 on the device.
         gains: (m, n) gains of the labels.
         groups: (m,) int64, or None where every query is its own.
-        held_out: Queries (v, d) and gains (v, n) to judge by, or None for leave-one-out.
+        held_out: Queries (v, d) and gains (v, n) to evaluate by, or None for leave-one-out.
     """
 
     documents: Matrix
@@ -45,11 +45,11 @@ class Prepared:
     """What one pass over the corpus leaves to work on.
 
     Attributes:
-        labels: The labels that set the directions while steps are judged.
+        labels: The labels that set the directions while steps are evaluated.
         held_out: Queries (v, d) and gains (v, u) of the validation labels, or None.
-        judged: The queries that a step is judged by.
-        judged_rows: (e,) int64, which of the given queries these are.
-        evaluable: How many queries could have been judged.
+        evaluation: The queries that a step is evaluated by.
+        evaluation_rows: (e,) int64, which of the given queries these are.
+        evaluable: How many queries could have been evaluated by.
         sample: (s, d) float32 documents that nobody labelled, for a softmax over the corpus.
         others: How many documents nobody labelled.
     """
@@ -63,7 +63,7 @@ class Prepared:
     others: int
 
     def everything(self) -> Labels:
-        """Return the labels with the validation ones, for the final directions; made when they are wanted."""
+        """Return the labels with the validation ones, for the final directions; made when they are needed."""
         labels = self.labels
         if self.held_out is None:
             return labels
@@ -133,17 +133,17 @@ def prepare(
     progress: bool,
     evaluation_rows: NDArray[np.int64] | None = None,
 ) -> Prepared:
-    """Choose the judged queries and read the corpus once.
+    """Choose the evaluation queries and read the corpus once.
 
     Args:
         inputs: Checked inputs.
         k: The metric's cutoff.
-        max_queries: Judge a seeded sample of at most this many queries.
+        max_queries: Evaluate by a seeded sample of at most this many queries.
         sample: Whether a softmax over the corpus will be taken.
         seed: For both samples.
         block_bytes: Bound on the temporary memory.
         progress: Show a progress bar.
-        judged_rows: Judge these queries, ascending, and no sample of them.
+        evaluation_rows: Evaluate by these queries, ascending, and no sample of them.
     """
     random = np.random.default_rng(seed)
     queries, gains = (inputs.queries, inputs.gains) if inputs.held_out is None else inputs.held_out

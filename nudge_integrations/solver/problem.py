@@ -1,4 +1,4 @@
-"""What a search works on: labels and the documents they name, the queries that judge, and where documents head."""
+"""What the search works on: labels and the documents they name, evaluation queries, and targets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Labels:
     Attributes:
         queries: (m, d) float32.
         gains: (m, u) gains of the documents below.
-        groups: (m,) int64, queries of one group are left out together.
+        groups: (m,) int64, queries of one group are held out together.
         rows: (u,) int64 corpus rows, ascending.
         documents: (u, d) float32 unit vectors.
     """
@@ -43,7 +43,7 @@ class Labels:
         return sparse.csr_array((ones, (self.groups, np.arange(len(self.groups)))), shape=shape)
 
     def by_document(self) -> Labels:
-        """Return the same labels with queries grouped by the document that they want most; others are by themselves."""
+        """Return the same labels with queries grouped by their most relevant document; others are by themselves."""
         codes = len(self.rows) + np.arange(len(self.groups))
         able = np.flatnonzero(np.diff(self.gains.indptr))
         if len(able):  # scipy finds no argmax among no columns
@@ -51,13 +51,13 @@ class Labels:
         return replace(self, groups=np.unique(codes, return_inverse=True)[1].astype(np.int64))
 
     def support(self) -> NDArray[np.int64]:
-        """Return (u,) how many queries ask for each document."""
+        """Return (u,) how many queries each document is relevant to."""
         return np.bincount(self.gains.indices, minlength=len(self.rows))
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationQueries:
-    """The queries that a step is judged by.
+    """The queries that a step is evaluated by.
 
     Attributes:
         queries: (e, d) float32.
@@ -86,7 +86,7 @@ class EvaluationQueries:
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Where every labelled document is headed.
+    """Where every labelled document should go.
 
     Attributes:
         direction: What the sums are made of.
@@ -106,7 +106,7 @@ class Targets:
 
 
 def targets_of(labels: Labels, direction: Direction, path: Path, block_bytes: int) -> Targets:
-    """Return where the labelled documents go by a direction and a path.
+    """Return the targets of labelled documents by a direction and a path.
 
     Documents without a label, without a net direction, or already at their target do not move.
     """

@@ -1,7 +1,7 @@
-"""Which documents can come among a query's best on the way: found for a block of queries with a few dense operations.
+"""Candidate pruning: which documents can come among the best of a query, for a block of queries at once.
 
-Along the whole path first. Where too many documents remain (most of the corpus is labelled and moves), the path is cut
-into stretches, on each of which the scores at both ends bound what lies between.
+The whole path comes first. Where too many documents remain (most of the corpus is labelled and moves), the path is
+cut into segments, on each of which the scores at both ends bound those in between.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nudge_integrations.solver.segments import SLACK, PathScores
 
 __all__ = ["candidate_segments"]
 
-# Candidates per query from which it pays to cut the path, and into how many stretches.
+# Candidates per query from which it pays to cut the path, and into how many segments.
 _MANY, _CUTS = 64, 8
 
 # Blending in float32 is off by this much at most, but for documents almost opposite to their targets.
@@ -30,9 +30,9 @@ _BLENDED, _OPPOSITE = 1e-4, -0.999
 def candidate_segments(
     path: Path, labels: Labels, evaluation: EvaluationQueries, block: slice, k: int, scores: Scores, pairs: Pairs
 ) -> Iterator[tuple[float, float, PathScores]]:
-    """Yield stretches of the path (begin, end) in order, with the documents that can be among a query's best k on each.
+    """Yield segments of the path (begin, end) in order, with the documents that can be among a query's best k on each.
 
-    The labelled pairs are left out: their scores are worked out apart.
+    Labelled pairs are not included: their scores are computed separately.
     """
     apart = tuple(torch.from_numpy(index).to(scores.base.device) for index in (pairs.query, pairs.column))
     exists = np.isfinite(evaluation.scores[block])
@@ -107,7 +107,7 @@ def _kth(low: torch.Tensor, static: NDArray[np.float64], k: int) -> NDArray[np.f
 
 
 def _moving(path: Path, labels: Labels, scores: Scores, mask: torch.Tensor) -> PathScores:
-    """Return the tracks of the (query, document) entries in a mask (c, u)."""
+    """Return the path scores of the (query, document) entries in a mask (c, u)."""
     query, column = torch.nonzero(mask, as_tuple=True)
     cosine = scores.cosine[query, column] if scores.cosine.ndim == 2 else scores.cosine[column]
     coefficients = (

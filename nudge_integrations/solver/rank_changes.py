@@ -1,7 +1,7 @@
-"""When ranks change: every crossing of a relevant document's score with a rival's, and what it does to the metric.
+"""When ranks change: where the scores of a relevant and another document cross, and what that does to the metric.
 
 Along a path the order of two documents changes only where their scores are equal. The paths give the few parameters at
-which that can be; the order in between is read off at the middle of each piece, so a root too many does no harm.
+which that can be; the order in between is read off at the middle of each piece, so an extra root changes nothing.
 Scores closer than ``TIE`` there (duplicates) are ordered by corpus row, as a stable sort of the ranking would.
 """
 
@@ -85,7 +85,7 @@ class Changes:
 class _Toggles:
     """For each relevant document: how many stand above it, and each time that one more or one fewer does.
 
-    Counts are (2, p): rivals, and other relevant documents.
+    Counts are (2, p): irrelevant, and other relevant documents.
     """
 
     at_begin: NDArray[np.int64]
@@ -97,16 +97,16 @@ class _Toggles:
 
 
 def changes_on(path: Path, metric: Metric, segment: Segment, queries: int) -> Changes:
-    """Return how a metric changes on one stretch of the path, for a block of queries.
+    """Return how a metric changes on one segment of the path, for a block of queries.
 
     Args:
         path: The path that all documents take.
         metric: What to measure.
-        stretch: Where on the path, and the documents that can come within the cutoff there.
+        segment: Where on the path, and the documents that can come within the cutoff there.
         queries: How many queries the block has.
 
     Returns:
-        Changes whose ``start`` and ``first`` are those at the beginning of the stretch.
+        Changes whose ``start`` and ``first`` are those at the beginning of the segment.
     """
     relevant = np.flatnonzero(segment.path_scores.relevant)
     parts = [
@@ -167,7 +167,7 @@ def _toggles(path: Path, segment: Segment, relevant: NDArray[np.int64]) -> _Togg
     ahead_end = segment.at_end[other] - segment.at_end[relevant[mine]]
     first_row = path_scores.row[other] < path_scores.row[relevant[mine]]
     inner = path_scores.relevant[other]
-    # Most pairs keep their order; only the crossings of the others are worked out.
+    # Most pairs keep their order; only the rank changes of the others are computed.
     apart = (ahead_begin * ahead_end >= 0.0) | (np.maximum(np.abs(ahead_begin), np.abs(ahead_end)) <= TIE)
     left = np.flatnonzero(~apart)
     maybe = np.flatnonzero(apart)

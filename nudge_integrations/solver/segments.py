@@ -1,6 +1,6 @@
-"""Which documents can matter where on the path: few enough to compare one by one.
+"""Segments of the path, and the few documents that can matter on each.
 
-A document matters on a stretch of the path only if its best score there reaches what the query's k-th best document
+A document matters on a segment of the path only if its best score there reaches what the query's k-th best document
 never falls below there.
 """
 
@@ -26,8 +26,8 @@ class PathScores:
     Attributes:
         query: (p,) int64, ascending.
         row: (p,) int64 corpus rows.
-        numbers: (R, p) float64, what the path makes scores from.
-        relevant: (p,) bool, whether the query wants the document.
+        coefficients: (R, p) float64, which the path makes scores from.
+        relevant: (p,) bool, whether the document is relevant to the query.
         weight: (p,) float64, a relevant document's weight in its query's metric.
     """
 
@@ -49,7 +49,7 @@ class PathScores:
 
     @staticmethod
     def irrelevant(query: NDArray[np.int64], row: NDArray[np.int64], coefficients: NDArray[np.float64]) -> PathScores:
-        """Return tracks of documents that their queries do not want."""
+        """Return path scores of documents that are not relevant to their queries."""
         return PathScores(query, row, coefficients, np.zeros(len(query), dtype=bool), np.zeros(len(query)))
 
     @staticmethod
@@ -72,7 +72,7 @@ class Segment:
 
     Attributes:
         begin, end: Parameters.
-        tracks: The documents.
+        path_scores: The documents.
         at_begin, at_end: (p,) their scores at the two ends.
     """
 
@@ -84,7 +84,7 @@ class Segment:
 
 
 def segment_of(path: Path, path_scores: PathScores, k: int, begin: float, end: float) -> Segment:
-    """Return a stretch of the path without the documents that stay below their query's k-th best throughout."""
+    """Return a segment of the path without the documents that stay below their query's k-th best throughout."""
     scores = [path.score(path_scores.coefficients, np.array(parameter)) for parameter in (begin, end)]
     # On an arc of angle a no score exceeds its larger end by more than the factor 1 / cos(a / 2).
     spread = 1.0 / np.cos(

@@ -1,6 +1,6 @@
 """Unlabelled documents move too, by the mean displacement of the labelled ones, and are made unit length again.
 
-The shift touches every vector of the corpus, so it is judged in a second pass over it, at the step that was chosen
+The shift touches every vector of the corpus, so it is evaluated in a second pass over it, at the step that was chosen
 without it. It is a mean over all labelled documents; the part of a single query in it is not taken out.
 """
 
@@ -44,7 +44,7 @@ def with_shift(
     block_bytes: int,
     progress: bool,
 ) -> SearchResult:
-    """Return a trial judged with the shift, at the step that it has."""
+    """Return a search result evaluated with the shift, at the same step."""
     labels, evaluation = prepared.labels, prepared.evaluation
     shift = mean_displacement(result.targets, labels, result.candidate.step)
     nothing = np.zeros(0, np.int64)
@@ -83,7 +83,7 @@ def _evaluated(
     static: tuple[NDArray[np.float64], NDArray[np.int64]],
     block_bytes: int,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield each block's metric with everything moved, and with the wanted documents only shifted."""
+    """Yield each block's metric with everything moved, and with the relevant documents only shifted."""
     targets, labels, evaluation = result.targets, prepared.labels, prepared.evaluation
     path, parameter = targets.path, np.array(result.parameter)
     weights = metric.weights(evaluation.gains)

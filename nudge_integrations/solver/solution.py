@@ -52,13 +52,13 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class PerQuery:
-    """The metric of every judged query.
+    """The metric of every evaluation query.
 
     Attributes:
         rows: (e,) int64, which of the queries: of the labelled ones, or of the validation set.
         baseline: (e,) float64 at step 0.
-        score: (e,) float64 at the step, each query judged without its own labels (or on the validation set).
-        unseen: (e,) float64 at the step, the documents that the query wants left where they were.
+        score: (e,) float64 at the step, each query without its own labels (or on the validation set).
+        unseen: (e,) float64 at the step, with its relevant documents left where they were.
     """
 
     rows: NDArray[np.int64]
@@ -69,7 +69,7 @@ class PerQuery:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way that was tried, and what it was worth out of sample.
+    """One candidate of the choice, with its scores out of sample.
 
     Attributes:
         method: Its name.
@@ -115,21 +115,21 @@ class Solution:
         temperature: The softmax temperature of a contrastive direction, else None.
         metric: The metric that was maximised.
         baseline: The metric at step 0, in [0, 1].
-        score: The metric at the step, each query judged without its own labels (or on the validation set).
+        score: The metric at the step, each query without its own labels (or on the validation set).
         curve: The metric along the whole path.
         unseen_baseline: The metric at step 0 for documents that nobody labelled: the same queries, so the same number.
-        unseen_score: The metric at the step with every document that a query wants left where it was.
+        unseen_score: The metric at the step with the relevant documents of a query left where they were.
         status: ``"improved"``, ``"no_gain"`` (nothing moves; ``reason`` says why) or ``"fixed"`` (the step was given).
         reason: The status in words.
         warnings: What the user should know before serving this.
         protocol: ``"leave-one-out"`` or ``"validation"``.
         queries: How many queries the metric is a mean over.
-        evaluable: How many could have been judged, where ``max_queries`` left some out.
+        evaluable: How many could have been evaluated, where ``max_queries`` left some out.
         normaliser: ``"exact"``, ``"sampled"`` for a contrastive softmax over part of the corpus, else None.
-        candidates: Everything that was tried.
-        per_query: The metric of every judged query, of which ``baseline``, ``score`` and ``unseen_score`` are means.
+        candidates: All candidates of the choice.
+        per_query: The metric of every evaluation query; ``baseline``, ``score`` and ``unseen_score`` are its means.
         documents: n, how many documents there are.
-        query_map: None, or (d, d) float32 that a hybrid applies to queries: unit(q + q M).
+        query_map: None, or (d, d) float32 applied to queries: unit(q + q M).
         shift: None, or (d,) float32 added to every document that nobody labelled, which is then made unit length again.
     """
 

@@ -50,7 +50,7 @@ def test_no_epoch_that_helps_is_no_map() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"validation": np.arange(240)}, "240 of 240 queries with an answer are held out"),
+        ({"validation": np.arange(240)}, "240 of 240 queries with a relevant document are held out"),
         ({"validation": []}, "0 of 240"),
         ({"batch_size": 0}, "at least 1"),
         ({"temperature": 0.0}, "above 0"),

@@ -46,7 +46,7 @@ def served(solution: Solution, documents: NDArray[np.float64], queries: NDArray[
 
 
 @pytest.mark.parametrize("method", ["nudge-n", "contrastive"])
-@pytest.mark.parametrize("wanted_at_rest", [False, True])
+@pytest.mark.parametrize("relevant_at_rest", [False, True])
 def test_documents_nudged_without_the_query_are_those_of_a_solver_that_never_saw_it(
     method: str, relevant_at_rest: bool
 ) -> None:
@@ -330,7 +330,7 @@ def test_from_half_on_queries_for_documents_that_nobody_labelled_are_protected()
     assert gains[0] < -0.01
     assert gains[1] > -0.002
     assert heavily.status == "improved"
-    ruled_out = "nudge+query-map was not tried: it can leave out single queries only"
+    ruled_out = "nudge+query-map was not tried: it can hold out single queries only"
     assert [ruled_out in solution.warnings for solution in (lightly, heavily)] == [False, True]
     assert not any(line.method.endswith("+ridge") for line in heavily.candidates)
 
@@ -482,7 +482,7 @@ def test_what_takes_too_long_is_left_out_and_named() -> None:
 
 def test_what_groups_rule_out_is_named_where_it_was_asked_for() -> None:
     documents, queries, gains = planted(0, queries=120)
-    ruled_out = "nudge+query-map was not tried: it can leave out single queries only"
+    ruled_out = "nudge+query-map was not tried: it can hold out single queries only"
     for candidates in (CANDIDATES, ("nudge", "query-map")):
         solution = select(documents, queries, gains, candidates=candidates, groups=np.arange(120) // 2, max_seconds=0.0)
         assert (ruled_out in solution.warnings) == ("nudge+query-map" in candidates)

@@ -71,13 +71,13 @@ def test_documents_asked_for_once_teach_nothing_and_that_is_said() -> None:
     once = Problem(problem.documents, problem.queries, np.eye(30, 40), problem.groups)
     solution = fit(once)
     assert solution.status == "no_gain"
-    assert solution.reason.startswith("every labelled document is asked for once")
+    assert solution.reason.startswith("every labelled document has one query")
     assert "validation=" in solution.reason
     many = learnable()
     assert fit(many).status == "improved"
     # Asked for often, but by one group each: leaving the group out leaves nothing.
     grouped = fit(many, groups=many.gains.argmax(axis=1), standard_errors=100)
-    assert grouped.reason.startswith("every labelled document is asked for once")
+    assert grouped.reason.startswith("every labelled document has one query")
 
 
 def test_validation_queries_that_cannot_judge_say_so() -> None:
@@ -90,7 +90,7 @@ def test_validation_queries_that_cannot_judge_say_so() -> None:
     elsewhere[:, 35] = 1
     solution = fit(problem, validation=(problem.queries, sparse.csr_array(elsewhere)), standard_errors=100)
     assert solution.status == "no_gain"
-    assert solution.reason.startswith("no validation query wants a document that a training query asks for")
+    assert solution.reason.startswith("no document is relevant to both a validation query and a training query")
 
 
 def test_the_gain_must_exceed_its_standard_errors() -> None:
