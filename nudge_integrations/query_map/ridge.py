@@ -60,7 +60,7 @@ class Regression:
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         r"""Return predictions (l, k) float64 for all queries, and for each partition by the fit without its group.
 
-        With H = Q K Q^T the prediction for a group g is (I - H_gg)^-1 (Q_g K Q^T R - H_gg R_g); for a single query that is
+        With H = Q K Q^T the prediction for a group g is (I - H_gg)^-1 (Q_g K Q^T R - H_gg R_g); for a single query
         (q M - h r) / (1 - h). The penalty's unit, trace(Q^T Q)/d, stays that of all queries.
         """
         inverse, products = self.inverse(penalty), self.rotated.T @ responses

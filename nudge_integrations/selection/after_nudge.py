@@ -2,7 +2,8 @@ r"""Labelled queries against documents that were nudged without their own labels
 
 A query map after a nudge must be fitted to, and evaluated by, documents that the query itself did not move.
 Leaving one query q with weight w out of G = W^T Q changes only scalars, see
-`nudge_integrations.solver.leave_one_out`: with h' = D.G', s' = |G'|^2, n' = sqrt(s' - h'^2) and the angle t' = min(t, atan2(n', h')),
+`nudge_integrations.solver.leave_one_out`: with h' = D.G', s' = |G'|^2, n' = sqrt(s' - h'^2) and the angle
+t' = min(t, atan2(n', h')),
 
     D'(t) = a D + b (G - w q),      b = sin(t') / n',      a = cos(t') - b h'
 

@@ -137,14 +137,14 @@ def evaluate_candidates(
     nothing_else = SelectionResult(
         options, nudge, (), np.unique(names, return_inverse=True)[1].astype(np.int64), (), True
     )
-    labelled = [name for name in candidates if name != "nudge"]
-    if not labelled:
+    others = [name for name in candidates if name != "nudge"]
+    if not others:
         return nothing_else
     if len(rows) < FEWEST_QUERIES:
         note = f"query maps were not tried: fewer than {FEWEST_QUERIES} labelled queries determine none"
         return replace(nothing_else, notes=(note,))
     problem = problem_of(options, nudge, documents, queries, relevance, groups, device)
     left = None if max_seconds is None else max_seconds - (time.monotonic() - start)
-    kept, notes = affordable(labelled, problem, nudge_seconds, left)
+    kept, notes = affordable(others, problem, nudge_seconds, left)
     some_unlabelled = len(np.unique(problem.relevance.indices)) < problem.relevance.shape[1]
     return replace(nothing_else, fitted=fit_candidates(problem, kept), notes=notes, some_unlabelled=some_unlabelled)
