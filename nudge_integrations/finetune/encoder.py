@@ -59,7 +59,7 @@ def finetune_encoder(
             size and bars are kept.
         validation: Other queries. nDCG@10 over its corpus, with plain search, chooses the best checkpoint and stops
             training early; where none is better than the model was, the result is the model as it was. A validation
-            set with fewer documents is judged faster. None trains for all epochs and takes the last step.
+            set with fewer documents is evaluated faster. None trains for all epochs and takes the last step.
         strategy: What is trained: ``"full"``, everything; ``"lora"``, adapters of all linear layers, merged at the end;
             ``"bias"``, biases alone; ``"freeze"``, all but embeddings and the first blocks.
         temperature: 1/20 to 1/40 is usual.
@@ -141,5 +141,5 @@ def _check_data(dataset: RetrievalDataset, validation: RetrievalDataset | None) 
     if shared:
         raise DatasetError(
             f"validation: {len(shared)} queries are training queries too, such as {min(shared)!r}, so training would "
-            "be judged by what it learned from: hold queries out with dataset.split()"
+            "be evaluated by what it learned from: hold queries out with dataset.split()"
         )

@@ -74,7 +74,7 @@ class Run:
         return {**data, **asdict(self.options)}
 
     def _prepared(self, settings: dict[str, Any]) -> RunRecord:
-        """Mine pairs with the encoder as it is, and judge it; the corpus is embedded once if both search it."""
+        """Mine pairs with the encoder as it is, and evaluate it; the corpus is embedded once if both search it."""
         encoder = self.base
         negatives = self.options.hard_negatives
         index = embedded(self.dataset, encoder) if negatives else None
@@ -96,7 +96,7 @@ class Run:
             self._prompts(),
             self.options,
             folder,
-            judge=self._judge(),
+            evaluate=self._evaluator(),
             progress=self.progress,
         )
         # Into a fresh copy: what was trained has flags and hooks of the training on it.
@@ -124,7 +124,7 @@ class Run:
             raise CorruptArtifactError(f"the model in {folder / MODEL} is not the one that this run made")
         return encoder
 
-    def _judge(self) -> Callable[[SentenceTransformer], float] | None:
+    def _evaluator(self) -> Callable[[SentenceTransformer], float] | None:
         validation = self.validation
         if validation is None:
             return None
