@@ -68,7 +68,7 @@ def evaluate(
             - A run, query id -> {document id: score} or query id -> document ids, best first. Equal scores keep their
               order in the mapping.
             - A function from a query's text to either of these.
-            - A LlamaIndex retriever or a LangChain one, used as it is: one that returns 2 documents is evaluated by 2. A
+            - A LlamaIndex retriever or a LangChain one, used as it is: if it returns 2 documents, these 2 count. A
               node goes by its id, or that of the document it was cut from; a document by its id, or its text. Or a
               LangChain vector store.
             - An object whose ``search(texts, k)`` returns the ids, best first, for every text, and something more.
