@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import SentenceTransformerEncoder
 from nudge_integrations.errors import DatasetError, MissingExtraError
-from nudge_integrations.finetune.options import Options, rate_of
-from nudge_integrations.finetune.run import Run
+from nudge_integrations.finetune.options import TrainingOptions, rate_of
+from nudge_integrations.finetune.run import FineTuning
 from nudge_integrations.finetune.strategies import LORA_RANK, Strategy, trained_names
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def finetune_encoder(
         >>> nudge = fit(train, encoder)  # doctest: +SKIP
     """
     _check_installed()
-    options = Options(
+    options = TrainingOptions(
         strategy=strategy,
         temperature=temperature,
         epochs=epochs,
@@ -115,7 +115,7 @@ def finetune_encoder(
         model if isinstance(model, SentenceTransformerEncoder) else SentenceTransformerEncoder(model, progress=progress)
     )
     trained_names(base.model, strategy, frozen_blocks)  # refuses what cannot be trained before anything is embedded
-    run = Run(base, dataset, validation, options, progress)
+    run = FineTuning(base, dataset, validation, options, progress)
     if output_dir is not None:
         return run.result(Path(output_dir), resume=resume)
     with TemporaryDirectory() as folder:

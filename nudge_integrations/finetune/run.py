@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import SentenceTransformerEncoder
 from nudge_integrations.errors import CorruptArtifactError, InputError
-from nudge_integrations.finetune.options import Options
+from nudge_integrations.finetune.options import TrainingOptions
 from nudge_integrations.finetune.pairs import Texts, mine_pairs
 from nudge_integrations.finetune.record import RunRecord
 from nudge_integrations.finetune.validation import METRIC, embedded, validation_score
@@ -20,7 +20,7 @@ from nudge_integrations.finetune.validation import METRIC, embedded, validation_
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Run"]
+__all__ = ["FineTuning"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus
 
 
 @dataclass(frozen=True)
-class Run:
+class FineTuning:
     """What decides the result of a fine-tuning run, and how to get there.
 
     Attributes:
@@ -46,7 +46,7 @@ class Run:
     base: SentenceTransformerEncoder
     dataset: RetrievalDataset
     validation: RetrievalDataset | None
-    options: Options
+    options: TrainingOptions
     progress: bool
 
     def result(self, folder: Path, *, resume: bool) -> SentenceTransformerEncoder:

@@ -19,7 +19,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
 from nudge_integrations.finetune.batches import ConflictFreeBatches
-from nudge_integrations.finetune.options import Options
+from nudge_integrations.finetune.options import TrainingOptions
 from nudge_integrations.finetune.pairs import Texts, TrainingPair
 from nudge_integrations.finetune.strategies import make_trainable, merged_weights
 from nudge_integrations.finetune.validation import METRIC
@@ -35,7 +35,7 @@ def train(
     pairs: Sequence[TrainingPair],
     texts: Texts,
     prompts: Mapping[str, str | None],
-    options: Options,
+    options: TrainingOptions,
     folder: Path,
     *,
     evaluate: Callable[[SentenceTransformer], float] | None,
@@ -64,7 +64,7 @@ def train(
             args=_arguments(model, pairs, prompts, options, folder, evaluated=evaluate is not None, progress=progress),
             train_dataset=_columns(pairs, texts),
             loss=MultipleNegativesRankingLoss(model, scale=1 / options.temperature),
-            evaluator=None if evaluate is None else _Evaluator(evaluate),
+            evaluator=None if evaluate is None else _ValidationEvaluator(evaluate),
             callbacks=[] if evaluate is None else [EarlyStoppingCallback(options.patience)],
         )
         trainer.batches = ConflictFreeBatches(pairs, texts, options.batch_size, options.seed)
@@ -108,7 +108,7 @@ class _Bar(ProgressCallback):
         """Print nothing."""
 
 
-class _Evaluator(BaseEvaluator):
+class _ValidationEvaluator(BaseEvaluator):
     """A score of a model as the Trainer wants it."""
 
     def __init__(self, evaluate: Callable[[SentenceTransformer], float]) -> None:
@@ -126,7 +126,7 @@ def _arguments(
     model: SentenceTransformer,
     pairs: Sequence[TrainingPair],
     prompts: Mapping[str, str | None],
-    options: Options,
+    options: TrainingOptions,
     folder: Path,
     *,
     evaluated: bool,

@@ -96,7 +96,7 @@ class Settings:
         check_prompt(self.prompt, self.examples)
 
 
-class Run:
+class Generation:
     """One generation: what is still to be asked, what was answered, and the dataset that comes of it."""
 
     def __init__(self, texts: Mapping[str, str], settings: Settings) -> None:

@@ -18,7 +18,7 @@ from nudge_integrations.errors import InputError
 from nudge_integrations.query_map.query_map import Evaluate, QueryMap, mean_of, moved
 from nudge_integrations.query_map.ridge import Regression, Whitening, fit_ridge, regression
 from nudge_integrations.query_map.search import coordinate_search
-from nudge_integrations.query_map.training import BLOCK_BYTES, Training, fold_codes, read_training, residuals
+from nudge_integrations.query_map.training import BLOCK_BYTES, TrainingSet, fold_codes, read_training, residuals
 
 __all__ = ["IteratedRidge", "fit_iterated_ridge", "iterated_ridge"]
 
@@ -40,7 +40,7 @@ class _Fold:
     regression: Regression
 
     @classmethod
-    def of(cls, training: Training, fitted_to: NDArray[np.bool_], served: NDArray[np.bool_]) -> _Fold:
+    def of(cls, training: TrainingSet, fitted_to: NDArray[np.bool_], served: NDArray[np.bool_]) -> _Fold:
         labelled = training.labelled_queries
         fit, serve = (torch.from_numpy(np.flatnonzero(side)).to(labelled.device) for side in (fitted_to, served))
         return cls(fit, serve, regression(labelled[fit]))
@@ -67,7 +67,7 @@ class IteratedRidge:
         block_bytes: Bound on the temporary memory.
     """
 
-    training: Training
+    training: TrainingSet
     spread: Whitening
     temperature: float
     whitening: float

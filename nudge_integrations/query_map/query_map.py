@@ -15,7 +15,7 @@ from nudge_integrations.query_map.arrays import as_matrix, unit_block
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nudge_integrations.query_map.training import Normaliser, Training
+    from nudge_integrations.query_map.training import Normaliser, TrainingSet
 
 __all__ = ["Evaluate", "QueryMap", "mean_of", "moved"]
 
@@ -92,7 +92,7 @@ def moved(queries: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(queries + shift, dim=1)
 
 
-def mean_of(evaluate: Evaluate, training: Training, adapted: torch.Tensor) -> float:
+def mean_of(evaluate: Evaluate, training: TrainingSet, adapted: torch.Tensor) -> float:
     """Return the mean metric of the adapted queries (l, d) that have a relevant document; 0 where there are none."""
     values = evaluate(training.every(adapted))[training.rows]
     return float(values.double().mean()) if len(values) else 0.0

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from nudge_integrations.errors import InputError
 from nudge_integrations.query_map.arrays import row_blocks
 from nudge_integrations.query_map.query_map import Evaluate, QueryMap, moved
-from nudge_integrations.query_map.training import BLOCK_BYTES, Training, fold_codes, read_training
+from nudge_integrations.query_map.training import BLOCK_BYTES, TrainingSet, fold_codes, read_training
 
 __all__ = ["fit_trained"]
 
@@ -129,7 +129,7 @@ def fit_trained(
     )
 
 
-def _held_out(training: Training, validation: ArrayLike | Sequence[int] | None, seed: int) -> NDArray[np.bool_]:
+def _held_out(training: TrainingSet, validation: ArrayLike | Sequence[int] | None, seed: int) -> NDArray[np.bool_]:
     """Return (l,) which of the queries that have a relevant document are held out."""
     if validation is None:
         held_out: NDArray[np.bool_] = fold_codes(training.groups, _VALIDATION_PART, seed) == 0
@@ -144,7 +144,7 @@ def _held_out(training: Training, validation: ArrayLike | Sequence[int] | None, 
 
 
 def _epochs(
-    training: Training, teaching: NDArray[np.bool_], temperature: float, rate: float, batch_size: int, seed: int
+    training: TrainingSet, teaching: NDArray[np.bool_], temperature: float, rate: float, batch_size: int, seed: int
 ) -> Callable[[], torch.Tensor]:
     """Return a function that trains one more epoch and returns the map (d, d)."""
     kept = torch.from_numpy(np.flatnonzero(teaching)).to(training.rows.device)

@@ -18,7 +18,7 @@ from scipy import sparse
 from nudge_integrations.errors import InputError
 from nudge_integrations.query_map.arrays import Matrix, as_matrix, as_relevance, row_blocks, unit_block
 
-__all__ = ["BLOCK_BYTES", "Normaliser", "Training", "fold_codes", "read_training", "residuals"]
+__all__ = ["BLOCK_BYTES", "Normaliser", "TrainingSet", "fold_codes", "read_training", "residuals"]
 
 BLOCK_BYTES = 256 << 20
 Normaliser = Literal["exact", "sampled"]
@@ -28,7 +28,7 @@ _ROWS = 16_384
 
 
 @dataclass(frozen=True, eq=False)
-class Training:
+class TrainingSet:
     """Labels, and what they need of the corpus.
 
     Attributes:
@@ -71,7 +71,7 @@ def read_training(
     seed: int = 0,
     device: str | torch.device | None = None,
     block_bytes: int = BLOCK_BYTES,
-) -> Training:
+) -> TrainingSet:
     """Check the inputs and read every document once, in blocks.
 
     Args:
@@ -104,7 +104,7 @@ def read_training(
     others = len(corpus) - len(labelled)
     weight = np.ones(len(kept), np.float32)
     weight[np.searchsorted(kept, drawn)] = others / max(1, len(drawn))
-    return Training(
+    return TrainingSet(
         queries=unit_block(given, slice(0, len(given)), on, "queries"),
         rows=torch.from_numpy(rows).to(on),
         groups=_group_codes(groups, len(given))[rows],
@@ -171,7 +171,7 @@ def fold_codes(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.i
 
 
 def residuals(
-    training: Training,
+    training: TrainingSet,
     queries: torch.Tensor,
     positives: torch.Tensor,
     temperatures: Sequence[float],

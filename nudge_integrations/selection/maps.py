@@ -16,7 +16,7 @@ from scipy import sparse
 from scipy.cluster.vq import kmeans, vq
 
 from nudge_integrations.query_map import ContrastiveRidge, contrastive_ridge
-from nudge_integrations.query_map.training import Training, fold_codes
+from nudge_integrations.query_map.training import TrainingSet, fold_codes
 from nudge_integrations.selection.fitted import QueryScores
 from nudge_integrations.selection.settings import (
     EvaluateSetting,
@@ -92,7 +92,7 @@ class QueryMaps:
         return [self.ridge.without(folds == fold) for fold in range(_FOLDS)]
 
 
-def folds_of(training: Training, gains: sparse.csr_array, seed: int) -> Folds:
+def folds_of(training: TrainingSet, gains: sparse.csr_array, seed: int) -> Folds:
     """Return the folds of the labelled queries, with their gains (l, n)."""
     relevant = np.asarray(gains.argmax(axis=1)).ravel()
     together = np.unique(relevant, return_inverse=True)[1].astype(np.int64)
@@ -121,7 +121,7 @@ def _clusters(queries: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
 
 
 def query_maps(
-    training: Training,
+    training: TrainingSet,
     folds: Folds,
     results: Mapping[float, torch.Tensor],
     coarse: Evaluators,

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from nudge_integrations.query_map.training import Training, read_training
+from nudge_integrations.query_map.training import TrainingSet, read_training
 from nudge_integrations.selection.evaluator import Evaluator
 from nudge_integrations.selection.maps import folds_of
 from nudge_integrations.selection.settings import Evaluators, Folds
@@ -49,7 +49,7 @@ class Problem:
     documents: Any
     relevance: sparse.csr_array
     groups: ArrayLike | Sequence[object] | None
-    training: Training
+    training: TrainingSet
     folds: Folds
     full: Evaluator
     coarse: Evaluator

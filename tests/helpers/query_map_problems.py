@@ -1,4 +1,4 @@
-"""What the tests of adaptors share: a judge that sorts every ranking, and queries that a linear map sets right."""
+"""Shared by the tests of query maps: an evaluator that sorts every ranking, and queries that a linear map corrects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nudge_integrations.query_map import Evaluate
 
 
 def evaluator_of(problem: Problem, metric: str = "ndcg@10") -> Evaluate:
-    """Return a judge that sorts every ranking; a query without an answer is worth nothing."""
+    """Return an evaluator that sorts every ranking; a query without a relevant document scores 0."""
 
     def evaluate(adapted: torch.Tensor) -> torch.Tensor:
         scores = adapted.double().numpy() @ problem.documents.T
@@ -21,12 +21,12 @@ def evaluator_of(problem: Problem, metric: str = "ndcg@10") -> Evaluate:
 
 
 def turned(seed: int = 0, documents: int = 80, queries: int = 240, width: int = 8) -> Problem:
-    """Return queries that want what a fixed linear map of them is near to."""
+    """Return queries whose relevant document is near a fixed linear map of them."""
     random = np.random.default_rng(seed)
     corpus = unit(random.normal(size=(documents, width)))
-    wanted = random.integers(0, documents, queries)
+    relevant = random.integers(0, documents, queries)
     turn = np.linalg.qr(random.normal(size=(width, width)))[0]
-    with_unlabelled = unit(corpus[wanted] + corpus[wanted] @ turn + 0.1 * random.normal(size=(queries, width)))
+    vectors = unit(corpus[relevant] + corpus[relevant] @ turn + 0.1 * random.normal(size=(queries, width)))
     gains = np.zeros((queries, documents))
-    gains[np.arange(queries), wanted] = 1.0
-    return Problem(corpus, with_unlabelled, gains, np.arange(queries))
+    gains[np.arange(queries), relevant] = 1.0
+    return Problem(corpus, vectors, gains, np.arange(queries))

@@ -38,7 +38,7 @@ def two_topics(queries: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Arra
     """Two topics far apart, each turned in its own way: what one teaches misleads the other.
 
     Returns:
-        The topic of each document, which document each query wants, and the labels.
+        The topic of each document, the relevant document of each query, and the labels.
     """
     random = np.random.default_rng(3)
     centre = unit(random.normal(size=(2, 24)))

@@ -79,7 +79,7 @@ def test_fitting_twice_is_fitting_once(encoder: Encoder) -> None:
     assert fit(labelled(), encoder).fingerprint == fit(labelled(), encoder).fingerprint
 
 
-def test_queries_that_were_not_fitted_on_are_answered_better(encoder: Encoder, tmp_path: Path) -> None:
+def test_queries_that_were_not_fitted_to_score_better(encoder: Encoder, tmp_path: Path) -> None:
     train, test = labelled(), labelled(60, seed=1, prefix="t")
     fit(train, encoder).save(tmp_path)
     nudge = Nudge.load(tmp_path, encoder=encoder)
@@ -153,7 +153,7 @@ def test_a_shift_moves_the_others_as_the_solver_does(encoder: Encoder) -> None:
     np.testing.assert_allclose(nudge.revert(dataset.document_ids, nudged), documents, atol=1e-5)
 
 
-def test_no_gain_is_an_answer(encoder: Encoder) -> None:
+def test_no_gain_is_a_valid_result(encoder: Encoder) -> None:
     corpus = {f"d{row}": f"word{row}" for row in range(10)}
     queries = {f"q{row}": f"word{row}" for row in range(10)}
     nudge = fit(RetrievalDataset(corpus, queries, {f"q{row}": {f"d{row}": 1} for row in range(10)}), encoder)

@@ -21,7 +21,7 @@ def fitted(problem: Problem = PROBLEM, **options: object) -> QueryMap:
 
 
 def after_steps(problem: Problem, query_map: QueryMap) -> np.ndarray:
-    """Return the map after the adaptor's steps, written out with a dense softmax."""
+    """Return the map after its steps, written out with a dense softmax."""
     assert query_map.whitening is not None
     assert query_map.penalty is not None
     covariance = np.cov(problem.documents.T, bias=True)
@@ -46,7 +46,7 @@ def test_the_map_is_the_steps_written_out() -> None:
     np.testing.assert_allclose(query_map.map, after_steps(PROBLEM, query_map), atol=1e-3 * np.abs(query_map.map).max())
 
 
-def test_queries_outside_the_folds_gain_what_the_score_says() -> None:
+def test_new_queries_gain_as_much_as_the_held_out_score() -> None:
     train, test = PROBLEM.part(np.arange(160)), PROBLEM.part(np.arange(160, 240))
     query_map = fitted(train)
     evaluate = evaluator_of(test)
@@ -67,7 +67,7 @@ def test_a_group_is_in_one_fold() -> None:
     assert not query_map.map.any()
 
 
-def test_a_ridge_at_hand_is_not_fitted_again_and_blocks_change_nothing() -> None:
+def test_a_given_ridge_is_not_fitted_again_and_blocks_change_nothing() -> None:
     ridge = fit_ridge(PROBLEM.documents, PROBLEM.queries, PROBLEM.relevance, evaluate=evaluator_of(PROBLEM))
     one, other = fitted(ridge=ridge), fitted(block_bytes=1 << 12)
     np.testing.assert_allclose(one.map, other.map, atol=1e-3 * np.abs(one.map).max())

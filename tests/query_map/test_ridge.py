@@ -120,7 +120,9 @@ def test_several_partitions_are_left_out_at_once_each_for_itself() -> None:
 
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(rising=st.sets(st.integers(0, 99)), falling=st.sets(st.integers(0, 99)), start=st.integers(0, 10**6))
-def test_a_walk_ends_at_the_summit_and_visits_nothing_twice(rising: set[int], falling: set[int], start: int) -> None:
+def test_line_search_ends_at_the_maximum_and_visits_nothing_twice(
+    rising: set[int], falling: set[int], start: int
+) -> None:
     heights = [*sorted(rising), 100, *sorted(falling, reverse=True)]
     options = [10.0 + place / 4.0 for place in range(len(heights))]
     visited: list[float] = []
@@ -136,7 +138,7 @@ def test_a_walk_ends_at_the_summit_and_visits_nothing_twice(rising: set[int], fa
     assert len(visited) <= abs(options.index(begin) - len(rising)) + 3
 
 
-def test_a_walk_halts_where_the_next_step_is_no_better() -> None:
+def test_line_search_stops_where_the_next_option_is_no_better() -> None:
     heights = {1.0: 9.0, 2.0: 3.0, 3.0: 4.0, 4.0: 4.0, 5.0: 8.0}
     assert line_search((1.0, 2.0, 3.0, 4.0, 5.0), 3.0, heights.__getitem__) == (3.0, 4.0)
 
@@ -158,7 +160,7 @@ def test_without_some_queries_the_map_is_that_of_the_others() -> None:
     )
 
 
-def test_a_climb_of_one_round_looks_along_each_axis_once() -> None:
+def test_coordinate_search_of_one_round_visits_each_axis_once() -> None:
     visited: list[tuple[float, ...]] = []
 
     def value(point: tuple[float, ...]) -> float:
@@ -228,7 +230,7 @@ def test_one_of_anything_is_enough(documents: int, queries: int) -> None:
     assert query_map.score >= query_map.baseline
 
 
-def test_queries_without_an_answer_teach_nothing() -> None:
+def test_queries_without_a_relevant_document_change_nothing() -> None:
     problem = turned()
     more = np.concatenate([problem.gains, np.zeros((5, 80))])
     with_unlabelled = np.concatenate([problem.queries, unit(np.ones((5, 8)))])
@@ -287,7 +289,7 @@ def test_a_map_is_for_one_width() -> None:
         query_map.apply(np.ones((2, 5)))
 
 
-def test_a_regression_answers_its_own_penalty() -> None:
+def test_a_regression_uses_the_given_penalty() -> None:
     rows = torch.from_numpy(PROBLEM.queries)
     responses = torch.from_numpy(PROBLEM.queries[:, ::-1].copy())
     ridge = rows.T @ rows + 0.1 * torch.trace(rows.T @ rows) / 6 * torch.eye(6, dtype=torch.float64)

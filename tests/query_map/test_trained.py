@@ -17,7 +17,7 @@ PROBLEM = turned()
 
 
 def trained(**options: object) -> QueryMap:
-    chosen = {"judge": evaluator_of(PROBLEM), "epochs": 12, "learning_rate": 0.02, **options}
+    chosen = {"evaluate": evaluator_of(PROBLEM), "epochs": 12, "learning_rate": 0.02, **options}
     return fit_trained(PROBLEM.documents, PROBLEM.queries, PROBLEM.relevance, **chosen)  # type: ignore[arg-type]
 
 

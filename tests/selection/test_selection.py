@@ -1,4 +1,4 @@
-"""Query maps and nudges in either order: judged as slow refits without the query judge them, and chosen honestly."""
+"""Query maps and nudges in either order: scores equal slow refits without the query, and the best one is chosen."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_documents_nudged_without_the_query_are_those_of_a_solver_that_never_saw
         )
         places = again.apply(documents).astype(np.float64)
         relevant = gains[[row]].toarray()[0]
-        # A softmax direction is still made for documents that only this query asked for; they rest.
+        # A softmax direction is still made for documents that only this query labels; they rest.
         places = np.where((relevant_at_rest & (relevant > 0))[:, None], documents, places)
         assert results[row] == pytest.approx(ndcg(places, adapted[row], relevant), abs=1e-6)
 
@@ -105,7 +105,7 @@ def test_the_metric_of_a_ranking_equals_the_slow_one() -> None:
     np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
-def test_a_turn_that_all_queries_share_is_met_by_a_query_map() -> None:
+def test_a_turn_that_all_queries_share_is_corrected_by_a_query_map() -> None:
     documents, queries, gains = planted(0, documents=300, queries=1200, turned=1.5)
     solution = select(documents, queries[:600], gains[:600])
     values, plain = served(solution, documents, queries[600:]), queries[600:] @ documents.T
@@ -115,7 +115,7 @@ def test_a_turn_that_all_queries_share_is_met_by_a_query_map() -> None:
     assert (values.argmax(axis=1) == relevant).mean() > (plain.argmax(axis=1) == relevant).mean() + 0.5
 
 
-def test_what_is_hidden_in_each_document_is_met_by_a_nudge() -> None:
+def test_an_offset_of_each_document_is_corrected_by_a_nudge() -> None:
     documents, queries, gains = planted(1, hidden=1.5)
     solution = select(documents, queries, gains)
     assert solution.status == "improved"
@@ -133,7 +133,7 @@ def test_labels_without_a_pattern_change_nothing() -> None:
     assert len(solution.rows) == 0
 
 
-def test_a_map_is_held_back_until_it_does_no_harm_to_another_topic() -> None:
+def test_a_map_is_weakened_until_another_topic_loses_nothing() -> None:
     topic, relevant, (documents, queries, gains) = two_topics(600)
 
     training = read_training(documents, queries, gains)
@@ -171,7 +171,7 @@ def maps_of(documents: NDArray[np.float64], queries: NDArray[np.float64], gains:
 
 
 @pytest.mark.parametrize(("turned", "hidden"), [(1.0, 0.0), (0.3, 0.9), (0.7, 0.9)])
-def test_before_a_nudge_the_map_is_served_that_is_best_with_it(turned: float, hidden: float) -> None:
+def test_before_a_nudge_the_map_that_is_best_with_it_is_chosen(turned: float, hidden: float) -> None:
     documents, queries, gains = planted(6, turned=turned, hidden=hidden)
     candidate = evaluate_candidates(Options(), documents, queries, gains, ["query-map+nudge"]).fitted[0]
     assert candidate.method.startswith("ridge+")
@@ -208,7 +208,7 @@ def test_before_a_nudge_the_map_is_served_that_is_best_with_it(turned: float, hi
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(240) // 3])
-def test_no_map_of_a_fold_knows_its_labels(groups: NDArray[np.int64] | None) -> None:
+def test_no_map_of_a_fold_depends_on_its_labels(groups: NDArray[np.int64] | None) -> None:
     documents, queries, gains = planted(6, queries=240, turned=0.3, hidden=0.9)
     random = np.random.default_rng(0)
     setting = Setting(0.2, 0.1, 0.1, 0.1)
@@ -240,7 +240,7 @@ def test_no_map_of_a_fold_knows_its_labels(groups: NDArray[np.int64] | None) -> 
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(240) // 3])
-def test_a_pair_is_judged_by_folds_that_its_maps_have_not_seen(
+def test_a_pair_is_evaluated_by_folds_held_out_from_its_maps(
     monkeypatch: pytest.MonkeyPatch, groups: NDArray[np.int64] | None
 ) -> None:
     results: list[tuple[QueryMaps, dict[Setting, Pair]]] = []
@@ -267,12 +267,12 @@ def test_a_pair_is_judged_by_folds_that_its_maps_have_not_seen(
         assert not np.allclose(pair.scores.seen, nudge.per_query.score)
 
 
-def test_each_half_of_the_queries_judges_the_pair_that_suits_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_cross_selection_fold_is_scored_with_the_pair_chosen_on_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     results: dict[Setting, Pair] = {}
 
     def kept(problem: Problem, maps: QueryMaps) -> dict[Setting, Pair]:
         results.update(pairs_of_ridge(problem, maps))
-        # One of them is made best for the first half of the queries alone, so that the halves disagree.
+        # One of them is made best for one cross-selection fold alone, so that the folds disagree.
         other = list(results)[-1]
         score = np.where(problem.folds.cross_selection, 1.0, 0.0)
         results[other] = replace(results[other], scores=QueryScores(score, score))
@@ -306,13 +306,13 @@ def families(seed: int) -> tuple[Arrays, Arrays]:
     corpus = unit(np.repeat(scattered(15), 4, axis=0) + 0.6 * scattered(60))
     away = 0.6 * np.repeat(scattered(15), 4, axis=0) + 0.6 * scattered(60)
 
-    def asking(relevant: NDArray[np.int64]) -> Arrays:
+    def labels_for(relevant: NDArray[np.int64]) -> Arrays:
         positives = (np.ones(len(relevant)), (np.arange(len(relevant)), relevant))
         labelled = unit((corpus + away)[relevant] + 0.3 * scattered(len(relevant)))
         return corpus, labelled, sparse.csr_array(positives, shape=(len(relevant), 60))
 
     rows = np.arange(60)
-    return asking(np.repeat(rows[rows % 4 < 3], 8)), asking(np.repeat(rows[rows % 4 == 3], 24))
+    return labels_for(np.repeat(rows[rows % 4 < 3], 8)), labels_for(np.repeat(rows[rows % 4 == 3], 24))
 
 
 def mean_ndcg(solution: Solution | None, problem: Arrays) -> float:
@@ -323,7 +323,7 @@ def mean_ndcg(solution: Solution | None, problem: Arrays) -> float:
     return float(np.where(rank < 10, 1.0 / np.log2(rank + 2.0), 0.0).mean())
 
 
-def test_from_half_on_queries_for_documents_that_nobody_labelled_are_protected() -> None:
+def test_from_unseen_weight_half_queries_for_unlabelled_documents_are_protected() -> None:
     labelled, unlabelled = families(0)
     lightly, heavily = (select(*labelled, unseen_weight=weight) for weight in (0.4, 0.5))
     gains = [mean_ndcg(solution, unlabelled) - mean_ndcg(None, unlabelled) for solution in (lightly, heavily)]
@@ -336,7 +336,7 @@ def test_from_half_on_queries_for_documents_that_nobody_labelled_are_protected()
 
 
 def memorable(seed: int) -> tuple[Arrays, Arrays]:
-    """Return labels of 40 of 50 documents, each asked for by something of its own, and fresh queries for the others.
+    """Return labels of 40 of 50 documents, each with an offset of its own, and fresh queries for the others.
 
     Two topics lie at right angles, so a map that memorises one of them does nothing to the other.
     """
@@ -351,22 +351,22 @@ def memorable(seed: int) -> tuple[Arrays, Arrays]:
     corpus = unit(scattered(np.arange(50)) + np.eye(48)[24 * topic])
     labelled = corpus + 1.5 * scattered(np.arange(50))
 
-    def asking(relevant: NDArray[np.int64]) -> Arrays:
+    def labels_for(relevant: NDArray[np.int64]) -> Arrays:
         positives = (np.ones(len(relevant)), (np.arange(len(relevant)), relevant))
         queries = unit(labelled[relevant] + 0.4 * scattered(relevant))
         return corpus, queries, sparse.csr_array(positives, shape=(len(relevant), 50))
 
-    return asking(np.repeat(np.arange(40), 6)), asking(np.repeat(np.arange(40, 50), 20))
+    return labels_for(np.repeat(np.arange(40), 6)), labels_for(np.repeat(np.arange(40, 50), 20))
 
 
-def test_a_map_that_memorises_documents_is_not_served_to_those_who_ask_for_others() -> None:
+def test_a_map_that_memorises_documents_is_not_chosen_where_unlabelled_ones_are_protected() -> None:
     labelled, unlabelled = memorable(0)
     lightly, heavily = (select(*labelled, candidates=("query-map",), unseen_weight=weight) for weight in (0.4, 0.5))
     assert mean_ndcg(lightly, unlabelled) < mean_ndcg(None, unlabelled) - 0.02
     assert (heavily.status, heavily.query_map) == ("no_gain", None)
 
 
-def test_a_turn_that_all_queries_share_is_met_with_unlabelled_documents_protected_too() -> None:
+def test_a_turn_that_all_queries_share_is_corrected_with_unlabelled_documents_protected_too() -> None:
     documents, queries, gains = planted(0, turned=1.5)
     solution = select(documents, queries, gains, candidates=("query-map",), unseen_weight=0.5)
     assert solution.query_map is not None
@@ -374,7 +374,7 @@ def test_a_turn_that_all_queries_share_is_met_with_unlabelled_documents_protecte
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4, 0.5])
-def test_a_setting_is_worth_what_refits_without_document_and_cluster_say(weight: float) -> None:
+def test_the_value_of_a_setting_equals_refits_without_document_and_cluster(weight: float) -> None:
     documents, queries, gains = (
         memorable(1)[0] if weight else planted(1, documents=50, queries=240, turned=0.5, hidden=0.8)
     )
@@ -390,7 +390,7 @@ def test_a_setting_is_worth_what_refits_without_document_and_cluster_say(weight:
         setting_evaluator(ridge, folds, Evaluators(rows, evaluator.of, evaluator.of, evaluator.of), weight)
     )
     plain = evaluator.of(training.labelled_queries)
-    harms = []
+    losses = []
     for setting, scores in evaluated.items():
         seen, unseen, away = (
             evaluator.of(ridge.held_out(*setting, groups=groups)) - plain
@@ -403,14 +403,14 @@ def test_a_setting_is_worth_what_refits_without_document_and_cluster_say(weight:
         loss_to_others = min(0.0, away.mean() + 0.001)
         if weight >= 0.5:
             loss_to_others += min(0.0, unseen.mean() - unseen.std(ddof=1) / np.sqrt(len(unseen)))
-        harms.append(loss_to_others)
+        losses.append(loss_to_others)
         assert scores.loss_to_others == pytest.approx(100.0 * loss_to_others, abs=1e-6)
         half = folds.cross_selection[rows]
         assert scores.value(half) == pytest.approx(scores.gains[half].mean() + scores.loss_to_others)
     assert evaluated
     values = {setting: scores.value() for setting, scores in evaluated.items()}
     assert best_setting(evaluated) == (max(values, key=values.__getitem__) if max(values.values()) > 0 else None)
-    assert (min(harms) < 0.0) == (weight != 0.4)
+    assert (min(losses) < 0.0) == (weight != 0.4)
 
 
 def test_the_best_setting_of_a_part_is_none_where_none_helps_it() -> None:
@@ -444,7 +444,7 @@ def test_a_map_must_surely_gain_for_unlabelled_documents_where_they_are_protecte
     assert [line.method for line in result.best(("query-map",)).candidates] == ["ridge"]
 
 
-def test_what_was_tried_answers_for_any_of_the_candidates() -> None:
+def test_one_result_gives_the_best_of_any_subset_of_candidates() -> None:
     documents, queries, gains = planted(1, documents=40, queries=120, hidden=1.5)
     result = evaluate_candidates(Options(), documents, queries, gains, ("query-map", "query-map+nudge"))
     for candidates in (("nudge",), ("nudge", "query-map+nudge")):
@@ -466,21 +466,21 @@ def test_clusters_share_no_document_unless_they_share_most(hidden: float, parted
     assert all(len(set(clusters[relevant == document])) == 1 for document in set(relevant)) == parted
 
 
-def test_few_queries_are_left_to_nudges_and_said_so() -> None:
+def test_few_queries_try_no_query_maps_and_warn() -> None:
     documents, queries, gains = planted(0, queries=60, turned=1.5)
     solution = select(documents, queries, gains)
     assert solution.query_map is None
     assert "fewer than 100" in solution.warnings[-1]
 
 
-def test_what_takes_too_long_is_left_out_and_named() -> None:
+def test_candidates_that_take_too_long_are_left_out_and_named() -> None:
     documents, queries, gains = planted(0, turned=1.5)
     solution = select(documents, queries, gains, max_seconds=0.0)
     assert solution.query_map is None
     assert all(name in solution.warnings[-1] for name in CANDIDATES[1:])
 
 
-def test_what_groups_rule_out_is_named_where_it_was_asked_for() -> None:
+def test_a_requested_candidate_that_groups_rule_out_is_named_in_a_warning() -> None:
     documents, queries, gains = planted(0, queries=120)
     ruled_out = "nudge+query-map was not tried: it can hold out single queries only"
     for candidates in (CANDIDATES, ("nudge", "query-map")):

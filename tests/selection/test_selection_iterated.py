@@ -117,7 +117,7 @@ def test_steps_are_taken_while_queries_that_did_not_teach_them_gain(unseen_weigh
     np.testing.assert_allclose(maps.of(2).numpy(), walked(PROBLEM[0], PROBLEM[1], PROBLEM[2].toarray(), 2), atol=2e-3)
 
 
-def test_steps_that_harm_another_topic_are_not_taken() -> None:
+def test_steps_that_cost_another_topic_are_not_taken() -> None:
     problem = two_topics(400)[2]
     maps, folds = taken(problem)
     plain = served(problem, problem[1])
@@ -128,7 +128,7 @@ def test_steps_that_harm_another_topic_are_not_taken() -> None:
     assert seen.mean() > 0.1
 
 
-def test_each_half_of_the_queries_is_served_by_the_steps_that_suit_the_other() -> None:
+def test_each_cross_selection_fold_takes_the_steps_chosen_on_the_other() -> None:
     maps, folds = taken(PROBLEM)
     assert maps is not None
     scores = {steps: served(PROBLEM, adapted.numpy().astype(np.float64)) for steps, adapted in maps.adapted.items()}

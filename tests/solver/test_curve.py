@@ -184,7 +184,7 @@ def test_graded_directions_are_left_out_exactly_too(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_queries_keep_their_lengths_where_that_is_wanted(method: str) -> None:
+def test_queries_keep_their_lengths_without_normalisation(method: str) -> None:
     problem = random_problem(5, documents=25, queries=14, width=6)
     temperature = 0.3 if method == "contrastive" else None
     lengths = np.random.default_rng(0).uniform(0.3, 3.0, (14, 1))
@@ -248,7 +248,7 @@ def test_one_grid_after_another_never_beats_the_exact_maximum(method: str) -> No
 @pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=10, derandomize=True, deadline=None)
 @given(data=st.data())
-def test_a_path_cut_into_stretches_gives_the_same_curve(method: str, data: st.DataObject) -> None:
+def test_a_path_cut_into_segments_gives_the_same_curve(method: str, data: st.DataObject) -> None:
     problem = data.draw(problems(lattice=method in ON_A_LATTICE))
     metric = data.draw(st.sampled_from(METRICS))
     temperature = 0.2 if method == "contrastive" else None

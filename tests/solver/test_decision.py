@@ -40,7 +40,7 @@ def fit(problem: Problem, **options: Any) -> Solution:
     return solve(problem.documents, problem.queries, problem.relevance, **options)
 
 
-def test_what_can_be_learnt_is_learnt_and_said() -> None:
+def test_labels_with_a_pattern_improve_the_score_and_give_a_reason() -> None:
     problem = learnable()
     solution = fit(problem)
     assert solution.status == "improved"
@@ -66,7 +66,7 @@ def test_labels_that_are_noise_move_nothing(seed: int, method: str) -> None:
     assert len(solution.candidates) == (6 if method == "auto" else 1)
 
 
-def test_documents_asked_for_once_teach_nothing_and_that_is_said() -> None:
+def test_documents_with_one_query_each_give_no_gain_and_a_reason() -> None:
     problem = noise(0).part(np.arange(0, 120, 4))
     once = Problem(problem.documents, problem.queries, np.eye(30, 40), problem.groups)
     solution = fit(once)
@@ -80,7 +80,7 @@ def test_documents_asked_for_once_teach_nothing_and_that_is_said() -> None:
     assert grouped.reason.startswith("every labelled document has one query")
 
 
-def test_validation_queries_that_cannot_judge_say_so() -> None:
+def test_validation_queries_that_cannot_evaluate_a_step_give_a_reason() -> None:
     problem = learnable()
     nothing = sparse.csr_array(problem.gains.shape)
     solution = fit(problem, validation=(problem.queries, nothing))
@@ -138,8 +138,8 @@ def test_near_duplicate_queries_flatter_unless_they_are_left_out_together() -> N
 def test_auto_tries_nudge_n_and_every_temperature_and_takes_the_best() -> None:
     problem = learnable(1)
     solution = fit(problem)
-    tried = [(candidate.method, candidate.temperature) for candidate in solution.candidates]
-    assert tried == [("nudge-n", None), *(("contrastive", tau) for tau in (0.2, 0.1, 0.07, 0.05, 0.03))]
+    methods = [(candidate.method, candidate.temperature) for candidate in solution.candidates]
+    assert methods == [("nudge-n", None), *(("contrastive", tau) for tau in (0.2, 0.1, 0.07, 0.05, 0.03))]
     best = max(solution.candidates, key=lambda candidate: candidate.gain)
     assert (solution.method, solution.temperature, solution.step) == (best.method, best.temperature, best.step)
     assert (solution.score, solution.unseen_score) == (best.score, best.unseen_score)
@@ -182,7 +182,7 @@ def test_a_cool_softmax_becomes_nudge_ns_direction_where_negatives_vanish() -> N
 
 
 @pytest.mark.parametrize("method", METHODS[1:])
-def test_a_step_that_is_given_is_taken_and_still_judged(method: str) -> None:
+def test_a_given_step_is_taken_and_still_evaluated(method: str) -> None:
     problem = learnable(4)
     temperature = 0.1 if method == "contrastive" else None
     solution = fit(problem, method=method, step=0.35, temperature=temperature, standard_errors=50)
@@ -278,17 +278,17 @@ def test_more_weight_on_unseen_documents_never_leaves_them_worse_off() -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 17, 119, 120, 500])
-def test_a_sample_of_the_queries_judges_and_the_solution_says_how_many(limit: int) -> None:
+def test_a_sample_of_the_queries_evaluates_and_the_solution_counts_them(limit: int) -> None:
     problem = learnable(6)
     solution = fit(problem, method="nudge-n", max_queries=limit, step=0.3)
     assert (solution.queries, solution.evaluable) == (min(limit, 120), 120)
     if limit >= 120:
         assert solution.score == fit(problem, method="nudge-n", step=0.3).score
-    # All labels set the direction, whoever judges.
+    # All labels set the direction, whichever queries evaluate.
     np.testing.assert_array_equal(solution.vectors, fit(problem, method="nudge-n", step=0.3).vectors)
 
 
-def test_a_sample_is_judged_as_those_queries_are_among_all() -> None:
+def test_sampled_queries_score_as_they_do_among_all() -> None:
     problem = learnable(7)
     sampled = fit(problem, method="nudge-n", max_queries=40, step=0.5, seed=3)
     rows = np.sort(np.random.default_rng(3).choice(120, 40, replace=False))
@@ -301,7 +301,7 @@ def test_a_sample_is_judged_as_those_queries_are_among_all() -> None:
 
 
 @pytest.mark.parametrize("method", ["nudge-n", "nudge-m", "nudge-m+n", "contrastive"])
-def test_a_shift_moves_the_unlabelled_and_is_judged_as_moved(method: str) -> None:
+def test_a_shift_moves_unlabelled_documents_and_is_evaluated_with_them(method: str) -> None:
     problem = learnable(8)
     temperature = 0.1 if method == "contrastive" else None
     solution = fit(problem, method=method, step=0.3, shift=True, temperature=temperature)

@@ -62,7 +62,7 @@ def test_what_holds_for_many_documents_is_learnt_from_few_queries_about_them() -
     assert solution.score > solution.baseline + 0.5
 
 
-def test_queries_for_documents_that_nobody_labelled_lose_next_to_nothing() -> None:
+def test_queries_for_unlabelled_documents_lose_next_to_nothing() -> None:
     problem = few(28, 14, seed=3)
     assert auto(problem, standard_errors=0).unseen_score < auto(problem, standard_errors=0).baseline - 0.02
     careful = auto(problem, standard_errors=ALMOST_NOTHING)
@@ -78,7 +78,7 @@ def test_what_a_few_documents_show_is_not_taken_for_all(seed: int) -> None:
     assert auto(few(30, 7, hidden=2, seed=seed)).status == "improved"
 
 
-def test_the_caution_is_auto_s_and_for_documents_that_nobody_labelled() -> None:
+def test_the_stricter_guard_is_for_auto_and_unlabelled_documents_only() -> None:
     problem = few(28, 3, seed=1)
     assert auto(problem).status == "no_gain"
     assert select(problem.documents, problem.queries, problem.relevance).status == "no_gain"

@@ -118,7 +118,7 @@ def test_sizes_of_nothing_and_one(method: str, documents: int, queries: int) -> 
         assert len(fixed.rows) == (documents if gains.nnz else 0)
 
 
-def test_no_labels_at_all_say_so() -> None:
+def test_no_labels_at_all_give_a_reason() -> None:
     solution = solve(DOCUMENTS, QUERIES, sparse.csr_array((50, 60)))
     assert (solution.status, solution.method, len(solution.rows)) == ("no_gain", "none", 0)
     assert "no query has a relevant document" in solution.reason
@@ -143,7 +143,7 @@ def test_documents_whose_queries_cancel_stay_and_leave_one_out_still_moves_them(
     twice = sparse.vstack([eye, eye], format="csr")
     solution = solve(documents, np.concatenate([asked, -asked]), twice, method="nudge-n", metric="mrr@10", step=0.6)
     assert len(solution.rows) == 0
-    # Without itself each query has moved what it wants towards its own opposite.
+    # Without its own label each query's relevant document has moved towards the query's opposite.
     assert solution.score < solution.baseline
 
 
@@ -366,7 +366,7 @@ def test_a_memory_map_is_never_held_whole(tmp_path: Path) -> None:
     assert len(solution.rows) == 50
 
 
-def test_documents_that_nobody_labelled_enter_only_by_their_best_scores() -> None:
+def test_unlabelled_documents_enter_only_by_their_best_scores() -> None:
     random = np.random.default_rng(3)
     documents, queries = (unit(random.normal(size=(count, 8))).astype(np.float32) for count in (500, 30))
     labelled, sampled = np.array([3, 4, 100, 499]), np.array([0, 7, 250])
