@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,10 +16,9 @@ from nudge_integrations.query_map import QueryMap, fit_iterated_ridge, fit_ridge
 PROBLEM = turned()
 
 
-def fitted(problem: Problem = PROBLEM, **options: object) -> QueryMap:
-    return fit_iterated_ridge(
-        problem.documents, problem.queries, problem.relevance, evaluate=evaluator_of(problem), **options
-    )  # type: ignore[arg-type]
+def fitted(problem: Problem = PROBLEM, **options: Any) -> QueryMap:
+    inputs = problem.documents, problem.queries, problem.relevance
+    return fit_iterated_ridge(*inputs, evaluate=evaluator_of(problem), **options)
 
 
 def after_steps(problem: Problem, query_map: QueryMap) -> np.ndarray:
