@@ -234,7 +234,7 @@ class Nudge(NudgeRecord):
             (n, d) float32, a new array.
 
         Raises:
-            InputError: As `apply`; also if the shift is as long as a vector, where it has no inverse.
+            InputError: Where `apply` raises it; also if the shift is as long as a vector, where it has no inverse.
             MismatchError: If d differs, or a document that moved is not where this nudge put it.
         """
         return placement.take_back(self, _rows(self.by_id, ids), ids, vectors)

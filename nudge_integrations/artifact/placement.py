@@ -105,7 +105,7 @@ def take_back(moves: Moves, rows: NDArray[np.int64], names: Sequence[str], vecto
     """Return (n, d) float32 unit base vectors for (n, d) nudged vectors: the inverse of `place`.
 
     Raises:
-        InputError: As `place`; also if the shift is 1 or longer, where it has no inverse.
+        InputError: Where `place` raises it; also if the shift is 1 or longer, where it has no inverse.
         MismatchError: If d differs, or a document that moved is not where `place` put it.
     """
     base = _units(moves, vectors, names)

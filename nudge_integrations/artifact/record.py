@@ -37,16 +37,16 @@ class NudgeRecord:
         metric: What was maximised, such as ``"ndcg@10"``.
         baseline: The metric at step 0, in [0, 1].
         score: The metric at ``step``.
-        unseen_baseline: The same for queries whose documents nobody labelled, at step 0; NaN where not measured.
+        unseen_baseline: The same for queries for unlabelled documents, at step 0; NaN where not measured.
         unseen_score: The same at ``step``.
         status: ``"improved"``, ``"no_gain"`` or ``"fixed"``.
         reason: The status in words.
-        warnings: What the solver wants known.
+        warnings: The warnings of the solver.
         protocol: ``"leave-one-out"`` or ``"validation"``.
         queries: Number of queries that the metric is a mean over.
         encoder: Fingerprint of the encoder whose vectors these are.
-        dataset_hash: Of the dataset that it was fitted on.
-        validation_hash: Of the validation dataset; None without one.
+        dataset_hash: The hash of the dataset that it was fitted to.
+        validation_hash: The hash of the validation dataset; None without one.
         ambiguous_texts: Text hash -> ids, where documents that share a text are not all put in one place: whoever finds
             documents by text cannot tell these apart.
         versions: Package -> version, of what made it.

@@ -37,7 +37,7 @@ class Comparison:
         moved: Every query that changed, from the largest gain to the largest loss of the first metric.
         breakdowns: The same differences for groups of queries; p-values corrected for all metrics and groups of one.
         queries: Number of evaluation queries.
-        confidence: Of every interval.
+        confidence: The confidence of every interval.
         resamples: Draws behind every interval and test.
         seed: Seed of the draws.
     """
@@ -139,7 +139,7 @@ def compare(
         query_vectors: (m, d), one row a query in the dataset's order: splits the figures by query cluster.
         clusters: How many clusters.
         resamples: Draws behind every interval and test.
-        confidence: Of every interval, between 0 and 1.
+        confidence: The confidence of every interval, between 0 and 1.
         seed: Seed of the draws and clusters.
 
     Returns:

@@ -25,7 +25,7 @@ _LARGEST_GRADE = 100_000
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What a run is worth.
+    """The metrics of a run.
 
     Attributes:
         means: Metric -> mean over all evaluation queries, in [0, 1].
@@ -63,7 +63,7 @@ def evaluate(
     (Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002).
 
     Args:
-        retriever_or_run: What was found, or what finds it; a document that is listed twice counts at its best rank.
+        retriever_or_run: Results, or what returns them; a document that is listed twice counts at its best rank.
 
             - A run, query id -> {document id: score} or query id -> document ids, best first. Equal scores keep their
               order in the mapping.

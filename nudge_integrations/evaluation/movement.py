@@ -22,7 +22,7 @@ class MovedQuery:
         text: Its text.
         before: Its value of the metric, in [0, 1].
         after: The same with the other ranking.
-        document_id: Of its relevant documents the one that rose most (fell most, where the query lost) by reciprocal
+        document_id: The relevant document that rose most (fell most, where the query lost) by reciprocal
             rank; None where rankings were not kept.
         old_rank: The document's rank before, from 1; None when it was not among those found.
         new_rank: Its rank after.

@@ -68,7 +68,7 @@ def rankings_of(
     """Ask a source for every query of a dataset; see `evaluate` for what a source may be.
 
     Args:
-        source: What finds documents, or what was found.
+        source: Results, or what returns them.
         dataset: Queries, and the documents to find.
         depth: At most this many documents a query.
         similarity: How to compare vectors, if the source is a pair of arrays.

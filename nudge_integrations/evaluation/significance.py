@@ -82,7 +82,7 @@ def paired_differences(
         after: (n, c) float64, the same queries.
         metrics: c names.
         resamples: How often to draw, for interval and test.
-        confidence: Of the interval, between 0 and 1.
+        confidence: The confidence of the interval, between 0 and 1.
         seed: Another seed, other draws.
 
     Returns:

@@ -27,7 +27,7 @@ class RunRecord:
         pairs: What is trained on.
         baseline: nDCG@10 on the validation set before training; None without one.
         score: The same of the checkpoint that was taken, before adapters were merged into it.
-        fingerprint: Of that encoder; None until the run has finished.
+        fingerprint: The fingerprint of that encoder; None until the run has finished.
     """
 
     settings: Mapping[str, Any]

@@ -117,7 +117,7 @@ def make_trainable(
     Adapters begin as zero, with a scale of 1, so that the model gives the same vectors as before.
 
     Raises:
-        InputError: As `trained_names`.
+        InputError: Where `trained_names` raises it.
     """
     names = trained_names(model, strategy, frozen_blocks)
     targets = [name for name, _ in _adapted_layers(model)] if strategy == "lora" else []

@@ -31,7 +31,7 @@ Example = tuple[str, str | Sequence[str]]
 
 @dataclass(frozen=True)
 class GenerationReport:
-    """What came of a generation.
+    """The outcome of a generation.
 
     Args:
         documents: Number of documents that questions were wanted for, after sampling.

@@ -134,7 +134,7 @@ class ExactIndex:
             metadata: b JSON objects; None keeps those of ids that are there and gives the new ones none.
 
         Raises:
-            InputError: As the constructor; nothing was inserted then.
+            InputError: Where the constructor raises it; nothing was inserted then.
         """
         _check_ids(ids)
         entries = None if metadata is None else _copied(metadata, ids)

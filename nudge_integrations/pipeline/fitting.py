@@ -103,7 +103,7 @@ def fit(
             ``"nudge-m+n"``, ``"nudge-s"``, ``"contrastive"``.
         metric: What to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
         step: Take this step instead of searching for it.
-        unseen_weight: 0 .. 1: how much the choice weighs queries for documents that nobody labelled; from 0.5 on
+        unseen_weight: 0 .. 1: how much the choice weighs queries for unlabelled documents; from 0.5 on
             ``"auto"`` and ``"nudge"`` protect them as well, whatever else could be gained.
         seed: The seed of every sample.
         max_seconds: With a method that tries query maps: leave out what would take longer, the slowest first.

@@ -92,7 +92,7 @@ class NudgedIndex:
         """Add n documents with (n, d) base vectors, or replace those whose ids are there.
 
         Raises:
-            InputError: As `ExactIndex.insert`; nothing was inserted then.
+            InputError: Where `ExactIndex.insert` raises it; nothing was inserted then.
             MismatchError: If a document that the nudge moves comes with another vector than its base vector.
         """
         entries = [{"text": text, "metadata": dict(entry)} for text, entry in zip(texts, metadata, strict=True)]

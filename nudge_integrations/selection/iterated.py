@@ -85,7 +85,7 @@ def step_maps(
         folds: Which queries are held out together.
         coarse: Evaluators while steps are taken.
         full: Evaluators of the chosen number of steps.
-        unseen_weight: 0 .. 1, how much queries count whose documents nobody labelled.
+        unseen_weight: 0 .. 1, how much queries for unlabelled documents count.
         seed: For the folds.
     """
     groups, documents = (fold_codes(codes, _FOLDS, seed) for codes in (folds.groups, folds.documents))

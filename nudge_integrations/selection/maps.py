@@ -137,7 +137,7 @@ def query_maps(
         results: For each temperature (l, d) where queries should go.
         coarse: Evaluators while settings are compared.
         full: Evaluators of the chosen setting.
-        unseen_weight: 0 .. 1, how much queries count whose documents nobody labelled.
+        unseen_weight: 0 .. 1, how much queries for unlabelled documents count.
         seed: For folds of queries.
     """
     labelled = training.labelled_queries

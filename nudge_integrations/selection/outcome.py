@@ -26,7 +26,7 @@ class SelectionResult:
         fitted: The candidates beside it.
         groups: (e,) int64, evaluation queries of one group vary together.
         notes: What the user should know of the search.
-        some_unlabelled: Whether there are documents that nobody labelled.
+        some_unlabelled: Whether there are unlabelled documents.
     """
 
     options: Options
@@ -72,7 +72,7 @@ class SelectionResult:
 
 def _unseen(start: Solution, line: Candidate) -> str:
     return (
-        f"queries for documents that nobody labelled lose: {start.metric} {start.baseline:.4f} -> "
+        f"queries for unlabelled documents lose: {start.metric} {start.baseline:.4f} -> "
         f"{line.unseen_score:.4f}; if labels cover only part of the traffic, raise unseen_weight (0 .. 1)"
     )
 

@@ -42,7 +42,7 @@ def select(
 
     Every candidate is evaluated by queries that it was not fitted to, and must beat doing nothing by more than noise. A
     query map must also not cost queries of another topic more than a tenth of a point, see
-    `nudge_integrations.selection.settings`. From ``unseen_weight=0.5`` on queries whose documents nobody labelled are
+    `nudge_integrations.selection.settings`. From ``unseen_weight=0.5`` on queries for unlabelled documents are
     protected too: a nudge may cost them a tenth of a point at most, standard error included, and a query map, which
     reaches them all, must be a gain to them.
 
@@ -65,7 +65,7 @@ def select(
         relevance: (m, n) scipy sparse gains, > 0 where a document is relevant to a query.
         candidates: Which to try.
         metric: What is maximised: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
-        unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled; from 0.5 on they
+        unseen_weight: 0 .. 1, how much the choice weighs queries for unlabelled documents; from 0.5 on they
             are protected, whatever else could be gained, and ``nudge+query-map`` is left out.
         groups: (m,) names; queries of one group are held out together. Leaves out ``nudge+query-map``.
         max_queries: Evaluate by a seeded sample of at most this many queries.
@@ -83,7 +83,7 @@ def select(
         ``candidates`` are all that were evaluated; print it to see them as a table.
 
     Raises:
-        InputError: As `solve`; also if a candidate is unknown.
+        InputError: Where `solve` raises it; also if a candidate is unknown.
 
     Example:
         >>> import numpy as np

@@ -150,7 +150,7 @@ def evaluator_of(
         labelled: (l, d), the labelled queries as they are.
         folds: Which queries are held out together.
         evaluators: Evaluate the held-out queries.
-        unseen_weight: 0 .. 1, how much queries count whose documents nobody labelled.
+        unseen_weight: 0 .. 1, how much queries for unlabelled documents count.
     """
     nothing, other_cluster = (
         QueryScores(evaluators.seen(labelled), evaluators.unseen(labelled)),

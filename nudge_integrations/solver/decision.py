@@ -33,7 +33,7 @@ class SearchResult:
         at_zero: (e,) float64, each query's metric at step 0.
         at_step: (e,) float64, each query's metric at the best step.
         unseen: (e,) float64, the same with the documents that are relevant to the query at rest.
-        unseen_gain: How much the metric of documents that nobody labelled rose, mean over queries.
+        unseen_gain: How much the metric of unlabelled documents rose, mean over queries.
         unseen_error: The standard error of that gain.
         candidate: Its scores, as a row of the table.
     """
@@ -165,7 +165,7 @@ def _warnings(result: SearchResult, prepared: Prepared, metric: Metric, standard
     if _all_labelled(prepared) or not result.unseen_gain < -standard_errors * result.unseen_error:
         return ()
     return (
-        f"queries for documents that nobody labelled lose: {metric} {result.baseline:.4f} -> "
+        f"queries for unlabelled documents lose: {metric} {result.baseline:.4f} -> "
         f"{result.candidate.unseen_score:.4f}; if labels cover only part of the traffic, raise unseen_weight (0 .. 1)",
     )
 

@@ -63,7 +63,7 @@ def solve(
         metric: What the step maximises: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
         validation: ``(queries, relevance)`` held out to choose the step by; None for exact leave-one-out.
         step: Take this step instead of searching: radians for nudge-n and contrastive, else a length.
-        unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled. From 0.5 on
+        unseen_weight: 0 .. 1, how much the choice weighs queries for unlabelled documents. From 0.5 on
             ``"auto"`` protects them as well: it costs them a tenth of a point at most, standard error included.
         temperature: The softmax temperature of the contrastive direction; None tries several and none at all.
         graded: Weigh queries by their gains in the direction, not only in the metric.
@@ -73,7 +73,7 @@ def solve(
         normalize_queries: Make queries unit length, so that a long one does not dominate a sum.
         shift: Also move every unlabelled document by the mean displacement of the labelled ones.
         standard_errors: How far above zero the gain must be, in standard errors over queries; else nothing moves.
-            With fewer than 30 labelled queries and documents that nobody labelled ``"auto"`` protects these as well, as
+            With fewer than 30 labelled queries and unlabelled documents ``"auto"`` protects these as well, as
             above, and the gain must be 1.5 times as many standard errors over documents; 0 turns all of it off.
         seed: For the sample of queries and, in large corpora, of documents in a softmax.
         device: Where to compute; None for where ``documents`` are.

@@ -17,7 +17,7 @@ METHODS = ("auto", "nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")
 TEMPERATURES = (0.2, 0.1, 0.07, 0.05, 0.03)
 BLOCK_BYTES = 128 << 20
 
-# Where queries for documents that nobody labelled are half of the traffic or more, `auto` lets them lose a
+# Where queries for unlabelled documents are half of the traffic or more, `auto` lets them lose a
 # tenth of a point at most.
 PROTECTED_FROM, UNSEEN_LOSS = 0.5, 0.001
 
@@ -35,7 +35,7 @@ class Options:
     """The options of `solve`, which explains them, and one more.
 
     Attributes:
-        unseen_loss: How much queries for documents that nobody labelled may lose at most, mean and a standard error for
+        unseen_loss: How much queries for unlabelled documents may lose at most, mean and a standard error for
             safety; None for no bound. With it each is evaluated without any label of its most relevant document,
             not only with this at rest.
 

@@ -50,8 +50,8 @@ class Prepared:
         evaluation: The queries that a step is evaluated by.
         evaluation_rows: (e,) int64, which of the given queries these are.
         evaluable: How many queries could have been evaluated by.
-        sample: (s, d) float32 documents that nobody labelled, for a softmax over the corpus.
-        others: How many documents nobody labelled.
+        sample: (s, d) float32 unlabelled documents, for a softmax over the corpus.
+        others: How many documents are unlabelled.
     """
 
     labels: Labels

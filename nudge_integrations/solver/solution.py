@@ -1,4 +1,4 @@
-"""What `solve` returns: which documents moved where, how far, and what that is worth."""
+"""What `solve` returns: which documents moved where, how far, and the metric before and after."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Candidate:
         temperature: The softmax temperature of a contrastive direction, else None.
         step: Its own best step.
         score: The metric there.
-        unseen_score: The metric there for documents that nobody labelled.
+        unseen_score: The metric there for unlabelled documents.
         gain: How much what was maximised rose above doing nothing, mean over queries.
         standard_error: The standard error of that gain, paired over queries (or groups).
     """
@@ -104,7 +104,7 @@ def table_of(candidates: Sequence[Candidate]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Where documents moved, how far, and what that is worth.
+    """Where documents moved, how far, and the metric before and after.
 
     Attributes:
         rows: (r,) int64, documents that moved, ascending.
@@ -117,7 +117,7 @@ class Solution:
         baseline: The metric at step 0, in [0, 1].
         score: The metric at the step, each query without its own labels (or on the validation set).
         curve: The metric along the whole path.
-        unseen_baseline: The metric at step 0 for documents that nobody labelled: the same queries, so the same number.
+        unseen_baseline: The metric at step 0 for unlabelled documents: the same queries, so the same number.
         unseen_score: The metric at the step with the relevant documents of a query left where they were.
         status: ``"improved"``, ``"no_gain"`` (nothing moves; ``reason`` says why) or ``"fixed"`` (the step was given).
         reason: The status in words.
@@ -130,7 +130,7 @@ class Solution:
         per_query: The metric of every evaluation query; ``baseline``, ``score`` and ``unseen_score`` are its means.
         documents: n, how many documents there are.
         query_map: None, or (d, d) float32 applied to queries: unit(q + q M).
-        shift: None, or (d,) float32 added to every document that nobody labelled, which is then made unit length again.
+        shift: None, or (d,) float32 added to every unlabelled document, which is then made unit length again.
     """
 
     rows: NDArray[np.int64]

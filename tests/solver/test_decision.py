@@ -247,7 +247,7 @@ def test_unseen_documents_that_lose_are_warned_about(caplog: pytest.LogCaptureFi
     assert solution.status == "improved"
     assert solution.unseen_score < solution.unseen_baseline == solution.baseline
     (warning,) = solution.warnings
-    assert "queries for documents that nobody labelled lose" in warning
+    assert "queries for unlabelled documents lose" in warning
     assert "unseen_weight" in warning
     assert f"{solution.unseen_score:.4f}" in warning
     assert warning in [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

@@ -52,7 +52,7 @@ def report(
         title: The page's heading.
         details: More lines for the card, label -> value, such as where the data come from.
         sample: How many documents the picture shows at most.
-        seed: Of that sample.
+        seed: The seed of that sample.
 
     Returns:
         The report; show it, or write it with ``to_html(path)`` and the like.

@@ -25,7 +25,7 @@ def card(
 
     Args:
         fitted: What was fitted.
-        comparison: What it is worth.
+        comparison: How it compares with the base vectors.
         documents: How many documents there are, if that is known.
         details: Lines of the user's own, which come first.
     """

@@ -97,7 +97,7 @@ class Contents:
     Attributes:
         title: What the report is about.
         differences: One a metric; the first metric orders the queries.
-        confidence: Of every interval.
+        confidence: The confidence of every interval.
         resamples: Draws behind every interval and test.
         queries: Every query, largest gain first.
         breakdowns: The differences for groups of the queries.

@@ -58,7 +58,7 @@ def chart(name: str, title: str, description: str, *children: Element | str | No
         title: What it shows.
         description: What can be seen in it.
         *children: What is drawn.
-        height: Of the picture.
+        height: The height of the picture.
     """
     return element(
         "svg",

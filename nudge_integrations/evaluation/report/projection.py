@@ -35,7 +35,7 @@ def project(
         moved_to: (r, d) where they moved to.
         queries: (m, d) query vectors, or None.
         sample: How many documents at most.
-        seed: Of the samples.
+        seed: The seed of the samples.
 
     Raises:
         InputError: If the dimensions differ, a vector is zero or not finite, or there are fewer than two coordinates.
