@@ -105,10 +105,10 @@ class IteratedRidge:
         projection = self.spread.matrix(self.whitening).to(queries)
         total, scale = torch.zeros_like(projection), None
         while True:
-            results = residuals(
+            by_temperature = residuals(
                 self.training, queries + queries @ total, positives, [self.temperature], self.block_bytes
             )
-            change = kernel @ (queries.T @ results[self.temperature]) @ projection
+            change = kernel @ (queries.T @ by_temperature[self.temperature]) @ projection
             if scale is None:
                 scale = self.spread.scale(queries, queries @ change)
             total = total + strength * scale * change

@@ -185,8 +185,10 @@ class ContrastiveRidge:
         """Return the same, fitted without some queries (l,)."""
         kept = torch.from_numpy(~held_out)
         queries = self.queries[kept.to(self.queries.device)]
-        results = {temperature: results[kept.to(results.device)] for temperature, results in self.residuals.items()}
-        return ContrastiveRidge(queries, results, regression(queries), self.whitening)
+        by_temperature = {
+            temperature: residual[kept.to(residual.device)] for temperature, residual in self.residuals.items()
+        }
+        return ContrastiveRidge(queries, by_temperature, regression(queries), self.whitening)
 
     def _residuals(self, temperature: float) -> torch.Tensor:
         return self.residuals[temperature].double().cpu()
@@ -258,8 +260,8 @@ def fit_ridge(
         documents, queries, relevance, groups=groups, seed=seed, device=device, block_bytes=block_bytes
     )
     labelled = training.labelled_queries
-    results = residuals(training, labelled, training.positives, TEMPERATURES, block_bytes)
-    ridge = contrastive_ridge(labelled, results, training.covariance)
+    by_temperature = residuals(training, labelled, training.positives, TEMPERATURES, block_bytes)
+    ridge = contrastive_ridge(labelled, by_temperature, training.covariance)
 
     def value(point: tuple[float, ...]) -> float:
         return mean_of(evaluate, training, ridge.held_out(*point, groups=training.groups))

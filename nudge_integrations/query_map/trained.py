@@ -97,20 +97,20 @@ def fit_trained(
     held_out = _held_out(training, validation, seed)
     rows = torch.from_numpy(np.flatnonzero(held_out)).to(training.rows.device)
 
-    def score(results: torch.Tensor) -> float:
-        values = evaluate(moved(training.queries, training.queries @ results))[training.rows[rows]]
+    def score(trained_map: torch.Tensor) -> float:
+        values = evaluate(moved(training.queries, training.queries @ trained_map))[training.rows[rows]]
         return float(values.double().mean())
 
     best = baseline = score(torch.zeros_like(training.covariance).to(training.queries))
     chosen, steps = torch.zeros_like(training.covariance).to(training.queries), 0
     next_epoch = _epochs(training, ~held_out, temperature, learning_rate, batch_size, seed)
     for epoch in tqdm(range(1, epochs + 1), desc="training the query map", unit="epoch", disable=not progress):
-        results = next_epoch()
-        value = score(results)
+        trained_map = next_epoch()
+        value = score(trained_map)
         if value > best:
-            best, chosen, steps = value, results, epoch
+            best, chosen, steps = value, trained_map, epoch
             if checkpoint is not None:
-                _save(results, Path(checkpoint))
+                _save(trained_map, Path(checkpoint))
         elif epoch - steps >= patience:
             break
     return QueryMap(
@@ -170,8 +170,8 @@ def _epochs(
     return epoch
 
 
-def _save(results: torch.Tensor, path: Path) -> None:
+def _save(trained_map: torch.Tensor, path: Path) -> None:
     """Write a map so that the file is whole at every moment."""
     beside = path.with_name(f"{path.name}.tmp")
-    save_file({"map": results.cpu().contiguous()}, beside)
+    save_file({"map": trained_map.cpu().contiguous()}, beside)
     os.replace(beside, path)

@@ -189,11 +189,11 @@ def residuals(
     Returns:
         For each temperature (l, d) float32, on the device of the queries.
     """
-    results = {temperature: positives.clone() for temperature in temperatures}
+    by_temperature = {temperature: positives.clone() for temperature in temperatures}
     documents = training.documents
     for block in row_blocks(len(queries), block_bytes // (12 * max(1, len(documents)))):
         scores = queries[block] @ documents.T
-        for temperature, residual in results.items():
+        for temperature, residual in by_temperature.items():
             weights = torch.softmax(scores / temperature + training.log_weight, dim=1)
             residual[block] -= weights @ documents
-    return results
+    return by_temperature

@@ -62,13 +62,13 @@ class MovedCorpus:
         """Return (Ybar - softmax(q D'^T / tau)) D' of labelled queries: for each temperature (len(rows), d) float32."""
         labels, sample = self.prepared.labels, self.prepared.sample
         weight = float(np.log(self.prepared.others / max(1, len(sample)))) if len(sample) else 0.0
-        results: dict[float, list[torch.Tensor]] = {temperature: [] for temperature in temperatures}
+        by_temperature: dict[float, list[torch.Tensor]] = {temperature: [] for temperature in temperatures}
         for moved in self._blocks(rows, relevant_at_rest=False):
             queries = labels.queries[torch.from_numpy(moved.rows)]
             scores = torch.cat([self._scores(moved, queries), queries @ sample.T], dim=1)
             gains = labels.gains[moved.rows]
             shares = torch.from_numpy((gains.toarray() / gains.sum(axis=1)[:, None]).astype(np.float32)).to(scores)
-            for temperature, parts in results.items():
+            for temperature, parts in by_temperature.items():
                 logits = scores / temperature
                 logits[:, shares.shape[1] :] += weight
                 soft = torch.softmax(logits, dim=1)
@@ -76,7 +76,7 @@ class MovedCorpus:
                     self._combined(moved, shares - soft[:, : shares.shape[1]], queries)
                     - soft[:, shares.shape[1] :] @ sample
                 )
-        return {temperature: torch.cat(parts) for temperature, parts in results.items()}
+        return {temperature: torch.cat(parts) for temperature, parts in by_temperature.items()}
 
     def of(self, queries: torch.Tensor, *, relevant_at_rest: bool = False) -> NDArray[np.float64]:
         """Return (e,) float64, the metric of the evaluation rows of queries (m, d) float32.

@@ -59,9 +59,11 @@ def fit_candidates(problem: Problem, names: Sequence[str]) -> list[FittedCandida
     fitted = []
     if {"query-map", "query-map+nudge"} & set(names):
         options, training = problem.options, problem.training
-        results = residuals(training, training.labelled_queries, training.positives, TEMPERATURES, options.block_bytes)
+        by_temperature = residuals(
+            training, training.labelled_queries, training.positives, TEMPERATURES, options.block_bytes
+        )
         coarse, full = by_base(problem, problem.coarse), by_base(problem, problem.full)
-        maps = query_maps(training, problem.folds, results, coarse, full, options.unseen_weight, options.seed)
+        maps = query_maps(training, problem.folds, by_temperature, coarse, full, options.unseen_weight, options.seed)
         if maps is not None:
             if "query-map" in names:
                 fitted.append(FittedCandidate("query-map", "ridge", maps.scores, None, maps.of(maps.setting)))
@@ -121,11 +123,11 @@ def _after_nudge(problem: Problem) -> list[FittedCandidate]:
         )
 
     moved = MovedCorpus(prepared, targets, nudge.step, problem.full)
-    results = moved.residuals(training.rows.cpu().numpy(), TEMPERATURES)
+    by_temperature = moved.residuals(training.rows.cpu().numpy(), TEMPERATURES)
     maps = query_maps(
         training,
         problem.folds,
-        results,
+        by_temperature,
         evaluators(problem.coarse),
         evaluators(problem.full),
         problem.options.unseen_weight,

@@ -120,12 +120,12 @@ def _taken(
     for steps, held_out in enumerate(zip(*taken, strict=True), start=1):
         if steps not in _EVALUATED_STEPS:
             continue
-        results = evaluate(
+        result = evaluate(
             HeldOutQueries(*((lambda queries=queries: queries) for queries in (*held_out, held_out[0])[:3]))
         )
-        if results.gain() <= best or results.loss_to_others < 0.0:
+        if result.gain() <= best or result.loss_to_others < 0.0:
             break
-        adapted[steps], evaluated[steps], best = held_out[0], results, results.gain()
+        adapted[steps], evaluated[steps], best = held_out[0], result, result.gain()
         if steps == _EVALUATED_STEPS[-1]:
             break
     return adapted, evaluated

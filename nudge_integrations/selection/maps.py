@@ -123,7 +123,7 @@ def _clusters(queries: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
 def query_maps(
     training: TrainingSet,
     folds: Folds,
-    results: Mapping[float, torch.Tensor],
+    by_temperature: Mapping[float, torch.Tensor],
     coarse: Evaluators,
     full: Evaluators,
     unseen_weight: float,
@@ -134,14 +134,14 @@ def query_maps(
     Args:
         training: The labels, and what they need of the corpus.
         folds: Which queries are held out together.
-        results: For each temperature (l, d) where queries should go.
+        by_temperature: For each temperature (l, d) where queries should go.
         coarse: Evaluators while settings are compared.
         full: Evaluators of the chosen setting.
         unseen_weight: 0 .. 1, how much queries for unlabelled documents count.
         seed: For folds of queries.
     """
     labelled = training.labelled_queries
-    ridge = contrastive_ridge(labelled, results, training.covariance)
+    ridge = contrastive_ridge(labelled, by_temperature, training.covariance)
     evaluate = setting_evaluator(ridge, folds, coarse, unseen_weight)
     evaluated = evaluated_settings(evaluate)
     chosen = best_setting(evaluated)

@@ -147,8 +147,8 @@ def _pair(problem: Problem, maps: _Maps[Key], key: Key, nudge: Solution) -> Pair
     for fold, queries in maps.held_out_folds(key):
         inside = fold[places]
         if inside.any():
-            results = problem.nudged(queries, _again(problem, nudge), rows[inside]).per_query
-            scores.seen[inside], scores.unseen[inside] = results.score, results.unseen
+            per_query = problem.nudged(queries, _again(problem, nudge), rows[inside]).per_query
+            scores.seen[inside], scores.unseen[inside] = per_query.score, per_query.unseen
     return Pair(nudge, scores)
 
 

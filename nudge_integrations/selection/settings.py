@@ -204,9 +204,9 @@ def evaluated_settings(evaluate: EvaluateSetting) -> dict[Setting, EvaluatedSett
 
     def value(setting: Setting) -> float:
         best = best_setting(evaluated)
-        results = evaluated[setting] = evaluate(setting)
+        result = evaluated[setting] = evaluate(setting)
         # The loss to others is not computed for settings that gain no more than the best so far.
-        return results.value() if best is None or results.gain() > evaluated[best].value() else -_OUTWEIGHS
+        return result.value() if best is None or result.gain() > evaluated[best].value() else -_OUTWEIGHS
 
     def at_best_strength(others: tuple[float, ...]) -> float:
         best = best_setting(evaluated)
@@ -221,9 +221,9 @@ def best_setting(evaluated: Mapping[Key, EvaluatedSetting], part: NDArray[np.boo
     """Return the best setting for all evaluation queries, or a part of them (e,); None where none helps."""
     best: Key | None = None
     value = 0.0
-    for setting, results in sorted(evaluated.items(), key=lambda item: -item[1].gain(part)):
-        if results.gain(part) <= value:
+    for setting, result in sorted(evaluated.items(), key=lambda item: -item[1].gain(part)):
+        if result.gain(part) <= value:
             break
-        if results.value(part) > value:
-            best, value = setting, results.value(part)
+        if result.value(part) > value:
+            best, value = setting, result.value(part)
     return best

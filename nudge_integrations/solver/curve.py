@@ -144,9 +144,9 @@ def _block_changes(
     parts: tuple[list[tuple[float, Changes]], list[tuple[float, Changes]]] = ([], [])
     scores = scores_of(targets, labels, evaluation, block)
     for begin, end, candidates in candidate_segments(path, labels, evaluation, block, metric.k, scores, pairs):
-        for path_scores, results in zip(own, parts, strict=True):
+        for path_scores, part in zip(own, parts, strict=True):
             segment = segment_of(path, PathScores.join(candidates, path_scores), metric.k, begin, end)
-            results.append((begin, changes_on(path, metric, segment, block.stop - block.start)))
+            part.append((begin, changes_on(path, metric, segment, block.stop - block.start)))
     return _one_after_another(parts[0]), _one_after_another(parts[1])
 
 

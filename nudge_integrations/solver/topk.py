@@ -65,11 +65,11 @@ def best_of_block(
     strip, query = torch.nonzero(strips.amax(dim=1) > floor, as_tuple=True)
     values, position = _best(strips[strip, :, query], torch.arange(_STRIP, device=block.device), k)
     which, of = torch.unique(query, return_inverse=True)
-    results = values.new_full((len(which), len(strips), values.shape[1]), -torch.inf)
-    results[of, strip] = values
-    place = torch.zeros(results.shape, dtype=torch.int64, device=block.device)
+    best_scores = values.new_full((len(which), len(strips), values.shape[1]), -torch.inf)
+    best_scores[of, strip] = values
+    place = torch.zeros(best_scores.shape, dtype=torch.int64, device=block.device)
     place[of, strip] = (position + _STRIP * strip[:, None]).clamp_max(len(block) - 1)
-    return which, results.flatten(1), place.flatten(1)
+    return which, best_scores.flatten(1), place.flatten(1)
 
 
 def strip_rows(rows: int) -> int:
@@ -181,7 +181,7 @@ def _search_block(
 ) -> None:
     """Merge the best of one block into the running best, in place, a tile of queries at a time."""
     for tile in row_blocks(len(queries), _TILE_QUERIES):
-        which, results, position = best_of_block(queries[tile], block, scores.shape[1], scores[tile, -1], buffer)
+        which, best_scores, position = best_of_block(queries[tile], block, scores.shape[1], scores[tile, -1], buffer)
         which = which + tile.start
         if len(which):
-            scores[which], rows[which] = merge_best(scores[which], rows[which], results, block_row[position])
+            scores[which], rows[which] = merge_best(scores[which], rows[which], best_scores, block_row[position])

@@ -438,8 +438,8 @@ def test_a_map_must_surely_gain_for_unlabelled_documents_where_they_are_protecte
     baseline, noise = result.nudge.per_query.baseline, np.tile([-0.05, 0.05], 30)
     scores = QueryScores(baseline + 0.5 + noise, baseline + unseen + noise)
     result = replace(result, fitted=(FittedCandidate("query-map", "ridge", scores, None, torch.eye(12)),))
-    results = result.best(("query-map",))
-    assert (results.query_map is not None, results.status == "improved") == (chosen, chosen)
+    solution = result.best(("query-map",))
+    assert (solution.query_map is not None, solution.status == "improved") == (chosen, chosen)
     assert result.best(("nudge",)).query_map is None
     assert [line.method for line in result.best(("query-map",)).candidates] == ["ridge"]
 
