@@ -92,11 +92,11 @@ class Candidate:
 
 def table_of(candidates: Sequence[Candidate]) -> str:
     """Return candidates as a table in plain text, one a line, under a line of headings."""
-    lines = [f"{'candidate':<22}{'tau':>6}{'step':>8}{'score':>9}{'unseen':>9}{'gain':>10}{'std. error':>12}"]
+    lines = [f"{'candidate':<28}{'tau':>6}{'step':>8}{'score':>9}{'unseen':>9}{'gain':>10}{'std. error':>12}"]
     for one in candidates:
         temperature = "" if one.temperature is None else f"{one.temperature:g}"
         lines.append(
-            f"{one.method:<22}{temperature:>6}{one.step:>8.3f}{one.score:>9.4f}{one.unseen_score:>9.4f}"
+            f"{one.method:<28}{temperature:>6}{one.step:>8.3f}{one.score:>9.4f}{one.unseen_score:>9.4f}"
             f"{one.gain:>+10.4f}{one.standard_error:>12.4f}"
         )
     return "\n".join(lines)

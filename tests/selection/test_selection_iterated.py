@@ -148,8 +148,8 @@ def test_steps_are_a_candidate_where_they_are_better_than_one() -> None:
             Options(), documents, queries, gains, ["query-map", "query-map+nudge"]
         ).fitted
     }
-    alone, pair = fitted["softmax"], fitted["softmax+nudge-n"]
-    assert alone.scores.seen.mean() > fitted["query-map"].scores.seen.mean()
+    alone, pair = fitted["iterated-ridge"], fitted["iterated-ridge+nudge-n"]
+    assert alone.scores.seen.mean() > fitted["ridge"].scores.seen.mean()
     assert pair.nudge is not None
     assert pair.scores.seen.mean() > alone.scores.seen.mean()
     assert alone.query_map is not None
@@ -157,7 +157,7 @@ def test_steps_are_a_candidate_where_they_are_better_than_one() -> None:
     # As many steps as alone, or fewer: a nudge does a part of the work.
     assert torch.linalg.norm(pair.query_map) <= torch.linalg.norm(alone.query_map) + 1e-6
     solution = select(documents, queries, gains, candidates=("query-map",))
-    assert solution.method == "softmax"
+    assert solution.method == "iterated-ridge"
     np.testing.assert_array_equal(solution.query_map, alone.query_map.numpy())
 
 
