@@ -322,9 +322,9 @@ def test_evaluations_by_different_labels_are_refused() -> None:
     dataset = collection_of(5)
     other = RetrievalDataset(dataset.corpus, dataset.queries, {**dataset.qrels, "q0": {"d3": 1.0}})
     run = run_with_ranks(dataset, [1] * 5)
-    with pytest.raises(DatasetError, match="judged by different labels"):
+    with pytest.raises(DatasetError, match="evaluated by different labels"):
         compare(evaluate(run, dataset), evaluate(run, other))
-    with pytest.raises(DatasetError, match="judged by different labels"):
+    with pytest.raises(DatasetError, match="evaluated by different labels"):
         compare(evaluate(run, dataset), run, other)
     with pytest.raises(InputError, match="query vectors: 4 vectors came with 5 ids"):
         compare(run, run, dataset, query_vectors=np.ones((4, 2)))
