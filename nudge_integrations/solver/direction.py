@@ -3,20 +3,19 @@ r"""Where a labelled document should go: a weighted sum of the queries, G = W^T 
 ==================  =====================================================================================
 direction           W
 ==================  =====================================================================================
-``PositiveSum``     [Y > 0] (NUDGE), or Y itself where ``graded``
+``Answered``        [Y > 0] (NUDGE), or Y itself where ``graded``
 ``Contrastive``     Y with rows of sum one, minus softmax(Q D^T / tau): minus the gradient of the softmax
                     cross-entropy at the base vectors, one closed-form step; NUDGE's is its limit
                     without the negatives
 ==================  =====================================================================================
 
-Both have the same methods, so a new direction is a class of a few lines: the weights of labelled pairs (``weights``)
-and the weights of the negatives (``negative_weights``).
+Both answer the same questions, so a new direction is a class of a few lines: the weights of labelled pairs
+(``weights``), the weights of the negatives, which are all other pairs (``negatives``), and a temperature.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,16 +24,18 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from nudge_integrations.solver.arrays import ragged, row_blocks
+from nudge_integrations.corpus.topk import row_blocks
+from nudge_integrations.solver.labels import Labels
+from nudge_integrations.solver.ragged import ragged
 
-__all__ = ["Contrastive", "Direction", "PositiveSum", "log_normaliser"]
+__all__ = ["Answered", "Contrastive", "Direction", "log_normalisers", "sums"]
 
 # Queries summed at a time in float32; sums of these are summed in float64, so that many labels lose no digits.
 _SUMMED = 256
 
 
 class Direction(Protocol):
-    """What the solver needs from a direction."""
+    """What the solver asks of a direction."""
 
     @property
     def temperature(self) -> float | None:
@@ -43,13 +44,13 @@ class Direction(Protocol):
     def weights(self, gains: sparse.csr_array) -> sparse.csr_array:
         """Return the label part of W: (m, u), nonzero only where a query has a gain."""
 
-    def negative_weights(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return the rest of W for queries ``rows`` with base scores (c, u); not called without a temperature."""
+    def negatives(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the rest of W for queries ``rows`` with base scores (c, u); not asked without a temperature."""
 
 
 @dataclass(frozen=True)
-class PositiveSum:
-    """NUDGE's direction: the sum of the queries that a document is relevant to.
+class Answered:
+    """NUDGE's direction: the sum of the queries that a document answers.
 
     Attributes:
         graded: Weigh each query by its gain instead of 1.
@@ -67,8 +68,8 @@ class PositiveSum:
         data = gains.data if self.graded else np.ones(gains.nnz)
         return sparse.csr_array((data, gains.indices, gains.indptr), shape=gains.shape)
 
-    def negative_weights(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return zeros: this direction has no negatives."""
+    def negatives(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return zeros: documents that are not relevant to a query get nothing from it."""
         return torch.zeros_like(scores)
 
 
@@ -78,7 +79,8 @@ class Contrastive:
 
     Attributes:
         temperature: tau, > 0.
-        log_normaliser: (m,) float32, log sum_j exp(q . D_j / tau) over the whole corpus, see `log_normaliser`.
+        log_normaliser: (m,) float32, log sum_j exp(q . D_j / tau) over the whole corpus, less the logarithm of how many
+            queries each one stands for; infinite for queries that are no negatives.
     """
 
     temperature: float
@@ -90,34 +92,21 @@ class Contrastive:
         totals = np.repeat(gains.sum(axis=1), counts)
         return sparse.csr_array((gains.data / totals, gains.indices, gains.indptr), shape=gains.shape)
 
-    def negative_weights(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return minus the softmax probabilities."""
+    def negatives(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return minus the softmax probabilities, times how many queries each one stands for."""
         normaliser = self.log_normaliser[torch.from_numpy(rows).to(scores.device)]
-        return -torch.exp(scores / self.temperature - normaliser[:, None])
+        return (scores / self.temperature).sub_(normaliser[:, None]).exp_().neg_()
 
 
-def sums(
-    direction: Direction, gains: sparse.csr_array, queries: torch.Tensor, documents: torch.Tensor, block_bytes: int
-) -> torch.Tensor:
-    """Return G = W^T Q for the labelled documents.
-
-    Args:
-        direction: What W is.
-        gains: (m, u) labels.
-        queries: (m, d) float32.
-        documents: (u, d) float32 unit vectors.
-        block_bytes: Bound on the temporary memory.
-
-    Returns:
-        (u, d) float32, on the device of the queries.
-    """
-    total = _weighted_sums(direction.weights(gains).T.tocsr(), queries).to(documents.dtype)
+def sums(direction: Direction, labels: Labels, block_bytes: int) -> torch.Tensor:
+    """Return G = W^T Q for the labelled documents, (u, d) float32 on the device of the queries."""
+    total = _weighted_sums(direction.weights(labels.gains).T.tocsr(), labels.queries).to(labels.documents.dtype)
     if direction.temperature is not None:
-        for block in query_blocks(len(queries), len(documents), block_bytes):
-            negative_weights = direction.negative_weights(
-                queries[block] @ documents.T, np.arange(block.start, block.stop)
-            )
-            total.addmm_(negative_weights.T, queries[block])
+        at_once = max(1, block_bytes // (12 * max(1, len(labels.documents))))
+        for block in row_blocks(len(labels.negatives), at_once):
+            rows = labels.negatives[block]
+            queries = labels.queries[torch.from_numpy(rows).to(labels.queries.device)]
+            total.addmm_(direction.negatives(queries @ labels.documents.T, rows).T, queries)
     return total
 
 
@@ -137,12 +126,7 @@ def _weighted_sums(weights: sparse.csr_array, queries: torch.Tensor) -> torch.Te
     return total.index_add_(0, torch.from_numpy(document).to(queries.device), sums.double())
 
 
-def query_blocks(queries: int, documents: int, block_bytes: int, arrays: int = 3) -> Iterator[slice]:
-    """Yield blocks of queries for which ``arrays`` float32 (block, documents) arrays fit in ``block_bytes``."""
-    return row_blocks(queries, max(1, block_bytes // (4 * arrays * max(1, documents))))
-
-
-def log_normaliser(
+def log_normalisers(
     queries: torch.Tensor,
     documents: torch.Tensor,
     sample: torch.Tensor,
@@ -150,10 +134,10 @@ def log_normaliser(
     temperatures: tuple[float, ...],
     block_bytes: int,
 ) -> dict[float, torch.Tensor]:
-    r"""Return log sum_j exp(q . D_j / tau) for each temperature.
+    r"""Return log sum_j exp(q . D_j / tau) over the whole corpus for each temperature.
 
-    Exact over ``documents``; the ``others`` documents of the corpus enter through a uniform sample of them, scaled by
-    others / len(sample), which is exact too when the sample is all of them.
+    Exact over ``documents``; the ``others`` enter through a uniform sample of them, each for others / len(sample). The
+    tail counts: thousands of documents at a similarity of .1 outweigh twenty at .5. Exact where all are sampled.
 
     Args:
         queries: (m, d) float32.
@@ -171,7 +155,7 @@ def log_normaliser(
     offset = torch.zeros(len(candidates), device=queries.device)
     if len(sample):
         offset[len(documents) :] = math.log(others / len(sample))
-    for block in query_blocks(len(queries), len(candidates), block_bytes):
+    for block in row_blocks(len(queries), max(1, block_bytes // (12 * max(1, len(candidates))))):
         scores = queries[block] @ candidates.T
         for temperature, values in normaliser.items():
             values[block] = torch.logsumexp(scores / temperature + offset, dim=1)

@@ -1,4 +1,4 @@
-"""NUDGE-M+N: a line brought back to the unit sphere. Its scores cross at the roots of a quartic."""
+"""NUDGE-M+N: a line brought back to the unit sphere. Its scores cross where a quartic has its roots."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class NormalisedLine(Unbounded, Sphere):
         angle: Scalars = np.arctan2(parameter * sine, 1.0 - parameter + parameter * cosine)
         return angle
 
-    def changes_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
         """Return False throughout: two such curves may cross up to four times."""
         return np.zeros(one.shape[1], dtype=bool)
 
-    def rank_changes(self, one: Scalars, other: Scalars) -> Scalars:
+    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
         """Return the four roots of score^2 = score^2, a quartic; the search keeps those where the order changes."""
         quartic = _product(_square(one), _length(other)) - _product(_square(other), _length(one))
         scale = np.abs(quartic).max(axis=1, keepdims=True)
@@ -58,7 +58,7 @@ class NormalisedLine(Unbounded, Sphere):
         companion[:, 0, :] = -quartic[:, 1:] / lead
         companion[:, [1, 2, 3], [0, 1, 2]] = 1.0
         roots = np.linalg.eigvals(companion)
-        # Where curves touch, rounding makes a complex pair of a double root; an extra root changes nothing.
+        # Where curves touch, rounding makes a complex pair of a double root; a root too many does no harm.
         return np.where(np.abs(roots.imag) < 1e-3, roots.real, np.nan)
 
     def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:

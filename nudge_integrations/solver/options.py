@@ -1,53 +1,88 @@
-"""The options of `solve`, checked."""
+"""The options of `solve`, `select`, `fit` and everything above them: declared once, checked once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
+from nudge_integrations.corpus.metrics import Metric, parse_metric
 from nudge_integrations.errors import InputError
-from nudge_integrations.solver.metrics import Metric, parse_metric
-from nudge_integrations.solver.normalised_line import NormalisedLine
-from nudge_integrations.solver.path import Arc, Line, Path, SparseLine
 
-__all__ = ["BLOCK_BYTES", "METHODS", "PATHS", "PROTECTED_FROM", "TEMPERATURES", "UNSEEN_LOSS", "Options"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["METHODS", "OptionValues", "Options", "TEMPERATURES"]
 
 METHODS = ("auto", "nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")
 TEMPERATURES = (0.2, 0.1, 0.07, 0.05, 0.03)
-BLOCK_BYTES = 128 << 20
 
-# Where queries for unlabelled documents are half of the traffic or more, `auto` lets them lose a
-# tenth of a point at most.
-PROTECTED_FROM, UNSEEN_LOSS = 0.5, 0.001
+# Where queries for documents that nobody labelled are said to be half of the traffic or more, they are protected.
+_PROTECTED_FROM = 0.5
 
-PATHS: dict[str, Path] = {
-    "nudge-n": Arc(),
-    "nudge-m": Line(),
-    "nudge-m+n": NormalisedLine(),
-    "nudge-s": SparseLine(),
-    "contrastive": Arc(),
-}
+
+class OptionValues(TypedDict, total=False):
+    """The options as keyword arguments; `Options` says what each means and what it is where nothing is said."""
+
+    method: str
+    metric: str
+    step: float | None
+    unseen_weight: float
+    temperature: float | None
+    graded: bool
+    refit: bool
+    max_queries: int
+    normalize_queries: bool
+    shift: bool
+    standard_errors: float
+    max_seconds: float | None
+    seed: int
+    device: str | torch.device | None
+    block_bytes: int
+    progress: bool
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of `solve`, which explains them, and one more.
+    """How to look for the best step.
 
     Attributes:
-        unseen_loss: How much queries for unlabelled documents may lose at most, mean and a standard error for
-            safety; None for no bound. With it each is evaluated without any label of its most relevant document,
-            not only with this at rest.
+        method: ``"nudge-n"`` (turn on the unit sphere), ``"nudge-m"`` (add a vector; rank by inner product),
+            ``"nudge-m+n"`` (add, then make unit length), ``"nudge-s"`` (move one coordinate), ``"contrastive"`` (turn
+            towards the queries that a document answers and away from the others), or ``"auto"``: the best of nothing,
+            nudge-n and contrastive; for `select` and `fit` query maps as well.
+        metric: What is maximised: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
+        step: Take this step instead of searching: radians for nudge-n and contrastive, else a length.
+        unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled. From 0.5 on
+            ``"auto"`` protects them as well: it costs them a tenth of a point at most, standard error included.
+        temperature: The softmax temperature of the contrastive direction; None tries several and none at all.
+        graded: Weigh queries by their gains in the direction, not only in the metric.
+        refit: With a validation set, add its labels to the directions once the step is chosen.
+        max_queries: Evaluate by a seeded sample of at most this many queries; the solution says how many.
+        normalize_queries: Make queries unit length, so that a long one does not dominate a sum.
+        shift: Also move every unlabelled document by the mean displacement of the labelled ones.
+        standard_errors: How far above zero the gain must be, in standard errors over queries; else nothing moves.
+            With fewer than 30 labelled queries and documents that nobody labelled ``"auto"`` protects these as well,
+            and the gain must be 1.5 times as many standard errors over documents; 0 turns all of it off.
+        max_seconds: Leave out query maps for which less time would be left; the solution's warnings say which.
+        seed: For every sample.
+        device: Where to compute; None for where the documents are.
+        block_bytes: Bound on temporary memory, beside the labelled documents and the queries.
+        progress: Show progress bars.
 
     Raises:
         InputError: If an option is out of range.
+
+    Example:
+        >>> Options(metric="mrr@5").measured.k
+        5
     """
 
     method: str = "auto"
     metric: str = "ndcg@10"
     step: float | None = None
     unseen_weight: float = 0.0
-    unseen_loss: float | None = None
     temperature: float | None = None
     graded: bool = False
     refit: bool = True
@@ -55,8 +90,10 @@ class Options:
     normalize_queries: bool = True
     shift: bool = False
     standard_errors: float = 2.0
+    max_seconds: float | None = None
     seed: int = 0
-    block_bytes: int = BLOCK_BYTES
+    device: str | torch.device | None = None
+    block_bytes: int = 128 << 20
     progress: bool = False
 
     def __post_init__(self) -> None:
@@ -69,10 +106,11 @@ class Options:
             ("temperature", 1e-3, 1e3),
             ("standard_errors", 0.0, np.inf),
             ("max_queries", 1, np.inf),
+            ("max_seconds", 0.0, np.inf),
             ("block_bytes", 1 << 16, np.inf),
         ):
             value = getattr(self, name)
-            absent = value is None and name in ("step", "temperature")
+            absent = value is None and name in ("step", "temperature", "max_seconds")
             if not absent and not (isinstance(value, int | float | np.number) and low <= value <= high):
                 raise InputError(f"{name} must be a number between {low:g} and {high:g}; got {value!r}")
         if self.temperature is not None and self.method not in ("auto", "contrastive"):
@@ -81,9 +119,17 @@ class Options:
             )
         parse_metric(self.metric)
 
-    def protecting(self) -> Options:
-        """Return the options with the bound that `auto` sets, if unseen documents weigh so much."""
-        return replace(self, unseen_loss=UNSEEN_LOSS) if self.unseen_weight >= PROTECTED_FROM else self
+    def changed(self, **changes: object) -> Options:
+        """Return the options with some of them changed.
+
+        Raises:
+            InputError: If there is no such option, or one is out of range.
+        """
+        unknown = sorted(set(changes) - {field.name for field in fields(self)})
+        if unknown:
+            known = ", ".join(field.name for field in fields(self))
+            raise InputError(f"unknown option {', '.join(map(repr, unknown))}; expected some of {known}")
+        return replace(self, **changes)  # type: ignore[arg-type]  # checked above, and on construction
 
     @property
     def measured(self) -> Metric:
@@ -91,8 +137,15 @@ class Options:
         return parse_metric(self.metric)
 
     @property
+    def protects_unseen(self) -> bool:
+        """Whether queries for documents that nobody labelled may lose next to nothing."""
+        return self.method == "auto" and self.unseen_weight >= _PROTECTED_FROM
+
+    @property
     def temperatures(self) -> tuple[float | None, ...]:
         """The temperatures to try; None is no softmax."""
         if self.method not in ("auto", "contrastive"):
             return (None,)
-        return (None, *TEMPERATURES) if self.temperature is None else (self.temperature,)
+        if self.temperature is None:
+            return (None, *TEMPERATURES)
+        return (None, self.temperature) if self.method == "auto" else (self.temperature,)

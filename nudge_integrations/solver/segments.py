@@ -1,4 +1,4 @@
-"""Segments of the path, and the few documents that can matter on each.
+"""Which documents can matter where on the path: few enough to compare one by one.
 
 A document matters on a segment of the path only if its best score there reaches what the query's k-th best document
 never falls below there.
@@ -9,24 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from nudge_integrations.solver.path import Path
 
-__all__ = ["SLACK", "PathScores", "Segment", "segment_of"]
+__all__ = ["SLACK", "Segment", "ScorePaths", "segment_of"]
 
 # Rounding of float32 scores may not drop a document that reaches the threshold exactly.
 SLACK = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
-class PathScores:
+class ScorePaths:
     """Scores along the path, one (query, document) an entry.
 
     Attributes:
         query: (p,) int64, ascending.
         row: (p,) int64 corpus rows.
-        coefficients: (R, p) float64, which the path makes scores from.
+        coefficients: (R, p) float64, what the path makes scores from.
         relevant: (p,) bool, whether the document is relevant to the query.
         weight: (p,) float64, a relevant document's weight in its query's metric.
     """
@@ -37,9 +38,9 @@ class PathScores:
     relevant: NDArray[np.bool_]
     weight: NDArray[np.float64]
 
-    def take(self, index: NDArray[np.bool_]) -> PathScores:
+    def take(self, index: NDArray[np.bool_]) -> ScorePaths:
         """Return some of the entries."""
-        return PathScores(
+        return ScorePaths(
             self.query[index], self.row[index], self.coefficients[:, index], self.relevant[index], self.weight[index]
         )
 
@@ -48,16 +49,16 @@ class PathScores:
         return np.bincount(self.query)[self.query]
 
     @staticmethod
-    def irrelevant(query: NDArray[np.int64], row: NDArray[np.int64], coefficients: NDArray[np.float64]) -> PathScores:
-        """Return path scores of documents that are not relevant to their queries."""
-        return PathScores(query, row, coefficients, np.zeros(len(query), dtype=bool), np.zeros(len(query)))
+    def static(query: NDArray[np.int64], row: NDArray[np.int64], coefficients: NDArray[np.float64]) -> ScorePaths:
+        """Return the paths of documents that are not relevant."""
+        return ScorePaths(query, row, coefficients, np.zeros(len(query), dtype=bool), np.zeros(len(query)))
 
     @staticmethod
-    def join(*parts: PathScores) -> PathScores:
+    def join(*parts: ScorePaths) -> ScorePaths:
         """Return all entries of several, by query."""
         query = np.concatenate([part.query for part in parts])
         order = np.argsort(query, kind="stable")
-        return PathScores(
+        return ScorePaths(
             query[order],
             np.concatenate([part.row for part in parts])[order],
             np.concatenate([part.coefficients for part in parts], axis=1)[:, order],
@@ -72,28 +73,26 @@ class Segment:
 
     Attributes:
         begin, end: Parameters.
-        path_scores: The documents.
+        paths: The documents.
         at_begin, at_end: (p,) their scores at the two ends.
     """
 
     begin: float
     end: float
-    path_scores: PathScores
+    paths: ScorePaths
     at_begin: NDArray[np.float64]
     at_end: NDArray[np.float64]
 
 
-def segment_of(path: Path, path_scores: PathScores, k: int, begin: float, end: float) -> Segment:
+def segment_of(path: Path, paths: ScorePaths, k: int, begin: float, end: float) -> Segment:
     """Return a segment of the path without the documents that stay below their query's k-th best throughout."""
-    scores = [path.score(path_scores.coefficients, np.array(parameter)) for parameter in (begin, end)]
+    scores = [path.score(paths.coefficients, np.array(parameter)) for parameter in (begin, end)]
     # On an arc of angle a no score exceeds its larger end by more than the factor 1 / cos(a / 2).
-    spread = 1.0 / np.cos(
-        (path.turned(path_scores.coefficients, end) - path.turned(path_scores.coefficients, begin)) / 2.0
-    )
+    spread = 1.0 / np.cos((path.turned(paths.coefficients, end) - path.turned(paths.coefficients, begin)) / 2.0)
     low, high = np.minimum(*scores), np.maximum(*scores)
     low, high = np.minimum(low, low * spread), np.maximum(high, high * spread)
-    kept = high >= _kth_largest(path_scores.query, low, k)[path_scores.query] - SLACK
-    return Segment(begin, end, path_scores.take(kept), scores[0][kept], scores[1][kept])
+    kept = high >= _kth_largest(paths.query, low, k)[paths.query] - SLACK
+    return Segment(begin, end, paths.take(kept), scores[0][kept], scores[1][kept])
 
 
 def _kth_largest(query: NDArray[np.int64], values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
@@ -102,6 +101,9 @@ def _kth_largest(query: NDArray[np.int64], values: NDArray[np.float64], k: int) 
     width = int(counts.max(initial=0))
     if width < k:
         return np.full(len(counts), -np.inf)
-    table = np.full((len(counts), width), -np.inf)
-    table[query, np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)] = values
-    return np.partition(table, width - k, axis=1)[:, width - k]
+    table = torch.full((len(counts), width), -torch.inf, dtype=torch.float64)
+    place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table[torch.from_numpy(query), torch.from_numpy(place)] = torch.from_numpy(values)
+    # numpy's partition takes ten times as long where many values are equal.
+    kth: NDArray[np.float64] = torch.topk(table, k, dim=1).values[:, -1].numpy()
+    return kth

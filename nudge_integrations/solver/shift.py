@@ -13,14 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nudge_integrations.solver.arrays import Matrix, row_blocks
-from nudge_integrations.solver.decision import SearchResult, gain_and_error, mean
-from nudge_integrations.solver.leave_one_out import evaluation_blocks, labelled_pairs, scores_of
-from nudge_integrations.solver.metrics import Metric
+from nudge_integrations.corpus.arrays import ArrayCorpus
+from nudge_integrations.corpus.metrics import Metric
+from nudge_integrations.corpus.topk import row_blocks
+from nudge_integrations.errors import InputError
+from nudge_integrations.solver.decision import QueryScores, gain_and_error, mean, noise_groups
+from nudge_integrations.solver.labels import Labels
+from nudge_integrations.solver.leave_one_out import labelled_pairs, query_blocks, scores_of
+from nudge_integrations.solver.nudge_search import NudgeResult
+from nudge_integrations.solver.pools import best_unlabelled
 from nudge_integrations.solver.prepare import Prepared
-from nudge_integrations.solver.problem import Labels, Targets
 from nudge_integrations.solver.rank_changes import is_above
-from nudge_integrations.solver.topk import read_corpus
+from nudge_integrations.solver.targets import Targets
 
 __all__ = ["mean_displacement", "with_shift"]
 
@@ -34,67 +38,47 @@ def mean_displacement(targets: Targets, labels: Labels, step: float) -> torch.Te
     return (targets.path.place(documents, targets.vectors[moving], step) - documents).mean(dim=0)
 
 
-def with_shift(
-    result: SearchResult,
-    prepared: Prepared,
-    documents: Matrix,
-    metric: Metric,
-    *,
-    unseen_weight: float,
-    block_bytes: int,
-    progress: bool,
-) -> SearchResult:
-    """Return a search result evaluated with the shift, at the same step."""
-    labels, evaluation = prepared.labels, prepared.evaluation
+def with_shift(result: NudgeResult, prepared: Prepared) -> NudgeResult:
+    """Return a result evaluated with the shift, at the step that it has.
+
+    Raises:
+        InputError: If the corpus is no array: the shift changes every document.
+    """
+    corpus, labels, evaluation, options = prepared.corpus, prepared.labels, prepared.evaluation, prepared.options
+    if not isinstance(corpus, ArrayCorpus):
+        raise InputError(f"shift=True moves every document and needs them as an array; got {type(corpus).__name__}")
     shift = mean_displacement(result.targets, labels, result.candidate.step)
-    nothing = np.zeros(0, np.int64)
-    others = read_corpus(
-        documents,
-        labels.rows,
-        nothing,
-        evaluation.queries,
-        metric.k,
-        block_bytes=block_bytes,
-        shift=shift,
-        progress=progress,
+    shifted = replace(corpus, shift=shift.cpu().numpy())
+    static = best_unlabelled(shifted, evaluation.queries.cpu().numpy(), labels.rows, options.measured.k)
+    both = list(_evaluated(result, prepared, shift, static))
+    scores = QueryScores(*(np.concatenate([np.zeros(0), *(part[side] for part in both)]) for side in (0, 1)))
+    objective = scores.objective(options.unseen_weight) - result.baseline
+    gain, error = gain_and_error(objective, noise_groups(prepared))
+    candidate = replace(
+        result.candidate,
+        score=mean(scores.seen),
+        unseen_score=mean(scores.unseen),
+        gain=gain,
+        standard_error=error,
     )
-    static = others.scores.double().cpu().numpy(), others.rows.cpu().numpy()
-    both = list(_evaluated(result, prepared, metric, shift, static, block_bytes))
-    seen, unseen = (np.concatenate([np.zeros(0), *(part[side] for part in both)]) for side in (0, 1))
-    objective = (1.0 - unseen_weight) * (seen - result.at_zero) + unseen_weight * (unseen - result.at_zero)
-    gain, error = gain_and_error(objective, evaluation.groups)
-    unseen_gain, unseen_error = gain_and_error(unseen - result.at_zero, evaluation.groups)
-    candidate = replace(result.candidate, score=mean(seen), unseen_score=mean(unseen), gain=gain, standard_error=error)
-    return replace(
-        result,
-        candidate=candidate,
-        at_step=seen,
-        unseen=unseen,
-        unseen_gain=unseen_gain,
-        unseen_error=unseen_error,
-    )
+    return replace(result, candidate=candidate, scores=scores)
 
 
 def _evaluated(
-    result: SearchResult,
+    result: NudgeResult,
     prepared: Prepared,
-    metric: Metric,
     shift: torch.Tensor,
     static: tuple[NDArray[np.float64], NDArray[np.int64]],
-    block_bytes: int,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield each block's metric with everything moved, and with the relevant documents only shifted."""
     targets, labels, evaluation = result.targets, prepared.labels, prepared.evaluation
-    path, parameter = targets.path, np.array(result.parameter)
+    path, parameter, metric = targets.path, np.array(result.parameter), prepared.options.measured
     weights = metric.weights(evaluation.gains)
     shifted = torch.nn.functional.normalize(labels.documents + shift, dim=1)
     # A line's scores come divided by 1 + t.
     scale = 1.0 + result.candidate.step if path.similarity == "dot" else 1.0
-    for block in evaluation_blocks(evaluation, labels, block_bytes):
-        pairs, scores = (
-            labelled_pairs(targets, labels, evaluation, block),
-            scores_of(targets, labels, evaluation, block),
-        )
+    for block in query_blocks(evaluation, labels, prepared.options.block_bytes):
+        pairs, scores = labelled_pairs(targets, labels, evaluation, block), scores_of(targets, labels, evaluation, block)
         at_rest = (evaluation.queries[block] @ shifted.T).double().cpu().numpy()
         base, end = (part.double().cpu().numpy() for part in (scores.base, scores.end))
         cosine = np.broadcast_to(scores.cosine.double().cpu().numpy(), base.shape)
@@ -120,13 +104,13 @@ def _metric(
     metric: Metric,
     scores: NDArray[np.float64],
     rows: NDArray[np.int64],
-    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    relevant_at: tuple[NDArray[np.int64], NDArray[np.int64]],
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return each query's metric for (c, u + k) scores and rows: the labelled documents, then the best others."""
-    query, column = pairs
+    query, column = relevant_at
     relevant = np.zeros(scores.shape, dtype=bool)
-    relevant[pairs] = True
+    relevant[relevant_at] = True
     total = np.zeros(len(scores))
     for part in row_blocks(len(query), 4096):
         of, own = query[part], (query[part], column[part])

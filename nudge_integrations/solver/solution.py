@@ -1,4 +1,4 @@
-"""What `solve` returns: which documents moved where, how far, and the metric before and after."""
+"""What `solve` returns: which documents moved where, how far, and what that is worth."""
 
 from __future__ import annotations
 
@@ -8,46 +8,20 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 import torch
 
+from nudge_integrations.corpus.arrays import unit_rows
 from nudge_integrations.errors import InputError
-from nudge_integrations.solver.arrays import unit_rows
+from nudge_integrations.solver.curve import Curve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Candidate", "Curve", "PerQuery", "Similarity", "Solution", "Status", "table_of"]
+__all__ = ["Candidate", "PerQuery", "Similarity", "Solution", "Status", "table_of"]
 
 Status = Literal["improved", "no_gain", "fixed"]
 Similarity = Literal["cosine", "dot"]
 ArrayT = TypeVar("ArrayT", "NDArray[np.floating]", torch.Tensor)
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A ranking metric along a path: exact and piecewise constant.
-
-    Attributes:
-        steps: (c,) float64, ascending, ``steps[0] == 0``: where the metric changes.
-        values: (c,) float64: ``values[i]`` holds from ``steps[i]`` up to ``steps[i + 1]``, the last to the path's end.
-        end: The last step of the path; infinite for a line.
-    """
-
-    steps: NDArray[np.float64]
-    values: NDArray[np.float64]
-    end: float
-
-    def at(self, step: float) -> float:
-        """Return the metric at a step of the path."""
-        return float(self.values[np.searchsorted(self.steps, step, side="right") - 1])
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    def __repr__(self) -> str:
-        return (
-            f"Curve({len(self)} pieces over [0, {self.end:.4g}], from {self.values[0]:.4f} to {self.values.max():.4f})"
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +31,8 @@ class PerQuery:
     Attributes:
         rows: (e,) int64, which of the queries: of the labelled ones, or of the validation set.
         baseline: (e,) float64 at step 0.
-        score: (e,) float64 at the step, each query without its own labels (or on the validation set).
-        unseen: (e,) float64 at the step, with its relevant documents left where they were.
+        score: (e,) float64 at the step, each query evaluated without its own labels (or on the validation set).
+        unseen: (e,) float64 at the step, the documents that the query wants left where they were.
     """
 
     rows: NDArray[np.int64]
@@ -69,16 +43,18 @@ class PerQuery:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One candidate of the choice, with its scores out of sample.
+    """One way that was tried, and what it was worth out of sample.
 
     Attributes:
         method: Its name.
         temperature: The softmax temperature of a contrastive direction, else None.
         step: Its own best step.
         score: The metric there.
-        unseen_score: The metric there for unlabelled documents.
+        unseen_score: The metric there for documents that nobody labelled.
         gain: How much what was maximised rose above doing nothing, mean over queries.
         standard_error: The standard error of that gain, paired over queries (or groups).
+        queries: How many queries these are means over: those that fell behind early were evaluated by some only.
+        exact: False where queries were ranked among the documents of their pools only.
     """
 
     method: str
@@ -88,23 +64,27 @@ class Candidate:
     unseen_score: float
     gain: float
     standard_error: float
+    queries: int
+    exact: bool = True
 
 
 def table_of(candidates: Sequence[Candidate]) -> str:
     """Return candidates as a table in plain text, one a line, under a line of headings."""
-    lines = [f"{'candidate':<28}{'tau':>6}{'step':>8}{'score':>9}{'unseen':>9}{'gain':>10}{'std. error':>12}"]
+    lines = [
+        f"{'candidate':<26}{'tau':>6}{'step':>8}{'score':>9}{'unseen':>9}{'gain':>10}{'std. error':>12}{'queries':>9}"
+    ]
     for one in candidates:
         temperature = "" if one.temperature is None else f"{one.temperature:g}"
         lines.append(
-            f"{one.method:<28}{temperature:>6}{one.step:>8.3f}{one.score:>9.4f}{one.unseen_score:>9.4f}"
-            f"{one.gain:>+10.4f}{one.standard_error:>12.4f}"
+            f"{one.method:<26}{temperature:>6}{one.step:>8.3f}{one.score:>9.4f}{one.unseen_score:>9.4f}"
+            f"{one.gain:>+10.4f}{one.standard_error:>12.4f}{one.queries:>9}{'' if one.exact else '  on pools'}"
         )
     return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """Where documents moved, how far, and the metric before and after.
+    """Where documents moved, how far, and what that is worth.
 
     Attributes:
         rows: (r,) int64, documents that moved, ascending.
@@ -115,22 +95,22 @@ class Solution:
         temperature: The softmax temperature of a contrastive direction, else None.
         metric: The metric that was maximised.
         baseline: The metric at step 0, in [0, 1].
-        score: The metric at the step, each query without its own labels (or on the validation set).
+        score: The metric at the step, each query evaluated without its own labels (or on the validation set).
         curve: The metric along the whole path.
-        unseen_baseline: The metric at step 0 for unlabelled documents: the same queries, so the same number.
-        unseen_score: The metric at the step with the relevant documents of a query left where they were.
+        unseen_baseline: The metric at step 0 for documents that nobody labelled: the same queries, so the same number.
+        unseen_score: The metric at the step with every document that a query wants left where it was.
         status: ``"improved"``, ``"no_gain"`` (nothing moves; ``reason`` says why) or ``"fixed"`` (the step was given).
         reason: The status in words.
         warnings: What the user should know before serving this.
         protocol: ``"leave-one-out"`` or ``"validation"``.
         queries: How many queries the metric is a mean over.
-        evaluable: How many could have been evaluated, where ``max_queries`` left some out.
+        evaluable: How many could have been evaluation, where ``max_queries`` left some out.
         normaliser: ``"exact"``, ``"sampled"`` for a contrastive softmax over part of the corpus, else None.
-        candidates: All candidates of the choice.
-        per_query: The metric of every evaluation query; ``baseline``, ``score`` and ``unseen_score`` are its means.
+        candidates: Everything that was tried.
+        per_query: The metric of every evaluation query, of which ``baseline``, ``score`` and ``unseen_score`` are means.
         documents: n, how many documents there are.
-        query_map: None, or (d, d) float32 applied to queries: unit(q + q M).
-        shift: None, or (d,) float32 added to every unlabelled document, which is then made unit length again.
+        query_map: None, or (d, d) float32 that a hybrid applies to queries: unit(q + q M).
+        shift: None, or (d,) float32 added to every document that nobody labelled, which is then made unit length again.
     """
 
     rows: NDArray[np.int64]

@@ -1,0 +1,51 @@
+"""A corpus is whatever answers three questions: the best of these queries, the vectors of these rows, a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Corpus", "Neighbours"]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The best documents of some queries, best first.
+
+    Attributes:
+        scores: (m, k) float32, inner products of unit vectors; -inf where the corpus has fewer than k documents.
+        rows: (m, k) int64, whose scores these are; ``len(corpus)`` where there is no document.
+        exact: False where an approximate index may have missed some.
+    """
+
+    scores: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    exact: bool = True
+
+
+@runtime_checkable
+class Corpus(Protocol):
+    """Documents that can be searched: an array, a memory map, files, a cluster or a vector store.
+
+    Rows are numbered from 0 in an order that does not change. `ArrayCorpus` is the one for arrays.
+
+    Attributes:
+        dimension: d.
+    """
+
+    dimension: int
+
+    def __len__(self) -> int:
+        """Return n, the number of documents."""
+
+    def search(self, queries: NDArray[np.float32], k: int) -> Neighbours:
+        """Return the best k documents, at unit length, of (m, d) unit queries; ties go to the lower row."""
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the base vectors (r, d) of some rows, of any length."""
+
+    def sample(self, count: int, seed: int) -> NDArray[np.float32]:
+        """Return the base vectors (s, d) of a uniform sample without replacement; all n where there are fewer."""

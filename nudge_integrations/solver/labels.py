@@ -1,0 +1,97 @@
+"""Labels and the documents that they name, and the queries that a step is evaluated by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+__all__ = ["EvaluationQueries", "Labels", "group_codes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels and the documents that they name.
+
+    Attributes:
+        queries: (m, d) float32.
+        gains: (m, u) gains of the documents below.
+        groups: (m,) int64, queries of one group are left out together.
+        rows: (u,) int64 corpus rows, ascending.
+        documents: (u, d) float32 unit vectors.
+        negatives: (p,) int64, the queries whose softmax pushes documents away, a uniform sample where there are many.
+    """
+
+    queries: torch.Tensor
+    gains: sparse.csr_array
+    groups: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    documents: torch.Tensor
+    negatives: NDArray[np.int64]
+
+    def members(self) -> sparse.csr_array:
+        """Return the (groups, m) incidence of queries in groups."""
+        ones = np.ones(len(self.groups))
+        shape = (int(self.groups.max(initial=-1)) + 1, len(self.groups))
+        return sparse.csr_array((ones, (self.groups, np.arange(len(self.groups)))), shape=shape)
+
+    def by_document(self) -> Labels:
+        """Return the same labels, queries grouped by their most relevant document; those without one are alone."""
+        codes = len(self.rows) + np.arange(len(self.groups))
+        able = np.flatnonzero(np.diff(self.gains.indptr))
+        if len(able):  # scipy finds no argmax among no columns
+            codes[able] = self.gains[able].argmax(axis=1)
+        return replace(self, groups=group_codes(codes))
+
+    def support(self) -> NDArray[np.int64]:
+        """Return (u,) how many queries each document is relevant to."""
+        return np.bincount(self.gains.indices, minlength=len(self.rows))
+
+    def with_queries(self, queries: torch.Tensor) -> Labels:
+        """Return the same labels of other query vectors (m, d)."""
+        return replace(self, queries=queries)
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationQueries:
+    """The queries that a step is evaluated by.
+
+    Attributes:
+        queries: (e, d) float32.
+        gains: (e, u) gains of the labelled documents.
+        own: (e,) int64 rows of these queries in the labels, for leave-one-out; None for held-out queries.
+        groups: (e,) int64, queries whose metric varies together.
+        scores: (e, k) float64 best scores of the documents that never move.
+        rows: (e, k) int64 corpus rows of those scores.
+    """
+
+    queries: torch.Tensor
+    gains: sparse.csr_array
+    own: NDArray[np.int64] | None
+    groups: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def take(self, order: NDArray[np.int64]) -> EvaluationQueries:
+        """Return the same queries in another order, or some of them."""
+        at = torch.from_numpy(order).to(self.queries.device)
+        own = None if self.own is None else self.own[order]
+        return EvaluationQueries(
+            self.queries[at], self.gains[order], own, self.groups[order], self.scores[order], self.rows[order]
+        )
+
+
+def group_codes(names: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Return a number from 0 for each of the distinct names.
+
+    Example:
+        >>> group_codes(np.array(["b", "a", "b"])).tolist()
+        [1, 0, 1]
+    """
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)

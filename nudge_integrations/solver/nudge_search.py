@@ -1,0 +1,186 @@
+"""Nudges of the labelled documents: every direction with its exact best step, and the best of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nudge_integrations.solver.curve import Bound, Curve, best_step, curve_of, mixed
+from nudge_integrations.solver.decision import (
+    QueryScores,
+    gain_and_error,
+    mean,
+    noise_groups,
+    too_few_labels,
+)
+from nudge_integrations.solver.direction import Answered, Contrastive, Direction, log_normalisers
+from nudge_integrations.solver.labels import Labels
+from nudge_integrations.solver.normalised_line import NormalisedLine
+from nudge_integrations.solver.options import Options
+from nudge_integrations.solver.path import Arc, Line, Path, SparseLine
+from nudge_integrations.solver.prepare import Prepared
+from nudge_integrations.solver.rank_changes import RankChanges
+from nudge_integrations.solver.solution import Candidate
+from nudge_integrations.solver.sweep import Sweep
+from nudge_integrations.solver.targets import Targets, targets_of
+
+__all__ = ["NudgeResult", "directions_of", "search_nudges", "search_step", "target_of"]
+
+logger = logging.getLogger(__name__)
+
+_PATHS: dict[str, Path] = {
+    "nudge-n": Arc(),
+    "nudge-m": Line(),
+    "nudge-m+n": NormalisedLine(),
+    "nudge-s": SparseLine(),
+    "contrastive": Arc(),
+}
+
+# Protected queries for documents that nobody labelled lose a tenth of a point at most.
+_UNSEEN_LOSS = 0.001
+
+# Directions are compared by the queries of about so many groups first, and those within so many standard errors of the
+# best by all.
+_COARSE, _CLOSE = 1024, 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class NudgeResult:
+    """A direction with its exact curve and its best step.
+
+    Attributes:
+        targets: Where documents go.
+        parameter: The step in the path's own parameter.
+        curve: The metric along the path, each query without its own labels.
+        baseline: (e,) float64, each query's metric at step 0.
+        scores: Each query's metric at the best step.
+        candidate: What it was worth.
+    """
+
+    targets: Targets
+    parameter: float
+    curve: Curve
+    baseline: NDArray[np.float64]
+    scores: QueryScores
+    candidate: Candidate
+
+
+def search_nudges(prepared: Prepared, options: Options) -> tuple[NudgeResult, list[Candidate]]:
+    """Return the best direction with its best step, and what every direction was worth."""
+    labels, evaluation = prepared.labels, prepared.evaluation
+    every = list(_named_targets(prepared, options))
+    lines: dict[int, Candidate] = {}
+    order = list(range(len(every)))
+    part = coarse_rows(evaluation.groups, options.seed) if len(every) > 1 else np.arange(len(evaluation))
+    if len(part) < len(evaluation):
+        coarse = replace(prepared, evaluation=evaluation.take(part))
+        found = [search_step(coarse, labels, name, targets, options) for name, targets in every]
+        lines = {place: result.candidate for place, result in enumerate(found)}
+        order = _close_to_best([result.scores.objective(options.unseen_weight) for result in found], coarse)
+    results = {place: search_step(prepared, labels, *every[place], options) for place in order}
+    lines |= {place: result.candidate for place, result in results.items()}
+    return max(results.values(), key=lambda result: result.candidate.gain), [lines[place] for place in sorted(lines)]
+
+
+def coarse_rows(groups: NDArray[np.int64], seed: int, most: int = _COARSE) -> NDArray[np.int64]:
+    """Return the rows of a seeded sample of whole groups (e,), or all where there are hardly more."""
+    names = np.unique(groups)
+    if len(names) <= most + most // 2:
+        return np.arange(len(groups))
+    drawn = np.random.default_rng(seed).choice(names, most, replace=False)
+    return np.flatnonzero(np.isin(groups, drawn))
+
+
+def _close_to_best(objectives: list[NDArray[np.float64]], prepared: Prepared) -> list[int]:
+    best = max(objectives, key=mean)
+    near = []
+    for place, objective in enumerate(objectives):
+        behind, error = gain_and_error(best - objective, noise_groups(prepared))
+        if behind <= _CLOSE * error or objective is best:
+            near.append(place)
+    return near
+
+
+def search_step(
+    prepared: Prepared, labels: Labels, method: str, targets: Targets, options: Options
+) -> NudgeResult:
+    """Find the best step of one direction, or evaluate the step given."""
+    evaluation, path = prepared.evaluation, targets.path
+    sweep = Sweep(labels, evaluation, options.measured, options.block_bytes, options.progress)
+    seen = sweep.changes(targets)
+    careful = options.method == "auto" and options.standard_errors > 0.0 and too_few_labels(prepared)
+    protected = evaluation.own is not None and (options.protects_unseen or careful)
+    unseen = _unseen_changes(sweep, targets, protected) if protected or options.unseen_weight else None
+    objective = mixed(seen, unseen, options.unseen_weight)
+    if options.step is None:
+        bounds = [Bound(unseen, _UNSEEN_LOSS, 1.0)] if protected and unseen is not None else []
+        parameter = best_step(path, objective, bounds, path.end(targets.cosine[targets.moving]))
+    else:
+        parameter = path.parameter(options.step)
+    step = float(path.steps(np.array(parameter))) if options.step is None else options.step
+    at_rest = sweep.values(targets, parameter, unseen=True) if unseen is None else unseen.at(parameter)
+    scores = QueryScores(seen.at(parameter), at_rest)
+    gain, error = gain_and_error(objective.at(parameter) - objective.start, noise_groups(prepared))
+    candidate = Candidate(
+        method,
+        targets.direction.temperature,
+        step,
+        mean(scores.seen),
+        mean(scores.unseen),
+        gain,
+        error,
+        len(evaluation),
+    )
+    logger.debug("%s", candidate)
+    return NudgeResult(targets, parameter, curve_of(seen, path)[1], seen.start, scores, candidate)
+
+
+def _unseen_changes(sweep: Sweep, targets: Targets, protected: bool) -> RankChanges:
+    if not protected:
+        return sweep.changes(targets, unseen=True)
+    by_document, order = sweep.by_document()
+    return by_document.changes(targets, unseen=True).placed(order)
+
+
+def _named_targets(prepared: Prepared, options: Options) -> Iterator[tuple[str, Targets]]:
+    """Yield each method that is asked for with where it sends the labelled documents."""
+    for direction in directions_of(prepared, options, prepared.labels, options.temperatures):
+        name = "nudge-n" if options.method == "auto" and direction.temperature is None else options.method
+        name = "contrastive" if name == "auto" else name
+        yield name, target_of(prepared.labels, direction, name, options)
+
+
+def target_of(labels: Labels, direction: Direction, method: str, options: Options) -> Targets:
+    """Return where a method sends the labelled documents with a direction."""
+    return targets_of(labels, direction, _PATHS[method], options.block_bytes)
+
+
+def directions_of(
+    prepared: Prepared, options: Options, labels: Labels, temperatures: tuple[float | None, ...]
+) -> list[Direction]:
+    """Return one direction a temperature, of the labels given; NUDGE's for None."""
+    soft = tuple(temperature for temperature in temperatures if temperature is not None)
+    directions: list[Direction] = [Answered(options.graded) for temperature in temperatures if temperature is None]
+    if not soft:
+        return directions
+    rows = torch.from_numpy(labels.negatives).to(labels.queries.device)
+    found = log_normalisers(
+        labels.queries[rows],
+        labels.documents,
+        prepared.sample,
+        len(prepared.corpus) - len(labels.rows),
+        soft,
+        options.block_bytes,
+    )
+    for temperature in soft:
+        every = labels.queries.new_full((len(labels.queries),), torch.inf)
+        # Where only some queries are taken as negatives, each stands for several.
+        every[rows] = found[temperature] - math.log(len(labels.queries) / len(rows)) if len(rows) else 0.0
+        directions.append(Contrastive(temperature, every))
+    return directions

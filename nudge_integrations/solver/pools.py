@@ -1,0 +1,108 @@
+"""One search of the corpus: the best documents that nobody labelled, and pools to evaluate query maps on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nudge_integrations.corpus.corpus import Corpus
+
+__all__ = ["Pools", "best_unlabelled", "searched"]
+
+Static = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Pools:
+    """The best documents of labelled queries.
+
+    Attributes:
+        queries: (t,) int64, rows of the labels, ascending.
+        scores: (t, K) float32, best first; -inf where the corpus has fewer documents.
+        rows: (t, K) int64, the corpus rows of these scores; n where there is no document.
+        whole: Whether every pool is the whole corpus.
+    """
+
+    queries: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    whole: bool
+
+    def at(self, queries: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places of some of the queries, given as rows of the labels."""
+        return np.searchsorted(self.queries, queries)
+
+
+def searched(
+    corpus: Corpus,
+    evaluated: torch.Tensor,
+    own: NDArray[np.int64] | None,
+    labelled: torch.Tensor,
+    of_labels: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    *,
+    k: int,
+    pool: int,
+) -> tuple[Static, Pools, bool]:
+    """Search once for the queries that evaluate and those that need a pool.
+
+    Args:
+        corpus: The documents.
+        evaluated: (e, d) float32, the queries that evaluate.
+        own: (e,) their rows in the labels, None where they are others.
+        labelled: (m, d) float32, the labelled queries.
+        of_labels: Rows of these that need a pool, ascending.
+        rows: (u,) the labelled documents, ascending.
+        k: How many documents that nobody labelled each evaluated query needs.
+        pool: K.
+
+    Returns:
+        Scores and rows (e, k) of the best documents that nobody labelled, the pools, and whether search was exact.
+    """
+    pool = min(max(pool, k), max(1, len(corpus)))
+    others = of_labels if own is None else np.setdiff1d(of_labels, own)
+    asked = torch.cat([evaluated, labelled[torch.from_numpy(others).to(labelled.device)]]).cpu().numpy()
+    found = corpus.search(asked, pool)
+    count = len(evaluated)
+    static = _static(corpus, asked[:count], (found.scores[:count], found.rows[:count]), rows, k)
+    of = others if own is None else np.concatenate([own, others])
+    start = count if own is None else 0
+    order = np.argsort(of, kind="stable")
+    pools = Pools(of[order], found.scores[start:][order], found.rows[start:][order], pool >= len(corpus))
+    return static, pools, found.exact
+
+
+def best_unlabelled(corpus: Corpus, queries: NDArray[np.float32], labelled: NDArray[np.int64], k: int) -> Static:
+    """Return scores and rows (e, k) of the best documents that are not among the labelled rows."""
+    found = corpus.search(queries, min(4 * k, max(1, len(corpus))))
+    return _static(corpus, queries, (found.scores, found.rows), labelled, k)
+
+
+def _static(
+    corpus: Corpus,
+    queries: NDArray[np.float32],
+    found: tuple[NDArray[np.float32], NDArray[np.int64]],
+    labelled: NDArray[np.int64],
+    k: int,
+) -> Static:
+    """Return the best k documents that nobody labelled; searches deeper for queries whose pools hold too few."""
+    depth = found[0].shape[1]
+    scores = np.full((len(queries), k), -np.inf)
+    rows = np.full((len(queries), k), len(corpus), dtype=np.int64)
+    missing = np.arange(len(queries))
+    while True:
+        free = ~np.isin(found[1], labelled) & (found[1] < len(corpus))
+        first = np.argsort(~free, axis=1, kind="stable")[:, :k]
+        taken = np.take_along_axis(free, first, axis=1)
+        width = first.shape[1]
+        scores[missing, :width] = np.where(taken, np.take_along_axis(found[0], first, axis=1), -np.inf)
+        rows[missing, :width] = np.where(taken, np.take_along_axis(found[1], first, axis=1), len(corpus))
+        missing = missing[taken.sum(axis=1) < min(k, len(corpus) - len(labelled))]
+        if not len(missing) or depth >= len(corpus):
+            return scores, rows
+        depth = min(len(corpus), 16 * depth)
+        deeper = corpus.search(queries[missing], depth)
+        found = deeper.scores, deeper.rows
