@@ -1,32 +1,50 @@
-r"""The contrastive ridge: a query map in closed form, with exact leave-one-out.
+r"""The contrastive ridge: query maps in closed form, and their exact answers for queries that were left out.
 
-The residual R = (Ybar - softmax(Q D^T / tau)) D P says where each query should go. P = mu s (Sigma + mu s I)^-1, with
-Sigma the covariance of documents and s its mean variance, damps the directions in which documents vary most. The map
-M = u c K Q^T R, K = (Q^T Q + lambda trace(Q^T Q)/d I)^-1, predicts the residual from the query; c brings the shift's
-deviation of scores to that of the base scores. All of it is ours.
+The map M = u c K Q^T R P predicts from a query where it should go. R are the responses of the teaching queries, the
+residuals (Ybar - softmax(Q D^T / tau)) D; K = (Q^T Q + lambda trace(Q^T Q)/d I)^-1; P = mu s (Sigma + mu s I)^-1, with
+Sigma the covariance of documents and s its mean variance, damps the directions in which documents vary most; c brings
+the shift's deviation of scores to that of the base scores, so that a strength u of 1 weighs both alike.
+
+Q^T Q is decomposed once, so that every penalty is a rescaling; so is Sigma, for every whitening. With H = Q K Q^T a
+group g of queries is answered without itself by (I - H_gg)^-1 (Q_g K Q^T R - H_gg R_g), which for a single query is
+(q M - h r) / (1 - h). The penalty's unit and c stay those of all queries. All of it is ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from scipy.linalg import eigh
 
-from nudge_integrations.query_map.query_map import Evaluate, QueryMap, mean_of, moved
-from nudge_integrations.query_map.search import coordinate_search
-from nudge_integrations.query_map.training import BLOCK_BYTES, read_training, residuals
+from nudge_integrations.query_map.teaching import Teaching, fold_codes
 
-__all__ = ["ContrastiveRidge", "Whitening", "contrastive_ridge", "fit_ridge", "regression"]
+__all__ = ["Regression", "RidgeMaps", "Setting"]
 
-TEMPERATURES = (0.1, 0.05, 0.03)
+# Queries that the scale of a shift is measured by.
+_MEASURED = 1024
 
-# Strength u, temperature tau, whitening mu and penalty lambda; where the search begins.
-_GRID = ((0.125, 0.25, 0.5, 1.0), TEMPERATURES, (1.0, 0.1, 0.03), (0.001, 0.01, 0.1, 1.0))
-_START = (0.5, 0.05, 0.1, 0.1)
+# Folds whose labels no map knows.
+_FOLDS = 5
+
+
+class Setting(NamedTuple):
+    """The settings of a contrastive ridge.
+
+    Attributes:
+        responses: Which responses it is fitted to: the temperature of one step, or of several with their number.
+        whitening: mu.
+        penalty: lambda.
+    """
+
+    responses: Hashable
+    whitening: float
+    penalty: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,254 +52,188 @@ class Regression:
     """Ridge regression on queries for every penalty at once, in the eigenbasis of Q^T Q.
 
     Attributes:
-        basis: (d, d) float64, eigenvectors of Q^T Q, one a column.
-        energy: (d,) float64, its eigenvalues.
-        rotated: (l, d) float64, Q times the basis.
-    """
-
-    basis: torch.Tensor
-    energy: torch.Tensor
-    rotated: torch.Tensor
-
-    def inverse(self, penalty: float) -> torch.Tensor:
-        """Return (d,) the eigenvalues of K = (Q^T Q + penalty trace(Q^T Q)/d I)^-1."""
-        return 1.0 / (self.energy + penalty * self.energy.mean().clamp_min(1e-12))
-
-    def kernel(self, penalty: float) -> torch.Tensor:
-        """Return K, (d, d) float64."""
-        return (self.basis * self.inverse(penalty)) @ self.basis.T
-
-    def fit(self, responses: torch.Tensor, penalty: float) -> torch.Tensor:
-        """Return (d, k) float64, K Q^T R for responses R (l, k)."""
-        return self.basis @ (self.inverse(penalty)[:, None] * (self.rotated.T @ responses))
-
-    def predictions(
-        self, responses: torch.Tensor, penalty: float, *partitions: NDArray[Any]
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        r"""Return predictions (l, k) float64 for all queries, and for each partition by the fit without its group.
-
-        With H = Q K Q^T the prediction for a group g is (I - H_gg)^-1 (Q_g K Q^T R - H_gg R_g); for a single query
-        (q M - h r) / (1 - h). The penalty's unit, trace(Q^T Q)/d, stays that of all queries.
-        """
-        inverse, products = self.inverse(penalty), self.rotated.T @ responses
-        fitted = self.rotated @ (inverse[:, None] * products)
-        leverage = (self.rotated.square() @ inverse)[:, None]
-        single = (fitted - leverage * responses) / (1.0 - leverage)
-        held_out = []
-        for groups in partitions:
-            predictions = single.clone()
-            for group in _groups_of_many(groups):
-                own, theirs = self.rotated[group], responses[group]
-                if len(group) <= len(inverse):
-                    block = (own * inverse) @ own.T
-                    rest = torch.eye(len(group), dtype=block.dtype) - block
-                    predictions[group] = torch.linalg.solve(rest, fitted[group] - block @ theirs)
-                else:
-                    rest = torch.diag(1.0 / inverse) - own.T @ own
-                    predictions[group] = own @ torch.linalg.solve(rest, products - own.T @ theirs)
-            held_out.append(predictions)
-        return fitted, held_out
-
-
-def regression(queries: torch.Tensor) -> Regression:
-    """Prepare ridge regressions on queries (l, d)."""
-    rows = queries.double().cpu()
-    energy, basis = torch.linalg.eigh(rows.T @ rows)
-    return Regression(basis, energy.clamp_min(0.0), rows @ basis)
-
-
-def _groups_of_many(groups: NDArray[Any]) -> list[torch.Tensor]:
-    """Return the members of every group that has more than one."""
-    code, count = np.unique(groups, return_inverse=True, return_counts=True)[1:]
-    members = np.split(np.argsort(code, kind="stable"), np.cumsum(count)[:-1])
-    return [torch.from_numpy(group) for group in members if len(group) > 1]
-
-
-@dataclass(frozen=True, eq=False)
-class Whitening:
-    """The covariance of documents in its eigenbasis.
-
-    Attributes:
-        basis: (d, d) float64, eigenvectors, one a column.
-        variance: (d,) float64, eigenvalues.
-    """
-
-    basis: torch.Tensor
-    variance: torch.Tensor
-
-    @classmethod
-    def of(cls, covariance: torch.Tensor) -> Whitening:
-        """Decompose a covariance (d, d) float64."""
-        variance, basis = torch.linalg.eigh(covariance)
-        return cls(basis, variance.clamp_min(0.0))
-
-    def matrix(self, whitening: float) -> torch.Tensor:
-        """Return P = mu s (Sigma + mu s I)^-1, (d, d); s is the mean variance."""
-        floor = whitening * self.variance.mean().clamp_min(1e-12)
-        return (self.basis * (floor / (self.variance + floor))) @ self.basis.T
-
-    def deviation(self, vectors: torch.Tensor) -> float:
-        """Return the standard deviation over documents of a vector's scores, summed over vectors (l, d)."""
-        spread = (vectors.double().cpu() @ self.basis) * self.variance.sqrt()
-        return float(torch.linalg.vector_norm(spread, dim=1).sum())
-
-    def scale(self, queries: torch.Tensor, shift: torch.Tensor) -> float:
-        """Return c, which brings the deviation of the shifts' scores to that of the queries'; 0 if nothing shifts."""
-        shifted = self.deviation(shift)
-        return self.deviation(queries) / shifted if shifted > 0.0 else 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class ContrastiveRidge:
-    """Every map of the grid, exact for held-out queries; see `contrastive_ridge`.
-
-    Attributes:
-        queries: (l, d) float32 unit vectors, on the device to work on.
-        residuals: For each temperature (l, d) float32, before the whitening.
-        regression: The regression on these queries.
-        whitening: The covariance of the documents.
+        queries: (t, d) float32, Q.
+        energy: (d,) float32, the eigenvalues of Q^T Q.
+        basis: (d, d) float32, its eigenvectors, one a column.
+        rotated: (t, d) float32, Q times the basis.
     """
 
     queries: torch.Tensor
-    residuals: Mapping[float, torch.Tensor]
-    regression: Regression
-    whitening: Whitening
+    energy: torch.Tensor
+    basis: torch.Tensor
+    rotated: torch.Tensor
 
-    def map(self, temperature: float, whitening: float, penalty: float) -> tuple[torch.Tensor, float]:
-        """Return M0 = K Q^T R, (d, d) float64, and its scale c."""
-        fitted = self.regression.fit(self._residuals(temperature), penalty) @ self.whitening.matrix(whitening)
-        return fitted, self.whitening.scale(self.queries, self.queries.double().cpu() @ fitted)
+    @classmethod
+    def on(cls, queries: torch.Tensor) -> Regression:
+        """Prepare regressions on queries (t, d)."""
+        rows = queries.double()
+        energy, basis = eigh((rows.T @ rows).cpu().numpy())
+        found = torch.from_numpy(basis).to(queries)
+        return cls(queries, torch.from_numpy(energy).to(queries).clamp_min(0.0), found, queries @ found)
 
-    def held_out(
-        self,
-        strength: float,
-        temperature: float,
-        whitening: float,
-        penalty: float,
-        *,
-        groups: ArrayLike | None = None,
+    def inverse(self, penalty: float) -> torch.Tensor:
+        """Return (d,) the eigenvalues of K."""
+        return 1.0 / (self.energy + penalty * self.energy.mean().clamp_min(1e-12))
+
+    def fit(self, responses: torch.Tensor, penalty: float) -> torch.Tensor:
+        """Return K Q^T R, (d, d), for responses R (t, d)."""
+        return self.basis @ (self.inverse(penalty)[:, None] * (self.rotated.T @ responses))
+
+    def left_out(
+        self, responses: torch.Tensor, penalty: float, groups: NDArray[np.int64], places: NDArray[np.int64]
     ) -> torch.Tensor:
-        """Return (l, d) float32: unit(q + u s), s the shift by the map without the query's group.
+        """Return the predictions (p, d) for some of the queries, each without its group."""
+        inverse, products = self.inverse(penalty), self.rotated.T @ responses
+        at = torch.from_numpy(places).to(responses.device)
+        own = self.rotated[at]
+        fitted = (own * inverse) @ products
+        leverage = (own.square() @ inverse)[:, None]
+        found = (fitted - leverage * responses[at]) / (1.0 - leverage)
+        for members in _groups_of_many(groups, places):
+            answers = self._without_themselves(members, responses, inverse, products)
+            # Where each member is among the places, if it is.
+            place = np.minimum(np.searchsorted(places, members.numpy().ravel()), len(places) - 1)
+            asked = np.flatnonzero(places[place] == members.numpy().ravel())
+            found[torch.from_numpy(place[asked])] = answers.flatten(0, 1)[torch.from_numpy(asked)]
+        return found
 
-        ``groups`` names one for each query (l,); None where every query is its own.
-        """
-        codes = np.arange(len(self.queries)) if groups is None else np.asarray(groups)
-        (shift,) = self.shifts(temperature, whitening, penalty, codes)
-        return moved(self.queries, strength * shift)
-
-    def shifts(
-        self, temperature: float, whitening: float, penalty: float, *partitions: NDArray[Any]
-    ) -> list[torch.Tensor]:
-        """Return for each partition of the queries (l,) how the map without its group shifts each, (l, d) float32.
-
-        The scale c is that of the full map: a mean over all queries.
-        """
-        projection = self.whitening.matrix(whitening)
-        fitted, held_out = self.regression.predictions(self._residuals(temperature), penalty, *partitions)
-        projection *= self.whitening.scale(self.queries, fitted @ projection)
-        return [(predictions @ projection).to(self.queries) for predictions in held_out]
-
-    def without(self, held_out: NDArray[np.bool_]) -> ContrastiveRidge:
-        """Return the same, fitted without some queries (l,)."""
-        kept = torch.from_numpy(~held_out)
-        queries = self.queries[kept.to(self.queries.device)]
-        by_temperature = {
-            temperature: residual[kept.to(residual.device)] for temperature, residual in self.residuals.items()
-        }
-        return ContrastiveRidge(queries, by_temperature, regression(queries), self.whitening)
-
-    def _residuals(self, temperature: float) -> torch.Tensor:
-        return self.residuals[temperature].double().cpu()
+    def _without_themselves(
+        self, members: torch.Tensor, responses: torch.Tensor, inverse: torch.Tensor, products: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the predictions (b, s, d) for b groups of s queries each, without the group."""
+        own, theirs = self.rotated[members].double(), responses[members].double()
+        inverse, products = inverse.double(), products.double()
+        if members.shape[1] <= len(inverse):
+            block = (own * inverse) @ own.mT
+            rest = torch.eye(members.shape[1], dtype=block.dtype, device=block.device) - block
+            answers = torch.linalg.solve(rest, (own * inverse) @ products - block @ theirs)
+        else:
+            rest = torch.diag(1.0 / inverse) - own.mT @ own
+            answers = own @ torch.linalg.solve(rest, products - own.mT @ theirs)
+        return answers.to(responses)
 
 
-def contrastive_ridge(
-    queries: torch.Tensor, residuals: Mapping[float, torch.Tensor], covariance: torch.Tensor
-) -> ContrastiveRidge:
-    """Prepare the maps of a grid.
+def _groups_of_many(groups: NDArray[np.int64], places: NDArray[np.int64]) -> list[torch.Tensor]:
+    """Return the members (b, s) of the groups of several that have a query among the places, those of one size together."""
+    count = np.bincount(groups)
+    wanted = np.unique(groups[places][count[groups[places]] > 1])
+    order = np.argsort(groups, kind="stable")
+    first = np.cumsum(count) - count
+    found = []
+    for size in np.unique(count[wanted]):
+        codes = wanted[count[wanted] == size]
+        found.append(torch.from_numpy(order[first[codes][:, None] + np.arange(size)]))
+    return found
 
-    Args:
-        queries: (l, d) float32 unit vectors.
-        residuals: For each temperature (l, d) float32, where each query should go: (Ybar - softmax(Q D^T / tau)) D.
-        covariance: (d, d) float64, of the documents.
+
+@dataclass(eq=False)
+class RidgeMaps:
+    """Every map of the contrastive ridge that some responses and settings make.
+
+    Attributes:
+        teaching: The queries.
+        variance: (d,) float32, the eigenvalues of the documents' covariance.
+        axes: (d, d) float32, its eigenvectors, one a column.
+        seed: For folds.
+        responses: For each key (t, d) float32, those of all queries.
+        of_cluster: For each key the same, learned from each query's own cluster alone; absent where they are equal.
     """
-    return ContrastiveRidge(queries, residuals, regression(queries), Whitening.of(covariance))
 
+    teaching: Teaching
+    variance: torch.Tensor
+    axes: torch.Tensor
+    seed: int
+    responses: dict[Hashable, torch.Tensor] = field(default_factory=dict)
+    of_cluster: dict[Hashable, torch.Tensor] = field(default_factory=dict)
+    _scales: dict[Setting, float] = field(default_factory=dict)
 
-def fit_ridge(
-    documents: object,
-    queries: object,
-    relevance: object,
-    *,
-    evaluate: Evaluate,
-    groups: ArrayLike | Sequence[object] | None = None,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    block_bytes: int = BLOCK_BYTES,
-) -> QueryMap:
-    r"""Fit the contrastive ridge, with the setting that is best for held-out queries.
+    @classmethod
+    def of(cls, teaching: Teaching, covariance: NDArray[np.float64], seed: int) -> RidgeMaps:
+        """Decompose the documents' covariance (d, d)."""
+        variance, axes = eigh(covariance)
+        like = teaching.queries
+        return cls(teaching, torch.from_numpy(variance).to(like).clamp_min(0.0), torch.from_numpy(axes).to(like), seed)
 
-    Every setting is evaluated by queries that are adapted without their own label (or group) in closed form, which is
-    exact but for two numbers that stay those of all queries: the scale and the penalty's unit. The grid is searched one
-    axis at a time, so that about twenty of its settings are evaluated.
+    def map(self, setting: Setting) -> torch.Tensor:
+        """Return c K Q^T R P, (d, d): the map of strength 1."""
+        fitted = self.whole.fit(self.responses[setting.responses], setting.penalty)
+        return self.scale(setting) * self.whitened(fitted, setting.whitening)
 
-    Args:
-        documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64; made unit
-            length on reading. Read once, in blocks.
-        queries: (m, d), the labelled queries; made unit length.
-        relevance: (m, n) scipy sparse gains, > 0 where a document is relevant to a query.
-        evaluate: Takes all queries adapted, (m, d) float32 unit vectors on the device, and returns their metric, (m,).
-        groups: (m,) names; queries of one group (one document, one topic) are held out together.
-        seed: For the sample of documents in the softmax over a large corpus.
-        device: Where to compute; None for where ``documents`` are.
-        block_bytes: Bound on temporary memory, beside the documents kept and the queries.
+    def seen(self, setting: Setting, places: NDArray[np.int64]) -> torch.Tensor:
+        """Return the shifts (p, d) at strength 1 of some teaching queries by the map without each one's group."""
+        return self._left_out(setting, self.teaching.groups, places)
 
-    Returns:
-        A `QueryMap`; its map is zero where no setting beats leaving the queries alone.
+    def unseen(self, setting: Setting, places: NDArray[np.int64]) -> torch.Tensor:
+        """Return the same by the map without all queries for its most relevant document."""
+        return self._left_out(setting, self.teaching.documents, places)
 
-    Raises:
-        InputError: If shapes do not fit, a vector is zero, NaN or infinite, or a gain is negative or not finite.
+    def other_cluster(self, setting: Setting, places: NDArray[np.int64]) -> torch.Tensor:
+        """Return the same by the map that the other cluster of queries teaches."""
+        key, clusters = setting.responses, self.teaching.clusters
+        responses = self.of_cluster.get(key, self.responses[key])
+        found = torch.zeros_like(self.teaching.queries[:1]).repeat(len(places), 1)
+        for cluster in np.unique(clusters[places]):
+            inside = torch.from_numpy(np.flatnonzero(clusters[places] == cluster))
+            others = torch.from_numpy(np.flatnonzero(clusters != cluster))
+            if len(others):
+                queries = self.teaching.queries[torch.from_numpy(places)[inside]]
+                found[inside] = queries @ self.by_cluster[1 - int(cluster)].fit(responses[others], setting.penalty)
+        return self.scale(setting) * self.whitened(found, setting.whitening)
 
-    Example:
-        >>> import numpy as np
-        >>> from scipy import sparse
-        >>> random = np.random.default_rng(0)
-        >>> documents = random.normal(size=(60, 8))
-        >>> relevant = np.arange(240) % 60
-        >>> queries = documents[relevant] @ np.roll(np.eye(8), 1, axis=1) + documents[relevant]
-        >>> relevance = sparse.csr_array((np.ones(240), (np.arange(240), relevant)), shape=(240, 60))
-        >>> unit = torch.nn.functional.normalize(torch.from_numpy(documents).float())
-        >>> def hit(adapted):
-        ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(relevant)).float()
-        >>> query_map = fit_ridge(documents, queries, relevance, evaluate=hit)
-        >>> query_map.score > query_map.baseline + 0.2
-        True
-    """
-    training = read_training(
-        documents, queries, relevance, groups=groups, seed=seed, device=device, block_bytes=block_bytes
-    )
-    labelled = training.labelled_queries
-    by_temperature = residuals(training, labelled, training.positives, TEMPERATURES, block_bytes)
-    ridge = contrastive_ridge(labelled, by_temperature, training.covariance)
+    def by_fold(self, setting: Setting) -> list[tuple[NDArray[np.bool_], torch.Tensor]]:
+        """Return each fold (t,), and shifts (t, d) of all teaching queries by maps that know no label of the fold.
 
-    def value(point: tuple[float, ...]) -> float:
-        return mean_of(evaluate, training, ridge.held_out(*point, groups=training.groups))
+        The queries of the fold are shifted by the map of all others, the others by that map without their own group.
+        """
+        found = []
+        for fold, regression in self._folds:
+            kept = np.flatnonzero(~fold)
+            responses = self.responses[setting.responses][torch.from_numpy(kept)]
+            shifts = torch.empty_like(self.teaching.queries)
+            own = self.teaching.queries[torch.from_numpy(fold)]
+            shifts[torch.from_numpy(fold)] = own @ regression.fit(responses, setting.penalty)
+            groups = np.unique(self.teaching.groups[kept], return_inverse=True)[1]
+            shifts[torch.from_numpy(kept)] = regression.left_out(
+                responses, setting.penalty, groups, np.arange(len(kept))
+            )
+            found.append((fold, self.scale(setting) * self.whitened(shifts, setting.whitening)))
+        return found
 
-    (strength, temperature, whitening, penalty), score = coordinate_search(_GRID, _START, value)
-    baseline = mean_of(evaluate, training, labelled)
-    strength = strength if score > baseline else 0.0
-    fitted, scale = ridge.map(temperature, whitening, penalty)
-    held_out = ridge.held_out(strength, temperature, whitening, penalty, groups=training.groups)
-    return QueryMap(
-        map=(strength * scale * fitted).float().numpy(),
-        name="ridge",
-        temperature=temperature,
-        whitening=whitening,
-        penalty=penalty,
-        strength=strength,
-        scale=scale,
-        steps=1,
-        baseline=baseline,
-        score=max(score, baseline),
-        held_out_queries=training.every(held_out).cpu().numpy(),
-        normaliser=training.normaliser,
-    )
+    def scale(self, setting: Setting) -> float:
+        """Return c; 0 where nothing shifts."""
+        if setting not in self._scales:
+            queries = self.teaching.queries[:: max(1, len(self.teaching.queries) // _MEASURED)]
+            shift = queries @ self.whole.fit(self.responses[setting.responses], setting.penalty)
+            shifted = self._deviation(self.whitened(shift, setting.whitening))
+            self._scales[setting] = self._deviation(queries) / shifted if shifted > 0.0 else 0.0
+        return self._scales[setting]
+
+    def whitened(self, vectors: torch.Tensor, whitening: float) -> torch.Tensor:
+        """Return vectors (p, d) times P."""
+        floor = whitening * self.variance.mean().clamp_min(1e-12)
+        return ((vectors @ self.axes) * (floor / (self.variance + floor))) @ self.axes.T
+
+    def _deviation(self, vectors: torch.Tensor) -> float:
+        """Return the standard deviation over documents of a vector's scores, summed over vectors (l, d)."""
+        return float(torch.linalg.vector_norm((vectors @ self.axes) * self.variance.sqrt(), dim=1).sum())
+
+    def _left_out(self, setting: Setting, groups: NDArray[np.int64], places: NDArray[np.int64]) -> torch.Tensor:
+        found = self.whole.left_out(self.responses[setting.responses], setting.penalty, groups, places)
+        return self.scale(setting) * self.whitened(found, setting.whitening)
+
+    @cached_property
+    def whole(self) -> Regression:
+        """The regression on all teaching queries."""
+        return Regression.on(self.teaching.queries)
+
+    @cached_property
+    def by_cluster(self) -> dict[int, Regression]:
+        """The regressions on the queries of each cluster."""
+        clusters = self.teaching.clusters
+        return {code: Regression.on(self.teaching.queries[torch.from_numpy(clusters == code)]) for code in (0, 1)}
+
+    @cached_property
+    def _folds(self) -> list[tuple[NDArray[np.bool_], Regression]]:
+        codes = fold_codes(self.teaching.groups, _FOLDS, self.seed)
+        folds = [codes == code for code in np.unique(codes)]
+        return [(fold, Regression.on(self.teaching.queries[torch.from_numpy(~fold)])) for fold in folds]

@@ -1,80 +1,160 @@
-"""The result of the search: all candidates, and the best as a solution if it beats doing nothing beyond noise."""
+"""The candidates beside a nudge alone with their figures, and the best of all as a solution."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nudge_integrations.selection.fitted import FittedCandidate, QueryScores
-from nudge_integrations.solver import Candidate, Curve, PerQuery, Solution
-from nudge_integrations.solver.decision import gain_and_error
-from nudge_integrations.solver.options import Options
+from nudge_integrations.query_map.ridge import Setting
+from nudge_integrations.selection.confirm import confirm_map, confirm_pair
+from nudge_integrations.selection.map_search import FoundMap, MapSearch
+from nudge_integrations.selection.pairs import FoundPair
+from nudge_integrations.solver import Candidate, Curve, PerQuery, Prepared, Solution
+from nudge_integrations.solver.curve import curve_of
+from nudge_integrations.solver.decision import Decision, QueryScores, gain_and_error, mean, unseen_warning
+from nudge_integrations.solver.nudge_search import NudgeResult
+from nudge_integrations.solver.solving import solution_of
+from nudge_integrations.selection.pool_evaluator import STRENGTH
 
-__all__ = ["SelectionResult"]
+__all__ = ["Fitted", "confirmed", "fitted_map", "fitted_pair", "solution_with"]
+
+# An exact figure that is further from that of the pools than this part of a standard error sends the search back.
+_MOVED = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class SelectionResult:
-    """All fitted candidates, each evaluated out of sample.
+class Fitted:
+    """A query map, or a nudge after one.
 
     Attributes:
-        options: The options.
-        nudge: The best nudge alone, which moves nothing where it does not beat doing nothing.
-        fitted: The candidates beside it.
-        groups: (e,) int64, evaluation queries of one group vary together.
-        notes: What the user should know of the search.
-        some_unlabelled: Whether there are unlabelled documents.
+        search: What it was found with.
+        found: The map or the pair.
+        candidate: Its line of the table.
+        scores: The metric of all evaluation queries where it was confirmed on the whole corpus, else None.
     """
 
-    options: Options
-    nudge: Solution
-    fitted: Sequence[FittedCandidate]
-    groups: NDArray[np.int64]
-    notes: tuple[str, ...]
-    some_unlabelled: bool
+    search: MapSearch
+    found: FoundMap | FoundPair
+    candidate: Candidate
+    scores: QueryScores | None = None
 
-    def best(self, candidates: Collection[str]) -> Solution:
-        """Return the best of some candidates, or of doing nothing."""
-        options, baseline = self.options, self.nudge.per_query.baseline
-        nothing = QueryScores(baseline, baseline)
-        fitted = [candidate for candidate in self.fitted if candidate.name in candidates]
-        lines = [candidate.row(nothing, self.groups, options.unseen_weight) for candidate in fitted]
-        nudges = self.nudge.candidates if "nudge" in candidates else ()
-        alone = self.nudge if nudges else _nothing(self.nudge)
-        start = replace(
-            alone,
-            candidates=(*nudges, *lines),
-            warnings=(*alone.warnings, *self.notes),
-        )
-        least = max((line.gain for line in nudges), default=0.0) if alone.status == "improved" else 0.0
-        better = [
-            (line, candidate)
-            for line, candidate in zip(lines, fitted, strict=True)
-            if line.gain > max(least, options.standard_errors * line.standard_error)
-            and (options.unseen_loss is None or self._gains_unseen(candidate))
-        ]
-        if not better:
-            return start
-        line, candidate = max(better, key=lambda pair: pair[0].gain)
-        lost, error = gain_and_error(candidate.scores.unseen - baseline, self.groups)
-        loses = self.some_unlabelled and lost < -options.standard_errors * error
-        warnings = (*self.notes, _unseen(start, line)) if loses else self.notes
-        return replace(_solution(start, line, candidate), warnings=warnings)
+    @property
+    def setting(self) -> tuple[Setting, float]:
+        """The map's setting and strength."""
+        found = self.found
+        return (found.best.setting, found.best.strength) if isinstance(found, FoundMap) else (found.setting, found.strength)
 
-    def _gains_unseen(self, candidate: FittedCandidate) -> bool:
-        """Return whether queries for unlabelled documents gain by more than noise; a map changes all of them."""
-        gain, error = gain_and_error(candidate.scores.unseen - self.nudge.per_query.baseline, self.groups)
-        return gain > self.options.standard_errors * error
+    def query_map(self) -> NDArray[np.float32]:
+        """Return the map, (d, d)."""
+        setting, strength = self.setting
+        matrix: NDArray[np.float32] = (strength * self.search.maps.map(setting)).float().cpu().numpy()
+        return matrix
 
 
-def _unseen(start: Solution, line: Candidate) -> str:
-    return (
-        f"queries for unlabelled documents lose: {start.metric} {start.baseline:.4f} -> "
-        f"{line.unseen_score:.4f}; if labels cover only part of the traffic, raise unseen_weight (0 .. 1)"
+def fitted_map(search: MapSearch, found: FoundMap) -> Fitted:
+    """Return a map with its figures on pools."""
+    line = _line(search, _kind(found.best.setting), None, 0.0, found.scores, search.full.rows, found.baseline)
+    return Fitted(search, found, line)
+
+
+def fitted_pair(search: MapSearch, pair: FoundPair) -> Fitted:
+    """Return a pair with its figures on pools."""
+    nudge = pair.nudge.candidate
+    name = f"{_kind(pair.setting)}+{nudge.method}"
+    scores = QueryScores(pair.seen, pair.nudge.scores.unseen)
+    baseline = pair.baseline
+    line = _line(search, name, nudge.temperature, nudge.step, scores, search.full.rows, baseline, pair.objective)
+    return Fitted(search, pair, line)
+
+
+def confirmed(
+    prepared: Prepared, fitted: list[Fitted], alone: NudgeResult, least: float
+) -> tuple[list[Fitted], NDArray[np.int64] | None]:
+    """Search the corpus for the best candidate, if it may win, and put its exact figures in the place of the pools'.
+
+    Returns:
+        The candidates, and (e, k) the documents that mapped queries find where the figure moved, else None.
+    """
+    hopeful = [one for one in fitted if one.candidate.gain > 0.0]
+    if not hopeful:
+        return fitted, None
+    best = max(hopeful, key=lambda one: one.candidate.gain)
+    rows = best.search.full.rows
+    weight = prepared.options.unseen_weight
+    beside = gain_and_error(alone.scores.objective(weight)[rows] - alone.baseline[rows], np.arange(len(rows)))[0]
+    if least > 0.0 and best.candidate.gain <= beside - best.candidate.standard_error:
+        return fitted, None
+    found = best.found
+    exact = confirm_map(best.search, found) if isinstance(found, FoundMap) else confirm_pair(best.search, found)
+    was = best.candidate
+    some = _line(
+        best.search, was.method, was.temperature, was.step,
+        QueryScores(exact.scores.seen[rows], exact.scores.unseen[rows]), rows, alone.baseline[rows],
     )
+    every = np.arange(len(alone.baseline))
+    line = replace(_line(best.search, was.method, was.temperature, was.step, exact.scores, every, alone.baseline), exact=True)
+    moved = abs(some.score - was.score) > _MOVED * was.standard_error
+    kept = [replace(one, candidate=line, scores=exact.scores) if one is best else one for one in fitted]
+    return kept, exact.rows if moved and not prepared.pools.whole else None
+
+
+def solution_with(
+    prepared: Prepared, nudge: Solution, fitted: Sequence[Fitted], notes: tuple[str, ...], *, with_nudge: bool
+) -> Solution:
+    """Return the best of a nudge alone, the candidates beside it, and doing nothing."""
+    options, baseline = prepared.options, nudge.per_query.baseline
+    start = nudge if with_nudge else _nothing(nudge)
+    lines = tuple(one.candidate for one in fitted)
+    start = replace(start, candidates=(*(nudge.candidates if with_nudge else ()), *lines))
+    least = max((line.gain for line in nudge.candidates), default=0.0) if start.status == "improved" else 0.0
+    better = [one for one in fitted if one.scores is not None and _may_win(prepared, one, one.scores, baseline, least)]
+    if not better:
+        return replace(start, warnings=(*start.warnings, *notes))
+    best = max(better, key=lambda one: one.candidate.gain)
+    return replace(_solution(prepared, start, best), warnings=(*_warnings(prepared, best, baseline), *notes))
+
+
+def _may_win(
+    prepared: Prepared, one: Fitted, scores: QueryScores, baseline: NDArray[np.float64], least: float
+) -> bool:
+    options, line = prepared.options, one.candidate
+    if line.gain <= max(least, options.standard_errors * line.standard_error):
+        return False
+    if not options.protects_unseen:
+        return True
+    # A map changes the queries for documents that nobody labelled too: these must surely gain.
+    gain, error = gain_and_error(scores.unseen - baseline, prepared.evaluation.groups)
+    return gain > options.standard_errors * error
+
+
+def _warnings(prepared: Prepared, best: Fitted, baseline: NDArray[np.float64]) -> tuple[str, ...]:
+    scores = best.scores
+    return () if scores is None else unseen_warning(prepared, scores, baseline, prepared.options.standard_errors)
+
+
+def _line(
+    search: MapSearch,
+    method: str,
+    temperature: float | None,
+    step: float,
+    scores: QueryScores,
+    rows: NDArray[np.int64],
+    baseline: NDArray[np.float64],
+    objective: NDArray[np.float64] | None = None,
+) -> Candidate:
+    options = search.prepared.options
+    if objective is None:
+        objective = scores.objective(options.unseen_weight)
+    gain, error = gain_and_error(objective - baseline, search.prepared.evaluation.groups[rows])
+    whole = search.prepared.pools.whole and len(rows) == len(search.prepared.evaluation)
+    return Candidate(method, temperature, step, mean(scores.seen), mean(scores.unseen), gain, error, len(rows), whole)
+
+
+def _kind(setting: Setting) -> str:
+    return "ridge" if isinstance(setting.responses, float) else "iterated-ridge"
 
 
 def _nothing(nudge: Solution) -> Solution:
@@ -83,7 +163,7 @@ def _nothing(nudge: Solution) -> Solution:
         return nudge
     queries = nudge.per_query
     return replace(
-        _still(nudge, np.zeros(0, np.int64)),
+        _still(nudge),
         status="no_gain",
         reason="no query map gains more than noise without a loss to queries of another topic",
         method="none",
@@ -94,12 +174,12 @@ def _nothing(nudge: Solution) -> Solution:
     )
 
 
-def _still(nudge: Solution, rows: NDArray[np.int64]) -> Solution:
+def _still(nudge: Solution) -> Solution:
     """Return a solution in which every document stays."""
     return replace(
         nudge,
-        rows=rows,
-        vectors=nudge.vectors[: len(rows)],
+        rows=nudge.rows[:0],
+        vectors=nudge.vectors[:0],
         similarity="cosine",
         step=0.0,
         temperature=None,
@@ -108,25 +188,31 @@ def _still(nudge: Solution, rows: NDArray[np.int64]) -> Solution:
     )
 
 
-def _solution(start: Solution, line: Candidate, candidate: FittedCandidate) -> Solution:
-    """Return a candidate as a solution; what it is compared with comes from ``start``."""
-    moved = _still(start, np.zeros(0, np.int64)) if candidate.nudge is None else candidate.nudge
-    query_map = None if candidate.query_map is None else candidate.query_map.cpu().numpy()
+def _solution(prepared: Prepared, start: Solution, best: Fitted) -> Solution:
+    """Return the best map or pair as a solution; what it is compared with comes from ``start``."""
+    found, line, scores = best.found, best.candidate, best.scores
+    if isinstance(found, FoundMap):
+        moved, curve = _still(start), curve_of(found.best.seen, STRENGTH)[1]
+    else:
+        decision = Decision("improved", "")
+        moved = solution_of(replace(best.search.prepared, labels=found.labels), found.nudge, (), decision)
+        curve = moved.curve
     queries = start.per_query
+    count = len(queries.rows)
     return replace(
         moved,
         method=line.method,
-        query_map=query_map,
+        query_map=best.query_map(),
         baseline=start.baseline,
         score=line.score,
-        curve=moved.curve if candidate.nudge is not None else Curve(np.zeros(1), np.array([line.score]), 0.0),
+        curve=curve,
         unseen_baseline=start.baseline,
         unseen_score=line.unseen_score,
         status="improved",
-        reason=(
-            f"{start.metric} {start.baseline:.4f} -> {line.score:.4f} over {len(queries.rows)} queries (out of sample)"
-        ),
+        reason=f"{start.metric} {start.baseline:.4f} -> {line.score:.4f} over {count} queries (out of sample)",
         protocol="leave-one-out",
+        queries=start.queries,
+        evaluable=start.evaluable,
         candidates=start.candidates,
-        per_query=PerQuery(queries.rows, queries.baseline, candidate.scores.seen, candidate.scores.unseen),
+        per_query=PerQuery(queries.rows, queries.baseline, *((scores.seen, scores.unseen) if scores else ())),
     )

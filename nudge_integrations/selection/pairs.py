@@ -1,156 +1,183 @@
 """A nudge after a map: documents move towards queries adapted by the map that is best with it.
 
-Each query that moves documents is adapted by a map fitted without it, as new queries will be.
+Each query that moves documents is adapted by a map fitted without it, as new queries will be. Leave-one-out of the nudge
+alone would be too kind: the maps that adapt the *other* queries, towards which documents move, were fitted to the one
+left out as well. So pairs are compared by folds of queries whose labels no map has seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nudge_integrations.query_map.ridge import TEMPERATURES
-from nudge_integrations.query_map.search import coordinate_search, line_search
-from nudge_integrations.selection.fitted import FittedCandidate, QueryScores
-from nudge_integrations.selection.iterated import StepMaps
-from nudge_integrations.selection.maps import QueryMaps
-from nudge_integrations.selection.problem import Problem, positions
-from nudge_integrations.selection.settings import WHITENINGS, Key, Setting
-from nudge_integrations.solver import Solution
-from nudge_integrations.solver.options import Options
+from nudge_integrations.query_map.ridge import Setting
+from nudge_integrations.selection.map_search import EvaluatedSetting, FoundMap, MapSearch
+from nudge_integrations.solver import Options, Prepared
+from nudge_integrations.solver.decision import QueryScores, mean
+from nudge_integrations.solver.labels import EvaluationQueries, Labels
+from nudge_integrations.solver.nudge_search import NudgeResult, search_nudges, target_of
+from nudge_integrations.solver.sweep import Sweep
 
-__all__ = ["best_pair", "pairs_in_steps", "pairs_of_ridge"]
+__all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair", "unseen_scores"]
 
-Key_contra = TypeVar("Key_contra", contravariant=True)
-
-# Strengths of the best map alone that are tried before a nudge, which does a part of the work, for some documents
-# better; and where the search begins.
+# Strengths, as parts of the best map's alone, that are tried before a nudge, which does a part of the work and for some
+# documents better.
 _PARTS = (0.5, 1.0, 0.25)
-_FIRST_PART = 0.5
+
+Static = Callable[[NDArray[np.int64], torch.Tensor], tuple[NDArray[np.float64], NDArray[np.int64]]]
+"""Takes places among the evaluation queries (p,) and their adapted vectors (p, d); returns scores and rows (p, k) of the
+best documents that nobody labelled."""
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
-    """A nudge towards queries that a map has adapted.
+class FoundPair:
+    """A map, and a nudge towards the queries that it adapts.
 
     Attributes:
-        nudge: How documents move.
-        scores: The metric of the evaluation queries.
+        setting: The map's setting.
+        strength: Its strength.
+        nudge: The documents moved.
+        labels: The labels with mapped queries, towards which they move.
+        baseline: (p,) float64, the metric of the compared queries as they are.
+        seen: (p,) float64, the metric of the compared queries, by folds.
+        objective: (p,) float64, what is maximised.
     """
 
-    nudge: Solution
-    scores: QueryScores
-
-    def value(self, unseen_weight: float) -> float:
-        """Return the mean of the objective."""
-        return float(self.scores.objective(unseen_weight).mean())
-
-
-class _Maps(Protocol[Key_contra]):
-    """Maps of one kind, told apart by a key; see `QueryMaps`."""
-
-    def of(self, key: Key_contra, /) -> torch.Tensor: ...
-
-    def seen(self, key: Key_contra, /) -> torch.Tensor: ...
-
-    def unseen(self, key: Key_contra, /) -> torch.Tensor: ...
-
-    def held_out_folds(self, key: Key_contra, /) -> Iterable[tuple[NDArray[np.bool_], torch.Tensor]]: ...
+    setting: Setting
+    strength: float
+    nudge: NudgeResult
+    labels: Labels
+    baseline: NDArray[np.float64]
+    seen: NDArray[np.float64]
+    objective: NDArray[np.float64]
 
 
-def best_pair(problem: Problem, name: str, maps: _Maps[Key], pairs: Mapping[Key, Pair]) -> list[FittedCandidate]:
-    """Return the best of some nudges towards queries that were adapted by maps fitted without each."""
-    pairs = {key: pair for key, pair in pairs.items() if pair.nudge.status == "improved"}
-    if not pairs:
-        return []
-    objectives = np.stack([pair.scores.objective(problem.options.unseen_weight) for pair in pairs.values()])
-    key, pair = list(pairs.items())[int(objectives.mean(axis=1).argmax())]
-    nudge = pair.nudge
-    # Each cross-selection fold is evaluated with the pair chosen on the other: the best of many is too good on its own.
-    cross_selection = problem.folds.cross_selection[positions(problem, problem.full)]
-    suited = [
-        list(pairs.values())[int(objectives[:, cross_selection == side].mean(axis=1).argmax())]
-        for side in (False, True)
-    ]
-    seen = np.where(cross_selection, suited[0].scores.seen, suited[1].scores.seen)
-    unseen = problem.nudged(maps.unseen(key), _again(problem, nudge)).per_query.unseen
-    return [
-        FittedCandidate("query-map+nudge", f"{name}+{nudge.method}", QueryScores(seen, unseen), nudge, maps.of(key))
-    ]
+def search_pair(
+    search: MapSearch, found: FoundMap, alone: NudgeResult, only: str | None, *, alone_gains: bool
+) -> FoundPair | None:
+    """Return the pair whose strength of the map is best; None where no nudge gains after the map.
 
-
-def pairs_of_ridge(problem: Problem, maps: QueryMaps) -> dict[Setting, Pair]:
-    """Search for the map that is best with a nudge; return all pairs visited, none where the first gains nothing."""
-    strengths = [part * maps.setting.strength for part in _PARTS]
-    start = maps.setting._replace(strength=_FIRST_PART * maps.setting.strength)
-    options = _options_of_pairs(problem)
-    first = problem.nudged(maps.seen(start), options)
-    if first.status != "improved":
-        return {}
-    # All share a method, so that most of them cost one direction.
-    options = replace(options, method=first.method, temperature=first.temperature)
-    pairs: dict[Setting, Pair] = {}
-
-    def value(point: tuple[float, ...]) -> float:
-        setting = Setting(*point)
-        loss_to_others = maps.evaluate(setting).loss_to_others
-        if loss_to_others < 0.0:
-            return loss_to_others
-        nudge = first if setting == start else problem.nudged(maps.seen(setting), options)
-        pairs[setting] = _pair(problem, maps, setting, nudge)
-        return pairs[setting].value(options.unseen_weight)
-
-    coordinate_search((strengths, TEMPERATURES, WHITENINGS, (start.penalty,)), start, value, rounds=1)
-    return pairs
-
-
-def pairs_in_steps(problem: Problem, maps: StepMaps) -> dict[int, Pair]:
-    """Take fewer steps as long as they are better with a nudge; return all pairs visited."""
-    options = _options_of_pairs(problem)
-    pairs: dict[int, Pair] = {}
-
-    def value(steps: int) -> float:
-        pairs[steps] = _pair(problem, maps, steps, problem.nudged(maps.seen(steps), options))
-        return pairs[steps].value(options.unseen_weight)
-
-    line_search(list(maps.adapted), maps.steps, value)
-    return pairs
-
-
-def _options_of_pairs(problem: Problem) -> Options:
-    """Return the options for the nudge of a pair: the method of the best nudge alone, if there is one.
-
-    The pair is guarded against doing nothing; beside the map alone it only must not be a coincidence.
+    Args:
+        search: What maps are made and compared with.
+        found: The best map alone.
+        alone: The best nudge alone.
+        only: The only way in which documents may move; None for any.
+        alone_gains: Whether that gains; after a map documents then move in the same way, else in the best way.
     """
-    options, alone = problem.options, problem.nudge
-    options = replace(options, standard_errors=min(1.0, options.standard_errors))
-    return (
-        replace(options, method=alone.method, temperature=alone.temperature) if alone.status == "improved" else options
-    )
+    options = search.prepared.options
+    method, temperatures = alone.candidate.method, (alone.candidate.temperature,)
+    if only not in (None, method):
+        method, temperatures = str(only), replace(options, method=only).temperatures
+    elif not alone_gains:
+        method, temperatures = "auto", options.temperatures
+    pairs: list[FoundPair] = []
+    for part in _PARTS:
+        if part < min(_PARTS[:2]) and pairs and mean(pairs[-1].objective) > mean(pairs[0].objective):
+            break
+        pair = _pair(search, found.best, part * found.best.strength, method, temperatures)
+        if pair is not None:
+            pairs.append(pair)
+    return max(pairs, key=lambda pair: mean(pair.objective), default=None)
 
 
-def _pair(problem: Problem, maps: _Maps[Key], key: Key, nudge: Solution) -> Pair:
-    """Evaluate each query by documents and maps that were fitted without it.
+def _pair(
+    search: MapSearch,
+    evaluated: EvaluatedSetting,
+    strength: float,
+    method: str,
+    temperatures: tuple[float | None, ...],
+) -> FoundPair | None:
+    """Return the nudge after a map of some strength, evaluated by folds; None where others lose or it gains nothing."""
+    setting, prepared = evaluated.setting, search.prepared
+    if any(mean(bound.changes.at(strength / (1.0 + strength)) - bound.changes.start) < -bound.loss for bound in evaluated.bounds):
+        return None
+    options = replace(prepared.options, method=method, step=None, progress=False)
+    shifts = search.maps.seen(setting, np.arange(len(search.maps.teaching.rows)))
+    labels = adapted_labels(search, setting, strength, shifts)
+    rows = search.full.rows
+    static = pool_static(search, strength)
+    evaluation = _evaluation(prepared, labels, rows, static)
+    adapted = replace(prepared, labels=labels, evaluation=evaluation)
+    nudge = search_nudges(adapted, options, temperatures)[0]
+    if nudge.candidate.gain <= nudge.candidate.standard_error * min(1.0, options.standard_errors):
+        return None
+    seen = fold_scores(search, setting, strength, nudge, rows, static)
+    objective = seen
+    if options.unseen_weight:
+        unseen = unseen_scores(search, setting, strength, nudge, rows, static)
+        objective = QueryScores(seen, unseen).objective(options.unseen_weight)
+    return FoundPair(setting, strength, nudge, labels, evaluated.objective.start, seen, objective)
 
-    Leave-one-out of the nudge alone is too optimistic: the maps that adapt the other queries were fitted to the
-    held-out one as well.
-    """
-    rows = nudge.per_query.rows
-    if nudge.status != "improved":
-        return Pair(nudge, QueryScores(nudge.per_query.score, nudge.per_query.unseen))
-    places = positions(problem, problem.full)
-    scores = QueryScores(np.zeros(len(rows)), np.zeros(len(rows)))
-    for fold, queries in maps.held_out_folds(key):
-        inside = fold[places]
-        if inside.any():
-            per_query = problem.nudged(queries, _again(problem, nudge), rows[inside]).per_query
-            scores.seen[inside], scores.unseen[inside] = per_query.score, per_query.unseen
-    return Pair(nudge, scores)
+
+def adapted_labels(search: MapSearch, setting: Setting, strength: float, shifts: torch.Tensor) -> Labels:
+    """Return the labels with queries mapped: those that teach by their own shifts (t, d), the others by the map."""
+    labels, rows = search.prepared.labels, torch.from_numpy(search.maps.teaching.rows)
+    queries = labels.queries
+    if len(rows) < len(queries):
+        queries = _unit(queries + strength * (queries @ search.maps.map(setting)))
+    adapted = queries.clone()
+    adapted[rows] = _unit(labels.queries[rows] + strength * shifts)
+    return labels.with_queries(adapted)
 
 
-def _again(problem: Problem, nudge: Solution) -> Options:
-    return replace(problem.options, method=nudge.method, temperature=nudge.temperature, step=nudge.step, progress=False)
+def fold_scores(
+    search: MapSearch, setting: Setting, strength: float, nudge: NudgeResult, rows: NDArray[np.int64], static: Static
+) -> NDArray[np.float64]:
+    """Return the metric (p,) of evaluation queries, each by maps and documents that do not know the labels of its fold."""
+    prepared, scores = search.prepared, np.zeros(len(rows))
+    for fold, shifts in search.maps.by_fold(setting):
+        inside = np.flatnonzero(fold[search.places[rows]])
+        if len(inside):
+            labels = adapted_labels(search, setting, strength, shifts)
+            evaluation = _evaluation(prepared, labels, rows[inside], static)
+            scores[inside] = _values(prepared, labels, evaluation, nudge, unseen=False)
+    return scores
+
+
+def unseen_scores(
+    search: MapSearch, setting: Setting, strength: float, nudge: NudgeResult, rows: NDArray[np.int64], static: Static
+) -> NDArray[np.float64]:
+    """Return the metric (p,) of evaluation queries as if nobody had labelled the documents that are relevant to them."""
+    shifts = search.maps.unseen(setting, np.arange(len(search.maps.teaching.rows)))
+    labels = adapted_labels(search, setting, strength, shifts)
+    evaluation = _evaluation(search.prepared, labels, rows, static)
+    return _values(search.prepared, labels, evaluation, nudge, unseen=True)
+
+
+def pool_static(search: MapSearch, strength: float) -> Static:
+    """Return what looks for documents that nobody labelled in the pools of queries."""
+    prepared, evaluator = search.prepared, search.full
+    k, labelled, nowhere = prepared.options.measured.k, prepared.labels.rows, len(prepared.corpus)
+
+    def static(rows: NDArray[np.int64], adapted: torch.Tensor) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        return evaluator.best_static(np.searchsorted(evaluator.rows, rows), adapted, labelled, k, nowhere)
+
+    return static
+
+
+def _evaluation(
+    prepared: Prepared, labels: Labels, rows: NDArray[np.int64], static: Static
+) -> EvaluationQueries:
+    evaluation = prepared.evaluation.take(rows)
+    queries = labels.queries[torch.from_numpy(prepared.evaluation_rows[rows])]
+    scores, found = static(rows, queries)
+    return replace(evaluation, queries=queries, scores=scores, rows=found)
+
+
+def _values(
+    prepared: Prepared, labels: Labels, evaluation: EvaluationQueries, nudge: NudgeResult, *, unseen: bool
+) -> NDArray[np.float64]:
+    """Return the metric at a nudge's step of documents that move towards other labels' queries in the same way."""
+    options = prepared.options
+    # The softmax's normalisers are those of the nudge that is served.
+    targets = target_of(labels, nudge.targets.direction, nudge.candidate.method, options)
+    sweep = Sweep(labels, evaluation, options.measured, options.block_bytes)
+    return sweep.values(targets, nudge.parameter, unseen=unseen)
+
+
+def _unit(queries: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(queries, dim=1)

@@ -1,89 +1,86 @@
-"""`select`: every candidate evaluated out of sample, and the best of them if it beats doing nothing."""
+"""`select`: nudges, query maps and both, each evaluated out of sample, and the best if it beats doing nothing."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Unpack
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.selection.candidates import CANDIDATES, affordable, fit_candidates
-from nudge_integrations.selection.outcome import SelectionResult
-from nudge_integrations.selection.problem import FEWEST_QUERIES, problem_of
-from nudge_integrations.solver import Solution
-from nudge_integrations.solver.nudging import log_outcome, solve_with
-from nudge_integrations.solver.options import BLOCK_BYTES, Options
+from nudge_integrations.selection.candidates import CANDIDATES, Asked, asked_for
+from nudge_integrations.selection.map_search import MapSearch, search_map
+from nudge_integrations.selection.outcome import Fitted, confirmed, fitted_map, fitted_pair, solution_with
+from nudge_integrations.selection.pairs import search_pair
+from nudge_integrations.solver import Options, OptionValues, Prepared, Solution
+from nudge_integrations.solver.decision import decide, gain_and_error, mean
+from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, search_nudges
+from nudge_integrations.solver.prepare import prepare_for
+from nudge_integrations.solver.solving import log_outcome, prepared_options, solution_of
 
-__all__ = ["evaluate_candidates", "select"]
+__all__ = ["select"]
+
+# A map has as many numbers as a vector squared: fewer queries say too little about it.
+_FEWEST_QUERIES = 100
+
+# Scores of pools that one evaluated map may cost; with larger corpora maps are compared by some of the queries.
+_SCORES = 12_000_000
+
+# A search for a map evaluates about so many settings.
+_SETTINGS = 25
+
+# How often what was confirmed may send the search back.
+_ROUNDS = 3
 
 
 def select(
     documents: object,
-    queries: object,
-    relevance: object,
+    queries: object = None,
+    relevance: object = None,
     *,
     candidates: Sequence[str] = CANDIDATES,
-    metric: str = "ndcg@10",
-    unseen_weight: float = 0.0,
     groups: ArrayLike | Sequence[object] | None = None,
-    max_queries: int = 4096,
-    max_seconds: float | None = None,
-    standard_errors: float = 2.0,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    block_bytes: int = BLOCK_BYTES,
-    progress: bool = False,
+    **options: Unpack[OptionValues],
 ) -> Solution:
-    r"""Choose the best of nudging documents, adapting queries, both in either order, and doing nothing.
+    r"""Choose the best of nudging documents, mapping queries, both, and doing nothing.
 
     Every candidate is evaluated by queries that it was not fitted to, and must beat doing nothing by more than noise. A
-    query map must also not cost queries of another topic more than a tenth of a point, see
-    `nudge_integrations.selection.settings`. From ``unseen_weight=0.5`` on queries for unlabelled documents are
-    protected too: a nudge may cost them a tenth of a point at most, standard error included, and a query map, which
-    reaches them all, must be a gain to them.
+    query map must also not cost queries of another topic more than a tenth of a point. From ``unseen_weight=0.5`` on
+    queries for documents that nobody labelled are protected too: a nudge may cost them a tenth of a point at most,
+    standard error included, and a query map, which reaches them all, must be a gain to them.
 
     ===================  ==========================================================================================
     candidate            what it is, and how it is evaluated
     ===================  ==========================================================================================
     ``nudge``            `solve` with ``method="auto"``; exact leave-one-out
-    ``query-map``        a contrastive ridge for queries, `ridge` in the table; exact leave-one-out. Where it is better
-                         in several steps, `iterated-ridge`: five folds with refits
-    ``query-map+nudge``  documents move towards queries adapted by the map that is best with a nudge, at most as strong
-                         as the best alone; five folds of queries, whose labels no map has seen, and exact
-                         leave-one-out of the nudge on top
-    ``nudge+query-map``  a ridge for queries, fitted to documents that each query's own label did not move
+    ``query-map``        a contrastive ridge for queries, taken in one step (``ridge``) or several
+                         (``iterated-ridge``), with the exact best strength; leave-one-out in closed form
+    ``query-map+nudge``  documents move towards mapped queries; five folds of queries, whose labels no map has seen, and
+                         exact leave-one-out of the nudge on top
     ===================  ==========================================================================================
 
+    The solution's ``method`` names one of them more closely, as ``"ridge+contrastive"``, and may be asked for again.
+    The corpus is searched once, and once more to confirm what was chosen: candidates are compared on pools of each
+    query's 200 best documents, and the figures of the solution are those of the whole corpus.
+
     Args:
-        documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64; made unit
-            length on reading. Read about a hundred times, in blocks: the evaluation of a map is one pass.
-        queries: (m, d), the labelled queries; made unit length.
-        relevance: (m, n) scipy sparse gains, > 0 where a document is relevant to a query.
-        candidates: Which to try.
-        metric: What is maximised: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
-        unseen_weight: 0 .. 1, how much the choice weighs queries for unlabelled documents; from 0.5 on they
-            are protected, whatever else could be gained, and ``nudge+query-map`` is left out.
-        groups: (m,) names; queries of one group are held out together. Leaves out ``nudge+query-map``.
-        max_queries: Evaluate by a seeded sample of at most this many queries.
-        max_seconds: Leave out what would take longer than is left, the slowest first; the solution's warnings say
-            which. None has no limit; what is tried then depends on the input alone.
-        standard_errors: How far above zero the gain must be, in standard errors over queries; else nothing changes.
-            With fewer than 30 labelled queries more is required, see `solve`; query maps are tried from 100 on.
-        seed: For the sample of queries, the clusters and, in large corpora, the documents in a softmax.
-        device: Where to compute; None for where ``documents`` are.
-        block_bytes: Bound on temporary memory, beside the labelled documents and the queries.
-        progress: Show progress bars.
+        documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64, made unit
+            length on reading; or any `Corpus`; or a `Prepared`, in place of all data.
+        queries: (m, d), the labelled queries.
+        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
+        candidates: Which to try; also single methods, such as ``"ridge"`` or ``"iterated-ridge+nudge-n"``.
+        groups: (m,) names; queries of one group are left out together. None: those with equal vectors are one group.
+        **options: See `Options`: metric="ndcg@10", unseen_weight=0.0, max_seconds=None, seed=0, ...
 
     Returns:
         A `Solution` whose ``query_map`` is to be applied to queries, unit(q + q M), if it is not None. Its
-        ``candidates`` are all that were evaluated; print it to see them as a table.
+        ``candidates`` are all that was tried; print it to see them as a table.
 
     Raises:
-        InputError: Where `solve` raises it; also if a candidate is unknown.
+        InputError: As `solve`; also if a candidate is unknown.
 
     Example:
         >>> import numpy as np
@@ -97,54 +94,82 @@ def select(
         >>> solution.status, len(solution.candidates) > 6
         ('improved', True)
     """
-    unknown = set(candidates) - set(CANDIDATES)
-    if unknown or not candidates:
-        raise InputError(f"unknown candidates {sorted(unknown)}; expected some of {', '.join(CANDIDATES)}")
-    options = Options(
-        metric=metric,
-        unseen_weight=unseen_weight,
-        max_queries=max_queries,
-        standard_errors=standard_errors,
-        seed=seed,
-        block_bytes=block_bytes,
-        progress=progress,
-    )
-    inputs = documents, queries, relevance
-    result = evaluate_candidates(options, *inputs, candidates, groups=groups, max_seconds=max_seconds, device=device)
-    solution = result.best(candidates)
+    start = time.monotonic()
+    asked = asked_for(candidates)
+    if isinstance(documents, Prepared):
+        prepared = prepared_options(documents, queries, relevance, None, groups, options)
+    else:
+        changed = Options().changed(**options)
+        prepared = prepare_for(changed, documents, queries, relevance, None, groups, maps=asked.maps)
+    if prepared.options.method != "auto" or prepared.options.step is not None or prepared.held_out is not None:
+        raise InputError("select() compares methods by leave-one-out: give method, step and validation to solve()")
+    solution = _Selection(prepared, asked, start).solution()
     log_outcome(solution)
     return solution
 
 
-def evaluate_candidates(
-    options: Options,
-    documents: object,
-    queries: object,
-    relevance: object,
-    candidates: Sequence[str],
-    *,
-    groups: ArrayLike | Sequence[object] | None = None,
-    max_seconds: float | None = None,
-    device: str | torch.device | None = None,
-) -> SelectionResult:
-    """Fit and evaluate every candidate; always a nudge alone too, which the others must beat."""
-    options = options.protecting()
-    start = time.monotonic()
-    nudge = solve_with(options, documents, queries, relevance, groups=groups, device=device)
-    nudge_seconds = time.monotonic() - start
-    rows = nudge.per_query.rows
-    names = rows if groups is None else np.asarray(groups)[rows]
-    nothing_else = SelectionResult(
-        options, nudge, (), np.unique(names, return_inverse=True)[1].astype(np.int64), (), True
-    )
-    others = [name for name in candidates if name != "nudge"]
-    if not others:
-        return nothing_else
-    if len(rows) < FEWEST_QUERIES:
-        note = f"query maps were not tried: fewer than {FEWEST_QUERIES} labelled queries determine none"
-        return replace(nothing_else, notes=(note,))
-    problem = problem_of(options, nudge, documents, queries, relevance, groups, device)
-    left = None if max_seconds is None else max_seconds - (time.monotonic() - start)
-    kept, notes = affordable(others, problem, nudge_seconds, left)
-    some_unlabelled = len(np.unique(problem.relevance.indices)) < problem.relevance.shape[1]
-    return replace(nothing_else, fitted=fit_candidates(problem, kept), notes=notes, some_unlabelled=some_unlabelled)
+@dataclass(eq=False)
+class _Selection:
+    """One run of `select`."""
+
+    prepared: Prepared
+    asked: Asked
+    start: float
+
+    def solution(self) -> Solution:
+        options = self.prepared.options
+        alone, lines = search_nudges(self.prepared, options)
+        decision = decide(
+            self.prepared, alone.candidate, mean(alone.baseline), standard_errors=options.standard_errors, fixed=False
+        )
+        nudge_seconds = time.monotonic() - self.start
+        nudge = solution_of(self.prepared, alone, lines, decision)
+        gains = decision.status == "improved"
+        fitted, notes = self._fitted(alone, gains, nudge_seconds) if self.asked.maps else ([], ())
+        return solution_with(self.prepared, nudge, fitted, notes, with_nudge=self.asked.nudge)
+
+    def _fitted(
+        self, alone: NudgeResult, alone_gains: bool, nudge_seconds: float
+    ) -> tuple[list[Fitted], tuple[str, ...]]:
+        """Return maps and pairs, the best of them with its exact figures, and what was left out in words."""
+        evaluation, options = self.prepared.evaluation, self.prepared.options
+        if len(np.unique(evaluation.groups)) < _FEWEST_QUERIES:
+            few = f"fewer than {_FEWEST_QUERIES} labelled queries say too little about one"
+            return [], (f"query maps were not tried: {few}",)
+        late = f"left out for want of time: {', '.join(name for name in self.asked.names if name != 'nudge')}"
+        if self._too_late(0.0):
+            return [], (late,)
+        fitted: list[Fitted] = []
+        notes: tuple[str, ...] = ()
+        for round_number in range(_ROUNDS):
+            search = MapSearch.of(self.prepared, self._compared())
+            seconds = time.monotonic()
+            search.first()
+            if self._too_late(_SETTINGS * (time.monotonic() - seconds)):
+                return [], (late,)
+            found = search_map(search, self.asked.map_kinds)
+            if found is None:
+                return [], ()
+            fitted = [fitted_map(search, found)] if self.asked.map_alone else []
+            if self.asked.pairs and self._too_late(nudge_seconds):
+                notes = ("left out for want of time: query-map+nudge",)
+            elif self.asked.pairs:
+                pair = search_pair(search, found, alone, self.asked.pair_method, alone_gains=alone_gains)
+                fitted += [] if pair is None else [fitted_pair(search, pair)]
+            least = alone.candidate.gain if alone_gains and self.asked.nudge else 0.0
+            fitted, surfaced = confirmed(self.prepared, fitted, alone, least)
+            if surfaced is None or round_number == _ROUNDS - 1:
+                break
+            self.prepared = self.prepared.with_documents(surfaced)
+        return fitted, notes
+
+    def _compared(self) -> np.ndarray:
+        """Return the places of the evaluation queries that maps are compared by."""
+        evaluation, pools = self.prepared.evaluation, self.prepared.pools
+        documents = min(len(self.prepared.corpus), len(np.unique(pools.rows)))
+        most = max(1024, _SCORES // max(1, documents))
+        return coarse_rows(evaluation.groups, self.prepared.options.seed, most)
+
+    def _too_late(self, seconds: float) -> bool:
+        limit = self.prepared.options.max_seconds
+        return limit is not None and time.monotonic() - self.start + seconds >= limit

@@ -90,18 +90,16 @@ def scores_of(targets: Targets, labels: Labels, evaluation: EvaluationQueries, b
     cosine = torch.from_numpy(targets.cosine).to(base)
     if evaluation.own is None or targets.direction.temperature is None:
         end = queries @ targets.vectors.T
-    elif _all_alone(labels, evaluation, block):
-        end, cosine = _without_own_negatives(targets, labels, queries, evaluation.own[block], base)
     else:
-        end, cosine = _without_negatives_of_group(targets, labels, evaluation, evaluation.own, block)
+        end, cosine = _without_own_negatives(targets, labels, queries, evaluation.own[block], base)
+        several = np.flatnonzero(np.bincount(labels.groups)[evaluation.groups[block]] > 1)
+        if len(several):
+            at = torch.from_numpy(several).to(base.device)
+            end[at], cosine[at] = _without_negatives_of_group(targets, labels, evaluation.take(block.start + several))
     resting = torch.from_numpy(np.flatnonzero(~targets.moving)).to(base.device)
     if len(resting):
         end[:, resting] = targets.path.rest(base[:, resting])
     return Scores(base, end, cosine)
-
-
-def _all_alone(labels: Labels, evaluation: EvaluationQueries, block: slice) -> bool:
-    return bool((np.bincount(labels.groups)[evaluation.groups[block]] == 1).all())
 
 
 def _without_own_negatives(
@@ -121,10 +119,10 @@ def _without_own_negatives(
 
 
 def _without_negatives_of_group(
-    targets: Targets, labels: Labels, evaluation: EvaluationQueries, own_rows: NDArray[np.int64], block: slice
+    targets: Targets, labels: Labels, evaluation: EvaluationQueries
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return end and cosine (c, u) without the negative weights of each query's group."""
-    group, of_query = np.unique(evaluation.groups[block], return_inverse=True)
+    group, of_query = np.unique(evaluation.groups, return_inverse=True)
     of_member, rows = (axis.astype(np.int64) for axis in labels.members()[group].tocoo().coords)
     device = labels.documents.device
     queries = labels.queries[torch.from_numpy(rows).to(device)]
@@ -144,7 +142,7 @@ def _without_negatives_of_group(
     cosine = (inner * scale).clamp(-1.0, 1.0)
     cosine[:, torch.from_numpy(~targets.moving).to(device)] = 1.0
     order = np.argsort(rows)
-    own = torch.from_numpy(order[np.searchsorted(rows, own_rows[block], sorter=order)]).to(device)
+    own = torch.from_numpy(order[np.searchsorted(rows, evaluation.own, sorter=order)]).to(device)
     pick = torch.from_numpy(of_query).to(device)
     return (along - overlap)[own] * scale[pick], cosine[pick]
 

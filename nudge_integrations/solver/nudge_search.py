@@ -71,10 +71,12 @@ class NudgeResult:
     candidate: Candidate
 
 
-def search_nudges(prepared: Prepared, options: Options) -> tuple[NudgeResult, list[Candidate]]:
+def search_nudges(
+    prepared: Prepared, options: Options, temperatures: tuple[float | None, ...] | None = None
+) -> tuple[NudgeResult, list[Candidate]]:
     """Return the best direction with its best step, and what every direction was worth."""
     labels, evaluation = prepared.labels, prepared.evaluation
-    every = list(_named_targets(prepared, options))
+    every = list(_named_targets(prepared, options, options.temperatures if temperatures is None else temperatures))
     lines: dict[int, Candidate] = {}
     order = list(range(len(every)))
     part = coarse_rows(evaluation.groups, options.seed) if len(every) > 1 else np.arange(len(evaluation))
@@ -148,9 +150,11 @@ def _unseen_changes(sweep: Sweep, targets: Targets, protected: bool) -> RankChan
     return by_document.changes(targets, unseen=True).placed(order)
 
 
-def _named_targets(prepared: Prepared, options: Options) -> Iterator[tuple[str, Targets]]:
+def _named_targets(
+    prepared: Prepared, options: Options, temperatures: tuple[float | None, ...]
+) -> Iterator[tuple[str, Targets]]:
     """Yield each method that is asked for with where it sends the labelled documents."""
-    for direction in directions_of(prepared, options, prepared.labels, options.temperatures):
+    for direction in directions_of(prepared, options, prepared.labels, temperatures):
         name = "nudge-n" if options.method == "auto" and direction.temperature is None else options.method
         name = "contrastive" if name == "auto" else name
         yield name, target_of(prepared.labels, direction, name, options)

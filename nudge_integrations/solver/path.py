@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["Arc", "Line", "Path", "Scalars", "SparseLine", "Sphere", "Unbounded", "columns", "unit"]
+__all__ = ["Arc", "Line", "Path", "Scalars", "SparseLine", "Sphere", "Strength", "Unbounded", "columns", "unit"]
 
 Scalars = NDArray[np.float64]
 
@@ -180,6 +180,17 @@ class SparseLine(Line):
         """Return sign(G_k) e_k with k = argmax |G_k|."""
         largest = sums.abs().argmax(dim=1, keepdim=True)
         return torch.zeros_like(sums).scatter_(1, largest, sums.gather(1, largest).sign())
+
+
+@dataclass(frozen=True)
+class Strength(Line):
+    """A query map's strength: unit(q + u l) with 0 <= u <= 1.
+
+    The length of q + u l is the same for every document, so documents rank by q.D + u l.D: a line with the shift's
+    score l.D as its end.
+    """
+
+    limit: ClassVar[float] = 0.5
 
 
 class Sphere:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,6 +34,16 @@ class Pools:
     def at(self, queries: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the places of some of the queries, given as rows of the labels."""
         return np.searchsorted(self.queries, queries)
+
+    def with_documents(
+        self, at: NDArray[np.int64], scores: NDArray[np.float32], rows: NDArray[np.int64], nowhere: int
+    ) -> Pools:
+        """Return pools with more documents (e, k) for the queries at some places; those that are there already are not doubled."""
+        more_scores = np.full((len(self.queries), rows.shape[1]), -np.inf, np.float32)
+        more_rows = np.full(more_scores.shape, nowhere, np.int64)
+        known = (self.rows[at][:, :, None] == rows[:, None, :]).any(axis=1) | (rows == nowhere)
+        more_scores[at], more_rows[at] = np.where(known, -np.inf, scores), np.where(known, nowhere, rows)
+        return replace(self, scores=np.hstack([self.scores, more_scores]), rows=np.hstack([self.rows, more_rows]))
 
 
 def searched(

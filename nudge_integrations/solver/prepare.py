@@ -78,6 +78,17 @@ class Prepared:
         static = replace(evaluation, scores=evaluation.scores[:, :k], rows=evaluation.rows[:, :k])
         return replace(self, options=options, evaluation=static)
 
+    def with_documents(self, rows: NDArray[np.int64]) -> Prepared:
+        """Return the same with more documents (e, k) in the pools of the evaluation queries."""
+        at = self.pools.at(self.evaluation_rows)
+        documents, place = np.unique(rows, return_inverse=True)
+        real = documents[documents < len(self.corpus)]
+        taken = unit_rows(torch.from_numpy(self.corpus.take(real)), "documents", real)
+        taken = torch.cat([taken, taken.new_zeros(len(documents) - len(real), taken.shape[1])])
+        queries = self.evaluation.queries.cpu()
+        scores = torch.stack([torch.linalg.vecdot(queries, taken[column]) for column in torch.from_numpy(place.reshape(rows.shape)).T])
+        return replace(self, pools=self.pools.with_documents(at, scores.T.numpy(), rows, len(self.corpus)))
+
     @property
     def unlabelled(self) -> int:
         """How many documents nobody labelled."""

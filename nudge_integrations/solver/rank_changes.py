@@ -72,6 +72,18 @@ class RankChanges:
         past = self.parameter < parameter
         return self.first + np.bincount(self.query[past], weights=self.change[past], minlength=len(self.first))
 
+    def only(self, queries: NDArray[np.bool_]) -> RankChanges:
+        """Return the changes of some of the queries (e,)."""
+        kept = queries[self.query]
+        place = np.cumsum(queries) - 1
+        return RankChanges(
+            self.start[queries],
+            self.first[queries],
+            place[self.query[kept]],
+            self.parameter[kept],
+            self.change[kept],
+        )
+
     def squared(self) -> RankChanges:
         """Return how the square of each query's distance from its start changes."""
         order = np.lexsort((self.parameter, self.query))

@@ -1,0 +1,94 @@
+"""One more search of the corpus: the exact figures of the query map, or the pair, that was chosen on pools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nudge_integrations.corpus.metrics import Metric
+from nudge_integrations.selection.map_search import FoundMap, MapSearch
+from nudge_integrations.selection.pairs import FoundPair, Static, fold_scores, unseen_scores
+from nudge_integrations.selection.pool_evaluator import STRENGTH
+from nudge_integrations.solver import Prepared
+from nudge_integrations.solver.decision import QueryScores
+from nudge_integrations.solver.pools import best_unlabelled
+
+__all__ = ["Confirmed", "confirm_map", "confirm_pair"]
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmed:
+    """Exact figures.
+
+    Attributes:
+        scores: The metric of all evaluation queries (e,) each.
+        rows: (e, k) int64, the best documents of the mapped queries in the whole corpus.
+    """
+
+    scores: QueryScores
+    rows: NDArray[np.int64]
+
+
+def confirm_map(search: MapSearch, found: FoundMap) -> Confirmed:
+    """Return what a map alone is worth: each half of the queries is served by the setting that suits the other."""
+    prepared, places = search.prepared, search.places
+    half = torch.from_numpy(search.maps.teaching.cross_selection[places])[:, None]
+    queries = prepared.evaluation.queries
+    mapped = []
+    for shifts in (search.maps.seen, search.maps.unseen):
+        sides = [float(STRENGTH.steps(np.array(at))) * shifts(setting, places) for setting, at in found.for_halves]
+        mapped.append(torch.nn.functional.normalize(queries + torch.where(half, *sides), dim=1))
+    k = prepared.options.measured.k
+    rows = prepared.corpus.search(torch.cat(mapped).cpu().numpy(), min(k, len(prepared.corpus))).rows
+    seen, unseen = (_metric(prepared, part) for part in np.split(rows, 2))
+    return Confirmed(QueryScores(seen, unseen), rows[: len(queries)])
+
+
+def confirm_pair(search: MapSearch, pair: FoundPair) -> Confirmed:
+    """Return what a pair is worth: by folds of queries whose labels no map has seen."""
+    rows = np.arange(len(search.prepared.evaluation))
+    static, best = _searched(search, pair)
+    seen = fold_scores(search, pair.setting, pair.strength, pair.nudge, rows, static(0))
+    unseen = unseen_scores(search, pair.setting, pair.strength, pair.nudge, rows, static(1))
+    return Confirmed(QueryScores(seen, unseen), best)
+
+
+def _searched(search: MapSearch, pair: FoundPair) -> tuple[Callable[[int], Static], NDArray[np.int64]]:
+    """Search once for queries mapped without their folds, and without the documents that are relevant to them."""
+    prepared, maps, places = search.prepared, search.maps, search.places
+    by_fold = torch.empty_like(prepared.evaluation.queries)
+    for fold, shifts in maps.by_fold(pair.setting):
+        inside = torch.from_numpy(np.flatnonzero(fold[places]))
+        by_fold[inside] = shifts[torch.from_numpy(places)[inside]]
+    parts = (by_fold, maps.unseen(pair.setting, places))
+    queries = prepared.evaluation.queries
+    mapped = torch.cat([torch.nn.functional.normalize(queries + pair.strength * shifts, dim=1) for shifts in parts])
+    k = prepared.options.measured.k
+    scores, rows = best_unlabelled(prepared.corpus, mapped.cpu().numpy(), prepared.labels.rows, k)
+    halves = list(zip(np.split(scores, 2), np.split(rows, 2), strict=True))
+
+    def static(part: int) -> Static:
+        return lambda of, _: (halves[part][0][of], halves[part][1][of])
+
+    return static, halves[0][1]
+
+
+def _metric(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the metric (e,) of rankings of corpus rows (e, k)."""
+    metric: Metric = prepared.options.measured
+    gains, labelled = prepared.evaluation.gains, prepared.labels.rows
+    column = np.minimum(np.searchsorted(labelled, rows), max(0, len(labelled) - 1))
+    known = labelled[column] == rows
+    weights = sparse.csr_matrix((metric.weights(gains), gains.indices, gains.indptr), shape=gains.shape)
+    query = np.repeat(np.arange(len(rows)), rows.shape[1])
+    weight = np.asarray(weights[query, column.ravel()], dtype=np.float64).reshape(rows.shape)
+    weight = np.where(known, weight, 0.0)
+    relevant = weight > 0.0
+    rank = np.broadcast_to(np.arange(1, rows.shape[1] + 1), rows.shape)
+    value: NDArray[np.float64] = (weight * metric.contribution(rank, np.cumsum(relevant, axis=1))).sum(axis=1)
+    return value
