@@ -18,6 +18,9 @@ from nudge_integrations.solver.labels import group_codes
 
 __all__ = ["iterated_responses"]
 
+# Documents in the softmax: every step takes it anew, so that they are fewer than for one step.
+_SUPPORT = 2048
+
 # The strength of a step. One serves all collections: how many steps are taken is what makes a map strong.
 _STRENGTH = 0.25
 
@@ -47,7 +50,7 @@ def _steps(
     block_bytes: int,
 ) -> Iterator[torch.Tensor]:
     """Yield the summed responses (t, d) after each step, learned within each part of the queries."""
-    teaching = maps.teaching
+    teaching = maps.teaching.reduced(_SUPPORT, maps.seed)
     groups = [group_codes(teaching.groups[rows]) for rows, _ in parts]
     total, shifts = torch.zeros_like(teaching.queries), torch.zeros_like(teaching.queries)
     while True:

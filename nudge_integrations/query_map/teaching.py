@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,6 +59,15 @@ class Teaching:
     documents: NDArray[np.int64]
     clusters: NDArray[np.int64]
     cross_selection: NDArray[np.bool_]
+
+    def reduced(self, documents: int, seed: int) -> Teaching:
+        """Return the same with a softmax over a uniform sample of so many of the documents that it takes."""
+        if len(self.support) <= documents:
+            return self
+        kept = np.sort(np.random.default_rng(seed).choice(len(self.support), documents, replace=False))
+        at = torch.from_numpy(kept).to(self.support.device)
+        weight = self.log_weight[at] + math.log(len(self.support) / documents)
+        return replace(self, support=self.support[at], log_weight=weight)
 
     def residuals(
         self, queries: torch.Tensor, temperatures: Sequence[float], block_bytes: int

@@ -53,7 +53,14 @@ def confirm_pair(search: MapSearch, pair: FoundPair) -> Confirmed:
     """Return what a pair is worth: by folds of queries whose labels no map has seen."""
     rows = np.arange(len(search.prepared.evaluation))
     static, best = _searched(search, pair)
-    seen = fold_scores(search, pair.setting, pair.strength, pair.nudge, rows, static(0))
+    seen = np.zeros(len(rows))
+    compared = search.full.rows
+    seen[compared] = pair.seen
+    # Only where the corpus holds better documents than the pool does the figure change.
+    same = np.zeros(len(rows), bool)
+    same[compared] = (static(0)(compared, None)[1] == pair.static_rows).all(axis=1)
+    again = np.flatnonzero(~same)
+    seen[again] = fold_scores(search, pair.setting, pair.strength, pair.nudge, again, static(0))[0]
     unseen = unseen_scores(search, pair.setting, pair.strength, pair.nudge, rows, static(1))
     return Confirmed(QueryScores(seen, unseen), best)
 

@@ -66,6 +66,11 @@ class EvaluatedSetting:
         """How much the mean objective rises at the strength."""
         return mean(self.objective.at(self.parameter) - self.objective.start)
 
+    def allowed(self, strength: float) -> bool:
+        """Return whether nobody loses more than tolerated at a strength."""
+        at = STRENGTH.parameter(strength)
+        return all(mean(bound.changes.at(at) - bound.changes.start) >= -bound.loss for bound in self.bounds)
+
     def best_for(self, queries: NDArray[np.bool_]) -> tuple[float, float]:
         """Return the strength's parameter that is best for some of the queries (e,), and their gain."""
         part = self.objective.only(queries)

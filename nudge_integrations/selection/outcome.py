@@ -109,7 +109,8 @@ def solution_with(
     start = nudge if with_nudge else _nothing(nudge)
     lines = tuple(one.candidate for one in fitted)
     start = replace(start, candidates=(*(nudge.candidates if with_nudge else ()), *lines))
-    least = max((line.gain for line in nudge.candidates), default=0.0) if start.status == "improved" else 0.0
+    scores = QueryScores(start.per_query.score, start.per_query.unseen)
+    least = mean(scores.objective(options.unseen_weight) - baseline) if start.status == "improved" else 0.0
     better = [one for one in fitted if one.scores is not None and _may_win(prepared, one, one.scores, baseline, least)]
     if not better:
         return replace(start, warnings=(*start.warnings, *notes))
@@ -195,7 +196,11 @@ def _solution(prepared: Prepared, start: Solution, best: Fitted) -> Solution:
         moved, curve = _still(start), curve_of(found.best.seen, STRENGTH)[1]
     else:
         decision = Decision("improved", "")
-        moved = solution_of(replace(best.search.prepared, labels=found.labels), found.nudge, (), decision)
+        compared = best.search.full.rows
+        evaluation = prepared.evaluation.take(compared)
+        rows = prepared.evaluation_rows[compared]
+        towards = replace(prepared, labels=found.labels, evaluation=evaluation, evaluation_rows=rows)
+        moved = solution_of(towards, found.nudge, (), decision)
         curve = moved.curve
     queries = start.per_query
     count = len(queries.rows)

@@ -19,16 +19,19 @@ from nudge_integrations.selection.map_search import EvaluatedSetting, FoundMap, 
 from nudge_integrations.solver import Options, Prepared
 from nudge_integrations.solver.decision import QueryScores, mean
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
-from nudge_integrations.solver.nudge_search import NudgeResult, search_nudges, target_of
+from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, search_nudges, target_of
 from nudge_integrations.solver.sweep import Sweep
 
 __all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair", "unseen_scores"]
+
+# How many groups of queries compare the strengths below.
+_COARSE = 384
 
 # Strengths, as parts of the best map's alone, that are tried before a nudge, which does a part of the work and for some
 # documents better.
 _PARTS = (0.5, 1.0, 0.25)
 
-Static = Callable[[NDArray[np.int64], torch.Tensor], tuple[NDArray[np.float64], NDArray[np.int64]]]
+Static = Callable[[NDArray[np.int64], torch.Tensor | None], tuple[NDArray[np.float64], NDArray[np.int64]]]
 """Takes places among the evaluation queries (p,) and their adapted vectors (p, d); returns scores and rows (p, k) of the
 best documents that nobody labelled."""
 
@@ -44,6 +47,7 @@ class FoundPair:
         labels: The labels with mapped queries, towards which they move.
         baseline: (p,) float64, the metric of the compared queries as they are.
         seen: (p,) float64, the metric of the compared queries, by folds.
+        static_rows: (p, k) int64, the best documents of their pools that nobody labelled, by folds.
         objective: (p,) float64, what is maximised.
     """
 
@@ -53,6 +57,7 @@ class FoundPair:
     labels: Labels
     baseline: NDArray[np.float64]
     seen: NDArray[np.float64]
+    static_rows: NDArray[np.int64]
     objective: NDArray[np.float64]
 
 
@@ -74,43 +79,51 @@ def search_pair(
         method, temperatures = str(only), replace(options, method=only).temperatures
     elif not alone_gains:
         method, temperatures = "auto", options.temperatures
-    pairs: list[FoundPair] = []
+    shifts = search.maps.seen(found.best.setting, np.arange(len(search.maps.teaching.rows)))
+    groups = search.prepared.evaluation.groups[search.full.rows]
+    some = search.full.rows[coarse_rows(groups, options.seed, _COARSE)]
+    worth: dict[float, float] = {}
     for part in _PARTS:
-        if part < min(_PARTS[:2]) and pairs and mean(pairs[-1].objective) > mean(pairs[0].objective):
+        # A weaker map is tried where a stronger one was worse.
+        if part == min(_PARTS) and worth.get(max(_PARTS), -1.0) > worth.get(_PARTS[0], -1.0):
             break
-        pair = _pair(search, found.best, part * found.best.strength, method, temperatures)
+        strength = part * found.best.strength
+        pair = _pair(search, found.best, strength, shifts, some, (method, temperatures))
         if pair is not None:
-            pairs.append(pair)
-    return max(pairs, key=lambda pair: mean(pair.objective), default=None)
+            worth[part] = mean(pair.objective)
+    if not worth:
+        return None
+    strength = max(worth, key=worth.__getitem__) * found.best.strength
+    return _pair(search, found.best, strength, shifts, search.full.rows, (method, temperatures))
 
 
 def _pair(
     search: MapSearch,
     evaluated: EvaluatedSetting,
     strength: float,
-    method: str,
-    temperatures: tuple[float | None, ...],
+    shifts: torch.Tensor,
+    rows: NDArray[np.int64],
+    way: tuple[str, tuple[float | None, ...]],
 ) -> FoundPair | None:
     """Return the nudge after a map of some strength, evaluated by folds; None where others lose or it gains nothing."""
     setting, prepared = evaluated.setting, search.prepared
-    if any(mean(bound.changes.at(strength / (1.0 + strength)) - bound.changes.start) < -bound.loss for bound in evaluated.bounds):
+    if not evaluated.allowed(strength):
         return None
-    options = replace(prepared.options, method=method, step=None, progress=False)
-    shifts = search.maps.seen(setting, np.arange(len(search.maps.teaching.rows)))
+    options = replace(prepared.options, method=way[0], step=None, progress=False)
     labels = adapted_labels(search, setting, strength, shifts)
-    rows = search.full.rows
-    static = pool_static(search, strength)
+    static = pool_static(search)
     evaluation = _evaluation(prepared, labels, rows, static)
     adapted = replace(prepared, labels=labels, evaluation=evaluation)
-    nudge = search_nudges(adapted, options, temperatures)[0]
+    nudge = search_nudges(adapted, options, way[1])[0]
     if nudge.candidate.gain <= nudge.candidate.standard_error * min(1.0, options.standard_errors):
         return None
-    seen = fold_scores(search, setting, strength, nudge, rows, static)
+    seen, static_rows = fold_scores(search, setting, strength, nudge, rows, static)
     objective = seen
     if options.unseen_weight:
         unseen = unseen_scores(search, setting, strength, nudge, rows, static)
         objective = QueryScores(seen, unseen).objective(options.unseen_weight)
-    return FoundPair(setting, strength, nudge, labels, evaluated.objective.start, seen, objective)
+    baseline = evaluated.objective.start[np.searchsorted(search.full.rows, rows)]
+    return FoundPair(setting, strength, nudge, labels, baseline, seen, static_rows, objective)
 
 
 def adapted_labels(search: MapSearch, setting: Setting, strength: float, shifts: torch.Tensor) -> Labels:
@@ -126,16 +139,20 @@ def adapted_labels(search: MapSearch, setting: Setting, strength: float, shifts:
 
 def fold_scores(
     search: MapSearch, setting: Setting, strength: float, nudge: NudgeResult, rows: NDArray[np.int64], static: Static
-) -> NDArray[np.float64]:
-    """Return the metric (p,) of evaluation queries, each by maps and documents that do not know the labels of its fold."""
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the metric (p,) of evaluation queries, each by maps and documents that do not know the labels of its fold.
+
+    And the rows (p, k) of the best documents that nobody labelled.
+    """
     prepared, scores = search.prepared, np.zeros(len(rows))
+    best = np.zeros((len(rows), prepared.options.measured.k), np.int64)
     for fold, shifts in search.maps.by_fold(setting):
         inside = np.flatnonzero(fold[search.places[rows]])
         if len(inside):
             labels = adapted_labels(search, setting, strength, shifts)
             evaluation = _evaluation(prepared, labels, rows[inside], static)
-            scores[inside] = _values(prepared, labels, evaluation, nudge, unseen=False)
-    return scores
+            scores[inside], best[inside] = _values(prepared, labels, evaluation, nudge, unseen=False), evaluation.rows
+    return scores, best
 
 
 def unseen_scores(
@@ -148,7 +165,7 @@ def unseen_scores(
     return _values(search.prepared, labels, evaluation, nudge, unseen=True)
 
 
-def pool_static(search: MapSearch, strength: float) -> Static:
+def pool_static(search: MapSearch) -> Static:
     """Return what looks for documents that nobody labelled in the pools of queries."""
     prepared, evaluator = search.prepared, search.full
     k, labelled, nowhere = prepared.options.measured.k, prepared.labels.rows, len(prepared.corpus)

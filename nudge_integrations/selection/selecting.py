@@ -26,8 +26,9 @@ __all__ = ["select"]
 # A map has as many numbers as a vector squared: fewer queries say too little about it.
 _FEWEST_QUERIES = 100
 
-# Scores of pools that one evaluated map may cost; with larger corpora maps are compared by some of the queries.
-_SCORES = 12_000_000
+# What one evaluated map may cost, in scores of documents and in comparisons with relevant ones; where all queries would
+# cost more, maps are compared by some of them, and what is chosen is confirmed by all.
+_SCORES, _COMPARISONS, _COMPARED = 12_000_000, 4_000_000, 1024
 
 # A search for a map evaluates about so many settings.
 _SETTINGS = 25
@@ -166,9 +167,10 @@ class _Selection:
     def _compared(self) -> np.ndarray:
         """Return the places of the evaluation queries that maps are compared by."""
         evaluation, pools = self.prepared.evaluation, self.prepared.pools
-        documents = min(len(self.prepared.corpus), len(np.unique(pools.rows)))
-        most = max(1024, _SCORES // max(1, documents))
-        return coarse_rows(evaluation.groups, self.prepared.options.seed, most)
+        documents = min(len(self.prepared.corpus), pools.rows.size)
+        relevant = evaluation.gains.nnz / max(1, len(evaluation))
+        affordable = min(_SCORES // max(1, documents), int(_COMPARISONS / (pools.rows.shape[1] * (1.0 + relevant))))
+        return coarse_rows(evaluation.groups, self.prepared.options.seed, max(_COMPARED, affordable))
 
     def _too_late(self, seconds: float) -> bool:
         limit = self.prepared.options.max_seconds

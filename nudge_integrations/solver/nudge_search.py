@@ -45,9 +45,9 @@ _PATHS: dict[str, Path] = {
 # Protected queries for documents that nobody labelled lose a tenth of a point at most.
 _UNSEEN_LOSS = 0.001
 
-# Directions are compared by the queries of about so many groups first, and those within so many standard errors of the
-# best by all.
-_COARSE, _CLOSE = 1024, 1.0
+# Directions are compared by the queries of about so many groups first; the best of them, and those within a standard
+# error of it, by all, but no more than so many.
+_COARSE, _FINALISTS = 384, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def search_nudges(
     every = list(_named_targets(prepared, options, options.temperatures if temperatures is None else temperatures))
     lines: dict[int, Candidate] = {}
     order = list(range(len(every)))
-    part = coarse_rows(evaluation.groups, options.seed) if len(every) > 1 else np.arange(len(evaluation))
+    part = coarse_rows(evaluation.groups, options.seed, _COARSE) if len(every) > 1 else np.arange(len(evaluation))
     if len(part) < len(evaluation):
         coarse = replace(prepared, evaluation=evaluation.take(part))
         found = [search_step(coarse, labels, name, targets, options) for name, targets in every]
@@ -90,7 +90,7 @@ def search_nudges(
     return max(results.values(), key=lambda result: result.candidate.gain), [lines[place] for place in sorted(lines)]
 
 
-def coarse_rows(groups: NDArray[np.int64], seed: int, most: int = _COARSE) -> NDArray[np.int64]:
+def coarse_rows(groups: NDArray[np.int64], seed: int, most: int) -> NDArray[np.int64]:
     """Return the rows of a seeded sample of whole groups (e,), or all where there are hardly more."""
     names = np.unique(groups)
     if len(names) <= most + most // 2:
@@ -100,11 +100,12 @@ def coarse_rows(groups: NDArray[np.int64], seed: int, most: int = _COARSE) -> ND
 
 
 def _close_to_best(objectives: list[NDArray[np.float64]], prepared: Prepared) -> list[int]:
-    best = max(objectives, key=mean)
-    near = []
-    for place, objective in enumerate(objectives):
-        behind, error = gain_and_error(best - objective, noise_groups(prepared))
-        if behind <= _CLOSE * error or objective is best:
+    """Return the places of the best, and of those that are no more than a standard error behind."""
+    ranked = sorted(range(len(objectives)), key=lambda place: -mean(objectives[place]))
+    best, near = objectives[ranked[0]], [ranked[0]]
+    for place in ranked[1:_FINALISTS]:
+        behind, error = gain_and_error(best - objectives[place], noise_groups(prepared))
+        if behind <= error:
             near.append(place)
     return near
 
