@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 MAGIC = b"NUDGEVEC"
 VERSION = 1
 HEADER = struct.Struct("<8sII")
+MOST_DIMENSIONS = 1 << 20  # more than any encoder has; a damaged header may say anything
 
 
 def text_key(role: str, text: str) -> bytes:
@@ -172,7 +173,7 @@ def _read_header(path: Path) -> int | None:
     if len(header) < HEADER.size:
         return None
     magic, version, dimension = HEADER.unpack(header)
-    if magic != MAGIC or version != VERSION or dimension == 0:
+    if magic != MAGIC or version != VERSION or not 0 < dimension <= MOST_DIMENSIONS:
         logger.warning("%s is not a shard of this version and is left alone", path)
         return None
     return int(dimension)

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from query_maps import asked, map_alone
 from safetensors.numpy import load as load_tensors
 
-from nudge_integrations import manifest
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError, MismatchError
+from nudge_integrations.storage.sealing import seal
 
 FILES = ("nudge.json", "vectors.safetensors", "ids.jsonl")
 
@@ -76,7 +76,7 @@ def same(one: Any, other: Any) -> bool:
 
 @pytest.fixture(autouse=True)
 def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nudge_integrations.manifest.os.fsync", lambda _: None)
+    monkeypatch.setattr("nudge_integrations.storage.manifest.os.fsync", lambda _: None)
 
 
 # -- what it refuses
@@ -239,7 +239,7 @@ def test_a_sealed_manifest_that_makes_no_sense_is_refused(
     make().save(tmp_path)
     content = json.loads((tmp_path / "nudge.json").read_text())
     del content["sha256"]
-    (tmp_path / "nudge.json").write_bytes(manifest._seal({**content, **change}))
+    (tmp_path / "nudge.json").write_bytes(seal({**content, **change}))
     with pytest.raises(error, match=words):
         Nudge.load(tmp_path)
 
@@ -312,7 +312,7 @@ def test_a_save_that_dies_anywhere_leaves_the_old_nudge_or_the_new(
             original(source, target)
 
         with monkeypatch.context() as patch:
-            patch.setattr("nudge_integrations.manifest.os.replace", replace)
+            patch.setattr("nudge_integrations.storage.manifest.os.replace", replace)
             try:
                 new.save(folder)
             except OSError:
@@ -333,7 +333,7 @@ def test_a_full_disk_leaves_the_old_nudge(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("nudge_integrations.manifest.os.fsync", full)
+        patch.setattr("nudge_integrations.storage.manifest.os.fsync", full)
         with pytest.raises(OSError, match="No space"):
             make(2).save(tmp_path)
     assert Nudge.load(tmp_path).fingerprint == old.fingerprint
