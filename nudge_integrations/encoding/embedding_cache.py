@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nudge_integrations.errors import InputError
+from nudge_integrations.storage import make_folder
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class EmbeddingCache:
     def __init__(self, directory: str | Path, fingerprint: str) -> None:
         self.folder = Path(directory) / hashlib.sha256(fingerprint.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise InputError(f"the cache folder {self.folder} cannot be created: {error}") from error
         self._place: dict[bytes, tuple[Path, int]] = {}

@@ -281,6 +281,30 @@ def test_attachments_go_with_the_nudge_that_they_belong_to(tmp_path: Path) -> No
     assert (tmp_path / "notes.txt").read_text() == "somebody's"
 
 
+@pytest.mark.parametrize("name", [*FILES, "Vectors.safetensors", "a/b", "../x", "nul\0", ".env", "x" * 300])
+def test_an_attachment_cannot_take_the_name_of_a_file_of_the_nudge_or_leave_the_folder(
+    tmp_path: Path, name: str
+) -> None:
+    make(3).save(tmp_path / "out")
+    with pytest.raises(InputError, match="cannot be the name of"):
+        make(2).save(tmp_path / "out", attachments={name: b"theirs"})
+    assert len(Nudge.load(tmp_path / "out")) == 3
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("name", ["ids", "vectors", "nudge", "env", "*"])
+def test_an_attachment_whose_name_begins_like_other_files_leaves_them_alone(tmp_path: Path, name: str) -> None:
+    theirs = [".env.local", ".ids.jsonl.swp", ".ids.json", ".vectors.bak", ".nudge.json.swp", ".nudge.lock"]
+    for other in theirs:
+        (tmp_path / other).write_text("the user's")
+    for count in (2, 3):
+        make(count).save(tmp_path, attachments={name: b"ours"})
+        assert len(Nudge.load(tmp_path)) == count
+    assert sorted(os.listdir(tmp_path)) == sorted([*FILES, name, *theirs])
+    assert {(tmp_path / other).read_text() for other in theirs} == {"the user's"}
+
+
 def test_files_that_are_no_nudge_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "vectors.safetensors").write_bytes(b"somebody's model")
     with pytest.raises(ArtifactError, match=r"holds vectors\.safetensors, not written by this package"):
