@@ -26,7 +26,8 @@ _FORMAT = "nudge-integrations/nudged-index"
 _VERSION = 1
 _MANIFEST = "collection.json"
 _FOLDER = re.compile(r"index-[0-9a-f]{16}")
-_MARKER = "saved-by"
+_MARKER = "saved-by.json"
+_MARKER_TEXT = f'{{"format": "{_FORMAT}"}}\n'
 
 # A reader starts again when a writer was faster; this many saves during one load would be odd.
 _MOST_RESTARTS = 1000
@@ -44,7 +45,7 @@ def write(path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | N
         former = _content(folder)["index"] if (folder / _MANIFEST).exists() else None
         name = f"index-{secrets.token_hex(8)}"
         try:
-            write_atomically(folder / name / _MARKER, [_FORMAT])
+            write_atomically(folder / name / _MARKER, [_MARKER_TEXT])
             base.save(folder / name / "base")
             if placed is not None and nudge is not None:
                 placed.save(folder / name / "placed")
@@ -71,6 +72,8 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, Exa
         content = _content(path)
         folder = Path(path) / content["index"]
         try:
+            if not _is_marked(folder):
+                raise CorruptArtifactError(f"{folder / _MARKER} is missing or was altered; save the index again")
             base = ExactIndex.load(folder / "base", verify=verify)
             if not content["nudged"]:
                 return base, None, None
@@ -103,4 +106,4 @@ def _is_saved(folder: Path, name: str) -> bool:
 
 def _is_marked(folder: Path) -> bool:
     marker = folder / _MARKER
-    return bool(_FOLDER.fullmatch(folder.name)) and marker.is_file() and marker.read_bytes() == _FORMAT.encode()
+    return bool(_FOLDER.fullmatch(folder.name)) and marker.is_file() and marker.read_bytes() == _MARKER_TEXT.encode()

@@ -146,7 +146,7 @@ def test_nothing_on_disk_can_run_code(module: Path) -> None:
                 assert ast.unparse(keyword.value) == "False", f"line {call.lineno}: allow_pickle"
 
 
-# The cache of embeddings appends to shards of its own; the script that drew the bundled data is not part of a run.
+# Beside the room for it: the script that drew the bundled data, and the checkpoint of a trained query map.
 WRITERS = {"storage", "data", "adaptor"}
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +144,13 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path
 def test_a_save_whose_content_fails_leaves_no_file(tmp_path: Path) -> None:
     save(tmp_path, {"a": b"old", "b": b"old"})
     before = content_of(tmp_path)
+
+    def failing() -> Iterator[bytes]:
+        yield b"half"
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        save_files(tmp_path, "manifest.json", FORMAT, {"a": [b"new"], "c": [b"new"], "d": (1 / 0 for _ in "x")})  # type: ignore[dict-item]
+        save_files(tmp_path, "manifest.json", FORMAT, {"a": [b"new"], "c": [b"new"], "d": failing()})
     with pytest.raises(ValueError, match="JSON"):
         save_files(tmp_path, "manifest.json", {**FORMAT, "figure": float("inf")}, {"a": [b"new"], "c": [b"new"]})
     assert content_of(tmp_path) == before
