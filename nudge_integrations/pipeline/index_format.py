@@ -57,7 +57,7 @@ def write(path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | N
                 shutil.rmtree(folder / name, ignore_errors=True)
             raise
         for other in folder.iterdir():
-            if other.name != name and (other.name == former or _is_marked(other)):
+            if other.name != name and _FOLDER.fullmatch(other.name) and (other.name == former or _is_marked(other)):
                 shutil.rmtree(other, ignore_errors=True)
 
 
@@ -105,5 +105,9 @@ def _is_saved(folder: Path, name: str) -> bool:
 
 
 def _is_marked(folder: Path) -> bool:
+    """Tell whether a folder is one that a save of ours began."""
     marker = folder / _MARKER
-    return bool(_FOLDER.fullmatch(folder.name)) and marker.is_file() and marker.read_bytes() == _MARKER_TEXT.encode()
+    try:
+        return marker.is_file() and marker.read_bytes() == _MARKER_TEXT.encode()
+    except OSError:  # a writer has just removed it
+        return False
