@@ -11,6 +11,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import as_rows
 from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.index import with_extra_coordinate, with_zero_coordinate
@@ -191,11 +192,11 @@ class EmbeddingsEncoder:
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed documents, all in one call, which the embeddings may cut into batches; (n, d) float32."""
-        return np.asarray(self.embedding.embed_documents(list(texts)), dtype=np.float32)
+        return as_rows(self.embedding.embed_documents(list(texts)), "document vectors")
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed queries one by one through the query path, for which LangChain knows no batch; (m, d) float32."""
-        return np.asarray([self.embedding.embed_query(text) for text in texts], dtype=np.float32)
+        return as_rows([self.embedding.embed_query(text) for text in texts], "query vectors")
 
 
 def as_embeddings(model: Embeddings | Encoder) -> Embeddings:

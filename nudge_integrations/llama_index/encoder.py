@@ -15,6 +15,7 @@ from llama_index.core.bridge.pydantic import Field
 from numpy.typing import NDArray
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import as_rows
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
 
@@ -102,13 +103,13 @@ class EmbeddingEncoder:
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, d) float32."""
         vectors = self.embed_model.get_text_embedding_batch(list(texts), show_progress=self.show_progress)
-        return np.asarray(vectors, dtype=np.float32)
+        return as_rows(vectors, "document vectors")
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed m queries as (m, d) float32."""
         if isinstance(self.embed_model, EncoderEmbedding):
             return self.embed_model.encoder.encode_queries(list(texts))
-        return np.asarray([self.embed_model.get_query_embedding(text) for text in texts], dtype=np.float32)
+        return as_rows([self.embed_model.get_query_embedding(text) for text in texts], "query vectors")
 
 
 def as_embedding(model: BaseEmbedding | Encoder) -> BaseEmbedding:

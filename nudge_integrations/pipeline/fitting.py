@@ -7,16 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-import numpy as np
-
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import as_matrix, as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.selection import CANDIDATES, select
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
 from nudge_integrations.solver import Solution, solve
-from nudge_integrations.vectors import as_rows
 
 if TYPE_CHECKING:
     import torch
@@ -266,7 +264,7 @@ def _query_vectors(dataset: RetrievalDataset, encoder: Encoder | str, given: Any
 
 def _checked(vectors: Any, count: int, name: str, things: str) -> Any:
     # Counted only: a memory map may be larger than memory, and the solver looks at every vector anyway.
-    rows = vectors if hasattr(vectors, "shape") else np.asarray(vectors, dtype=np.float32)
+    rows = as_matrix(vectors, name)
     if len(rows) != count:
         raise InputError(f"{name} has {len(rows)} vectors, the dataset {count} {things}; give one each, in their order")
     return rows
