@@ -1,4 +1,4 @@
-"""By what a vector store ranks, and whether it ranks nudged vectors rightly."""
+"""The similarity that a vector store ranks by, and whether it ranks nudged vectors rightly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["check_store", "ranks_by"]
 
 
 def ranks_by(store: VectorStore) -> str | None:
-    """Say by what a store ranks.
+    """Return the similarity that a store ranks by.
 
     Args:
         store: A LangChain vector store.

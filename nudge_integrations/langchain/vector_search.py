@@ -20,7 +20,7 @@ __all__ = ["ExactSearch", "document_of"]
 
 
 class ExactSearch(VectorStore):
-    """What `NudgeVectorStore` does with queries; it holds embeddings and an index.
+    """The searches of `NudgeVectorStore`, over its embeddings and its index.
 
     Every query is a base vector, also one that is given as a vector: the index puts it through the nudge's query map.
     """

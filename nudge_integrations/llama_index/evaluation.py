@@ -1,4 +1,4 @@
-"""Any LlamaIndex retriever against a dataset: every query counts, and one without results counts zero."""
+"""Evaluation of any LlamaIndex retriever: every query counts, and one without results counts zero."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def evaluate_retriever(
     *,
     show_progress: bool = False,
 ) -> Evaluation:
-    """Ask a retriever every query of a dataset and judge what it returns, by order and not by score.
+    """Run every query of a dataset through a retriever and evaluate the order of its results.
 
     Args:
-        retriever: Any LlamaIndex retriever. One with a ``similarity_top_k`` is asked for as many nodes as the metrics
-            look at, whatever it was made with; it stays as it is.
+        retriever: Any LlamaIndex retriever. One with a ``similarity_top_k`` is searched as deep as the metrics look,
+            whatever it was made with; it is not changed.
         dataset: Queries and the ids of nodes that answer them.
         metrics: Names such as ``"ndcg@10"``; ``"ndcg"`` is taken at ``k``.
         k: The cutoff of metrics without one, 10 if None.

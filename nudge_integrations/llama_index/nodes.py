@@ -1,4 +1,4 @@
-"""LlamaIndex nodes and what they are to a dataset: ids, the text that is embedded, vectors that are there already."""
+"""LlamaIndex nodes as documents of a dataset: their ids, the text that is embedded, labels over them."""
 
 from __future__ import annotations
 

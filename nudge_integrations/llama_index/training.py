@@ -1,4 +1,4 @@
-"""What a fit starts from: nodes and labels, and their base vectors, each embedded once."""
+"""Training: nodes, labels and their base vectors, each embedded once."""
 
 from __future__ import annotations
 

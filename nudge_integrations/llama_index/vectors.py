@@ -17,7 +17,7 @@ from llama_index.core.utils import get_tqdm_iterable
 from numpy.typing import NDArray
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.llama_index.encoder import EmbeddingEncoder, EncoderEmbedding
+from nudge_integrations.llama_index.encoder import EncoderEmbedding
 from nudge_integrations.llama_index.nodes import embed_text
 
 __all__ = [
@@ -141,7 +141,7 @@ def query_vectors(
         (m, d) float32.
     """
     if query_transform is None and isinstance(embed_model, EncoderEmbedding):
-        return EmbeddingEncoder(embed_model).encode_queries(texts)
+        return embed_model.encoder.encode_queries(list(texts))
     bar = get_tqdm_iterable(list(texts), show_progress, "Embedding queries")
     return np.asarray([query_vector(transformed(text, query_transform), embed_model) for text in bar], dtype=np.float32)
 
