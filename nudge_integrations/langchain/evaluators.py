@@ -1,4 +1,4 @@
-"""Evaluators for LangSmith: recall and nDCG of what a retriever returns for an example."""
+"""Evaluators for LangSmith: any metric of a retriever's results for an example."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.evaluation import evaluate
+from nudge_integrations.evaluation import DEFAULT_METRICS, evaluate
 from nudge_integrations.langchain.documents import document_id
 from nudge_integrations.solver.metrics import parse_metric
 
@@ -20,7 +20,7 @@ Evaluator: TypeAlias = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]
 
 def langsmith_evaluators(
     dataset: RetrievalDataset,
-    metrics: Sequence[str] = ("recall@10", "ndcg@10"),
+    metrics: Sequence[str] = DEFAULT_METRICS,
     *,
     question_key: str = "question",
     documents_key: str | None = None,
@@ -34,7 +34,7 @@ def langsmith_evaluators(
 
     Args:
         dataset: Questions and the documents that answer them.
-        metrics: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
+        metrics: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k; those of ``evaluate`` by default.
         question_key: Where the question is in the inputs.
         documents_key: Where the documents are in the outputs: LangChain documents, or ids, best first. Not needed where
             there is one output.
@@ -69,7 +69,7 @@ def langsmith_evaluators(
 
 
 def _score(grades: Mapping[str, float], found: Sequence[str], metric: str) -> float:
-    # All that was found counts as known, so that a retriever over a larger collection can be judged too.
+    # Every result counts as known, so that a retriever over a larger collection can be evaluated too.
     corpus = dict.fromkeys([*grades, *found], "-")
     single = RetrievalDataset(corpus, {"q": "q"}, {"q": grades})
     return evaluate({"q": found}, single, [metric]).means[metric]

@@ -20,7 +20,7 @@ def evaluate_retriever(
     retriever: BaseRetriever,
     dataset: RetrievalDataset,
     metrics: Sequence[str] = DEFAULT_METRICS,
-    k: int | None = None,
+    k: int = 10,
     *,
     show_progress: bool = False,
 ) -> Evaluation:
@@ -31,7 +31,7 @@ def evaluate_retriever(
             whatever it was made with; it is not changed.
         dataset: Queries and the ids of nodes that answer them.
         metrics: Names such as ``"ndcg@10"``; ``"ndcg"`` is taken at ``k``.
-        k: The cutoff of metrics without one, 10 if None.
+        k: The cutoff of metrics without one.
         show_progress: Whether to show a bar over the queries.
 
     Returns:
@@ -55,7 +55,7 @@ async def aevaluate_retriever(
     retriever: BaseRetriever,
     dataset: RetrievalDataset,
     metrics: Sequence[str] = DEFAULT_METRICS,
-    k: int | None = None,
+    k: int = 10,
     *,
     workers: int = 4,
     show_progress: bool = False,
@@ -68,9 +68,9 @@ async def aevaluate_retriever(
     return evaluate(dict(zip(dataset.queries, map(_ids, found), strict=True)), dataset, names)
 
 
-def _with_cutoff(metrics: Sequence[str], k: int | None) -> list[str]:
+def _with_cutoff(metrics: Sequence[str], k: int) -> list[str]:
     names = [metrics] if isinstance(metrics, str) else metrics
-    return [name if "@" in name else f"{name}@{10 if k is None else k}" for name in names]
+    return [name if "@" in name else f"{name}@{k}" for name in names]
 
 
 def _asking_for(retriever: BaseRetriever, metrics: Sequence[str]) -> BaseRetriever:
