@@ -63,7 +63,7 @@ class NudgedEmbeddings(Embeddings):
 
     Raises:
         DatasetError: If documents with the same text are in different places, so that texts cannot tell them apart.
-        InputError: If the nudge knows no texts, or the base is nudged already.
+        InputError: If the nudge has no texts, or the base is nudged already.
         MismatchError: If the nudge was made with another model; on embedding, if a known text gets another vector.
     """
 
@@ -116,11 +116,11 @@ class NudgedEmbeddings(Embeddings):
         Returns:
             d floats; d + 1 with the extra coordinate.
         """
-        return self._asked(self.base.embed_query(text))
+        return self._mapped(self.base.embed_query(text))
 
     async def aembed_query(self, text: str) -> list[float]:
         """Do the same with the base model's own async path."""
-        return self._asked(await self.base.aembed_query(text))
+        return self._mapped(await self.base.aembed_query(text))
 
     def _placed(self, texts: Sequence[str], vectors: list[list[float]]) -> list[list[float]]:
         if not len(texts):
@@ -131,7 +131,7 @@ class NudgedEmbeddings(Embeddings):
         rows: list[list[float]] = placed.tolist()
         return rows
 
-    def _asked(self, vector: list[float]) -> list[float]:
-        asked = self.nudge.transform_queries([vector])
-        row: list[float] = (with_zero_coordinate(asked) if self.extra_coordinate else asked)[0].tolist()
+    def _mapped(self, vector: list[float]) -> list[float]:
+        mapped = self.nudge.transform_queries([vector])
+        row: list[float] = (with_zero_coordinate(mapped) if self.extra_coordinate else mapped)[0].tolist()
         return row

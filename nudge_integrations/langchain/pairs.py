@@ -66,10 +66,10 @@ def generate_qa_pairs(
     >>> list(dataset.queries.values()), dict(dataset.qrels[dataset.query_ids[0]])
     (['Who?'], {'d1': 1.0})
     """
-    model = _answering(llm, structured)
+    model = _text_model(llm, structured)
 
     def ask(prompt: str) -> str | Sequence[str]:
-        return _answer(model.invoke(prompt))
+        return _questions(model.invoke(prompt))
 
     return generation.generate_qa_pairs(_texts(documents, id_key), ask, encoder=_encoder(embedding), **options)
 
@@ -84,16 +84,16 @@ async def agenerate_qa_pairs(
     **options: Any,
 ) -> RetrievalDataset:
     """Do the same as `generate_qa_pairs` with the model's asynchronous calls, ``workers`` of them at once."""
-    model = _answering(llm, structured)
+    model = _text_model(llm, structured)
 
     async def ask(prompt: str) -> str | Sequence[str]:
-        return _answer(await model.ainvoke(prompt))
+        return _questions(await model.ainvoke(prompt))
 
     texts = _texts(documents, id_key)
     return await generation.agenerate_qa_pairs(texts, ask, encoder=_encoder(embedding), **options)
 
 
-def _answering(llm: Runnable[Any, Any], structured: bool | None) -> Runnable[Any, Any]:
+def _text_model(llm: Runnable[Any, Any], structured: bool | None) -> Runnable[Any, Any]:
     if structured is not False and isinstance(llm, BaseLanguageModel):
         try:
             return llm.with_structured_output(Questions)
@@ -105,7 +105,7 @@ def _answering(llm: Runnable[Any, Any], structured: bool | None) -> Runnable[Any
     return llm | StrOutputParser()
 
 
-def _answer(answer: Any) -> str | Sequence[str]:
+def _questions(answer: Any) -> str | Sequence[str]:
     if isinstance(answer, str):
         return answer
     return Questions.model_validate(answer, from_attributes=True).questions

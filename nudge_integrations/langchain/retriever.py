@@ -118,7 +118,7 @@ class NudgeRetriever(BaseRetriever):
         Args:
             documents: The documents to search.
             embedding: Base embeddings, or an encoder.
-            dataset: Queries and the documents that answer them, known by id, else by text; whatever
+            dataset: Queries and the documents that answer them, known by id, else by text; anything that
                 ``RetrievalDataset.from_object`` accepts.
             k: How many documents to return.
             id_key: The metadata key that holds the id of documents without ``id``.
@@ -202,14 +202,14 @@ class NudgeRetriever(BaseRetriever):
     ) -> list[Document]:
         if self.query_transform is not None:
             query = self.query_transform.invoke(query, {"callbacks": run_manager.get_child()})
-        return _scored(self.vectorstore.similarity_search_with_score(query, **self._wanted(k, filter)))
+        return _scored(self.vectorstore.similarity_search_with_score(query, **self._search_options(k, filter)))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any = None
     ) -> list[Document]:
         if self.query_transform is not None:
             query = await self.query_transform.ainvoke(query, {"callbacks": run_manager.get_child()})
-        return _scored(await self.vectorstore.asimilarity_search_with_score(query, **self._wanted(k, filter)))
+        return _scored(await self.vectorstore.asimilarity_search_with_score(query, **self._search_options(k, filter)))
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)
@@ -218,13 +218,13 @@ class NudgeRetriever(BaseRetriever):
             params["ls_embedding_provider"] = type(self.vectorstore.embeddings).__name__
         return params
 
-    def _wanted(self, k: int | None, where: Any) -> dict[str, Any]:
+    def _search_options(self, k: int | None, where: Any) -> dict[str, Any]:
         where = self.filter if where is None else where
         return {"k": self.k if k is None else k, **({} if where is None else {"filter": where})}
 
 
-def _scored(found: list[tuple[Document, float]]) -> list[Document]:
+def _scored(results: list[tuple[Document, float]]) -> list[Document]:
     return [
         Document(id=document.id, page_content=document.page_content, metadata={**document.metadata, "score": score})
-        for document, score in found
+        for document, score in results
     ]

@@ -99,19 +99,19 @@ class NudgedEmbedding(BaseEmbedding):
         self, queries: list[str], agg_fn: Callable[..., list[float]] | None = None
     ) -> list[float]:
         """Embed several strings of one query, aggregate, and map the result as one query."""
-        return self._asked(self.base.get_agg_embedding_from_queries(queries, agg_fn))
+        return self._mapped(self.base.get_agg_embedding_from_queries(queries, agg_fn))
 
     async def aget_agg_embedding_from_queries(
         self, queries: list[str], agg_fn: Callable[..., list[float]] | None = None
     ) -> list[float]:
         """Do the same without blocking."""
-        return self._asked(await self.base.aget_agg_embedding_from_queries(queries, agg_fn))
+        return self._mapped(await self.base.aget_agg_embedding_from_queries(queries, agg_fn))
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._asked(self.base.get_query_embedding(query))
+        return self._mapped(self.base.get_query_embedding(query))
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return self._asked(await self.base.aget_query_embedding(query))
+        return self._mapped(await self.base.aget_query_embedding(query))
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -130,7 +130,7 @@ class NudgedEmbedding(BaseEmbedding):
         placed = self.nudge.apply_texts([text_hash(text) for text in texts], vectors)
         return _lists(with_extra_coordinate(placed, self.nudge.max_norm) if self.extra_coordinate else placed)
 
-    def _asked(self, query: list[float]) -> list[float]:
+    def _mapped(self, query: list[float]) -> list[float]:
         vector = self.nudge.transform_queries([query])
         return _lists(with_zero_coordinate(vector) if self.extra_coordinate else vector)[0]
 

@@ -58,7 +58,7 @@ class EncoderFinetuning:
         if decided:
             raise InputError(f"finetune_encoder: {', '.join(decided)} cannot be given here; the engine sets them")
         if query_transform is not None:
-            raise InputError("an encoder is fine-tuned on queries as they are asked: leave query_transform out")
+            raise InputError("an encoder is fine-tuned on untransformed queries: leave query_transform out")
         return cls(_trainable(embed_model), given)
 
     def run(self, training: Training) -> EncoderEmbedding:

@@ -241,7 +241,7 @@ class NudgeFinetuneEngine:
         """Write nudged vectors to a vector store and return its index; nothing is embedded again.
 
         Nodes that are in the store already are replaced. The index embeds queries, and nodes that are inserted later,
-        through `NudgedEmbedding`. It knows nothing of ``query_transform``: wrap its retriever in the framework's
+        through `NudgedEmbedding`. It does not apply ``query_transform``: wrap its retriever in the framework's
         ``TransformRetriever``. A ``QueryBundle`` with an ``embedding`` must have it from `get_finetuned_model`.
 
         Args:

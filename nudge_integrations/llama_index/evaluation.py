@@ -29,7 +29,7 @@ def evaluate_retriever(
     Args:
         retriever: Any LlamaIndex retriever. One with a ``similarity_top_k`` is searched as deep as the metrics look,
             whatever it was made with; it is not changed.
-        dataset: Queries and the ids of nodes that answer them.
+        dataset: Queries and the ids of their relevant nodes.
         metrics: Names such as ``"ndcg@10"``; ``"ndcg"`` is taken at ``k``.
         k: The cutoff of metrics without one.
         show_progress: Whether to show a bar over the queries.
@@ -39,16 +39,16 @@ def evaluate_retriever(
 
     Raises:
         InputError: If a metric is unknown.
-        DatasetError: If a query has no relevant document, or no node that was found is in the corpus.
+        DatasetError: If a query has no relevant document, or no result is in the corpus.
         MissingExtraError: If ir_measures is not installed.
 
     >>> evaluate_retriever(retriever, dataset, ["ndcg", "hit@1"], k=10)  # doctest: +SKIP
     Evaluation(ndcg@10=0.7312, hit@1=0.6133, queries=300)
     """
     names = _with_cutoff(metrics, k)
-    asked = _asking_for(retriever, names)
+    searched = _searched_deeper(retriever, names)
     bar = get_tqdm_iterable(list(dataset.queries.items()), show_progress, "Retrieving")
-    return evaluate({query: _ids(asked.retrieve(text)) for query, text in bar}, dataset, names)
+    return evaluate({query: _ids(searched.retrieve(text)) for query, text in bar}, dataset, names)
 
 
 async def aevaluate_retriever(
@@ -62,10 +62,10 @@ async def aevaluate_retriever(
 ) -> Evaluation:
     """Do the same as `evaluate_retriever` with ``workers`` queries at once."""
     names = _with_cutoff(metrics, k)
-    asked = _asking_for(retriever, names)
-    jobs = [asked.aretrieve(text) for text in dataset.queries.values()]
-    found = await run_jobs(jobs, show_progress=show_progress, workers=workers, desc="Retrieving")
-    return evaluate(dict(zip(dataset.queries, map(_ids, found), strict=True)), dataset, names)
+    searched = _searched_deeper(retriever, names)
+    jobs = [searched.aretrieve(text) for text in dataset.queries.values()]
+    results = await run_jobs(jobs, show_progress=show_progress, workers=workers, desc="Retrieving")
+    return evaluate(dict(zip(dataset.queries, map(_ids, results), strict=True)), dataset, names)
 
 
 def _with_cutoff(metrics: Sequence[str], k: int) -> list[str]:
@@ -73,7 +73,7 @@ def _with_cutoff(metrics: Sequence[str], k: int) -> list[str]:
     return [name if "@" in name else f"{name}@{k}" for name in names]
 
 
-def _asking_for(retriever: BaseRetriever, metrics: Sequence[str]) -> BaseRetriever:
+def _searched_deeper(retriever: BaseRetriever, metrics: Sequence[str]) -> BaseRetriever:
     """Return a copy that returns at least as many nodes as the metrics look at; itself where it has no such number."""
     cutoffs = [name.partition("@")[2] for name in metrics]
     depth = max((int(cutoff) for cutoff in cutoffs if cutoff.isdecimal()), default=0)
@@ -85,5 +85,5 @@ def _asking_for(retriever: BaseRetriever, metrics: Sequence[str]) -> BaseRetriev
     return deeper
 
 
-def _ids(found: Sequence[NodeWithScore]) -> list[str]:
-    return list(dict.fromkeys(hit.node.node_id for hit in found))
+def _ids(results: Sequence[NodeWithScore]) -> list[str]:
+    return list(dict.fromkeys(hit.node.node_id for hit in results))

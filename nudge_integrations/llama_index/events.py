@@ -16,7 +16,7 @@ class NudgeFinetuneStartEvent(BaseEvent):
     """A fit begins.
 
     Attributes:
-        method: The method asked for.
+        method: The method that was given.
         metric: The metric to maximise.
         documents: Number of documents.
         queries: Number of labelled queries.

@@ -388,7 +388,7 @@ def test_each_operator_means_what_the_framework_says(
 
 def test_a_filter_that_cannot_be_asked_is_named() -> None:
     filters = MetadataFilters(filters=[MetadataFilter(key="number", value="x", operator=FilterOperator.TEXT_MATCH)])
-    with pytest.raises(InputError, match="'number' text_match 'x' cannot be asked of 3"):
+    with pytest.raises(InputError, match="'number' text_match 'x' cannot be applied to 3"):
         passes(filters, METADATA)
 
 
