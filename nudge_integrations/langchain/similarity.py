@@ -20,8 +20,8 @@ def ranks_by(store: VectorStore) -> str | None:
         store: A LangChain vector store.
 
     Returns:
-        ``"cosine"``, ``"dot"`` (inner product), ``"l2"``, another word of the store's own, or None for an unknown store.
-        InMemory, Chroma, Qdrant, PGVector and PGVectorStore are known.
+        ``"cosine"``, ``"dot"`` (inner product), ``"l2"``, another word of the store's own, or None for an unknown
+        store. InMemory, Chroma, Qdrant, PGVector and PGVectorStore are known.
 
     >>> from langchain_core.embeddings import DeterministicFakeEmbedding
     >>> ranks_by(InMemoryVectorStore(DeterministicFakeEmbedding(size=4)))

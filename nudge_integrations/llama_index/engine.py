@@ -38,7 +38,7 @@ __all__ = ["NudgeFinetuneEngine"]
 
 
 class NudgeFinetuneEngine:
-    """Finds out which nodes' vectors to move where, and serves them; an engine like the framework's former ones.
+    """Fits a nudge to labelled queries and serves nodes with it; an engine like the framework's former ones.
 
     Nodes are embedded once, as an index embeds them (``MetadataMode.EMBED``), in the model's batches; those that come
     with an ``embedding`` keep it, image nodes go through a multi-modal model's image path. Queries go through the query

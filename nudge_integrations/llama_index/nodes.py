@@ -31,7 +31,7 @@ def embed_text(node: BaseNode) -> str:
 
 
 def text_of(node: BaseNode) -> str:
-    """Return the text that a node is known by: what is embedded, or its id where its vector is made of no text."""
+    """Return the text that a node is known by: the embedded one, or its id where its vector comes from no text."""
     text = "" if isinstance(node, ImageNode) else embed_text(node)
     return text if text.strip() else node.node_id
 

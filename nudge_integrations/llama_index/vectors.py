@@ -1,4 +1,4 @@
-"""Base vectors of nodes and queries: given ones as they are, texts in batches, images through the image path."""
+"""Base vectors of nodes and queries: embeddings that are there, texts in batches, images through the image path."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def query_vectors(
     *,
     show_progress: bool = False,
 ) -> Vectors:
-    """Return the base vectors of queries, as a retriever would ask them: rewritten, then through the query path.
+    """Return the base vectors of queries: rewritten as in a retriever, then embedded through the query path.
 
     Returns:
         (m, d) float32.
