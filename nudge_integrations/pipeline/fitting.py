@@ -78,7 +78,7 @@ def fit(
     unseen_weight: float = 0.0,
     seed: int = 0,
     max_seconds: float | None = None,
-    duplicates: Literal["keep", "merge", "error"] = "keep",
+    duplicates: Literal["keep", "merge", "error"] = "merge",
     document_vectors: Any = None,
     query_vectors: Any = None,
     validation_query_vectors: Any = None,
@@ -105,9 +105,10 @@ def fit(
             ``"auto"`` and ``"nudge"`` protect them as well, whatever else could be gained.
         seed: The seed of every sample.
         max_seconds: With a method that tries query maps: leave out what would take longer, the slowest first.
-        duplicates: What to do about several documents with one text, where a query asks for one of them. ``"keep"``:
-            each moves by its own labels; ids tell them apart, texts do not (``Nudge.ambiguous_texts``). ``"merge"``:
-            a document relevant under one id is relevant under all, so they move as one. ``"error"``: name them.
+        duplicates: What to do about several documents with one text, where a query asks for one of them. ``"merge"``:
+            what answers a query under one id answers it under all, so they move as one, and a text is enough to know
+            them. ``"keep"``: each moves by its own labels; ids tell them apart, texts do not
+            (``Nudge.ambiguous_texts``). ``"error"``: name them.
         document_vectors: (n, d) base vectors in the order of ``dataset.document_ids``, if they are there already: an
             array, a tensor or a memory map. Texts may then be empty.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.

@@ -147,7 +147,7 @@ def test_nothing_on_disk_can_run_code(module: Path) -> None:
 
 
 # Beside the room for it: the script that drew the bundled data, and the checkpoint of a trained query map.
-WRITERS = {"storage", "data", "adaptor"}
+WRITERS = {"storage", "data", "query_map"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
