@@ -118,6 +118,8 @@ def _rows(
         if old is not None:
             turns["old"].append(run(settings, "old", _jobs.default, mapped=mapped, package=old, **common))
     found |= {name: _middle(runs) for name, runs in turns.items() if runs}
+    if old is not None:
+        found["old"]["revision"] = settings.old
     if peers:
         found["peers"] = {name: run(settings, name, _jobs.peer, name=name, **common) for name in _peers.NAMES}
     return found

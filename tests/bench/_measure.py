@@ -129,7 +129,7 @@ def _collect(connection: Connection, process: int) -> dict[str, Any]:
             watch.start()
         elif event == "stop":
             watch.stopped.set()
-            peak = max(peak, watch.peak)
+            peak = max(peak, loaded, watch.peak)  # a short call may end before the first sample
         else:
             seconds = sorted(value["all_seconds"])
             memory = {"memory_mib": peak, "over_import_mib": peak - imported, "over_inputs_mib": peak - loaded}
