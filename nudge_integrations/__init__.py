@@ -1,6 +1,6 @@
 """Better retrieval from labelled queries: move the document vectors a little, keep the model.
 
-    RetrievalDataset        a corpus, queries and who answers what
+    RetrievalDataset        a corpus, queries and relevance labels
           |
     Encoder                 texts -> vectors: SentenceTransformerEncoder, CachedEncoder, or any class with two methods
           |

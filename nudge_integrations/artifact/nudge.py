@@ -50,9 +50,9 @@ class Nudge(NudgeRecord):
 
     >>> from scipy import sparse
     >>> from nudge_integrations.solver import solve
-    >>> documents, asked = np.eye(3), np.array([[0.6, 0.8, 0.0]])
-    >>> answers = sparse.csr_array([[1.0, 0.0, 0.0]])
-    >>> solution = solve(documents, asked, answers, method="nudge-n", step=0.1)
+    >>> documents, queries = np.eye(3), np.array([[0.6, 0.8, 0.0]])
+    >>> relevance = sparse.csr_array([[1.0, 0.0, 0.0]])
+    >>> solution = solve(documents, queries, relevance, method="nudge-n", step=0.1)
     >>> nudge = Nudge.from_solution(
     ...     solution, ids=["a", "b", "c"], documents=documents, texts=None, encoder="toy", dataset_hash=""
     ... )

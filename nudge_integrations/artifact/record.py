@@ -33,7 +33,7 @@ class NudgeRecord:
             product.
         method: The method that was used; ``"none"`` where nothing moves.
         step: How far: an angle in radians for nudge-n and contrastive, else the length of the displacement.
-        temperature: Of the softmax of the contrastive method; None without one.
+        temperature: The softmax temperature of the contrastive method; None without one.
         metric: What was maximised, such as ``"ndcg@10"``.
         baseline: The metric at step 0, in [0, 1].
         score: The metric at ``step``.

@@ -1,4 +1,4 @@
-"""A retrieval dataset: documents, queries and who answers what, read, checked, split and written.
+"""A retrieval dataset: documents, queries and relevance labels, read, checked, split and written.
 
     files, records -> RetrievalDataset --+-> validation   what is wrong with it, and what a repair leaves out
     (BEIR, JSON,                         +-> splits       train, validation and test; by clusters of queries as well

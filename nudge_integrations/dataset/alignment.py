@@ -31,7 +31,7 @@ def labels_over(
     >>> dict(labels_over(dataset, pieces, {"p1": "book", "p2": "book"}).qrels["q"])
     {'p1': 1.0, 'p2': 1.0}
     """
-    served_as = _Served(texts, parents or {})
+    served_as = _ServedIds(texts, parents or {})
     qrels: dict[str, dict[str, float]] = {}
     unknown: list[str] = []
     for query, judged in dataset.qrels.items():
@@ -51,7 +51,7 @@ def labels_over(
     return RetrievalDataset(texts, dataset.queries, qrels)
 
 
-class _Served:
+class _ServedIds:
     """Finds what a judged document is called among the served ones."""
 
     def __init__(self, texts: Mapping[str, str], parents: Mapping[str, str]) -> None:

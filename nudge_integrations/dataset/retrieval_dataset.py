@@ -1,4 +1,4 @@
-"""RetrievalDataset: documents, queries and who answers what, in one frozen object."""
+"""RetrievalDataset: documents, queries and relevance labels, in one frozen object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["RetrievalDataset"]
 
 @dataclass(frozen=True, repr=False)
 class RetrievalDataset:
-    """Documents, queries and graded judgements of which document answers which query.
+    """Documents, queries and graded judgements of which document is relevant to which query.
 
     The three mappings are copied and read-only afterwards. Types, and grades that are no finite number, are checked
     here; what may be wrong with well-typed data is found by ``validate`` and left out, on request, by ``repaired``.

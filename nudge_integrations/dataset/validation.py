@@ -125,13 +125,13 @@ def checked_qrels(qrels: Mapping[str, Mapping[str, float]]) -> dict[str, dict[st
             f"qrels is a {type(qrels).__name__}, expected a mapping from query id to {{document id: grade}}"
         )
     copied: dict[str, dict[str, float]] = {}
-    for query_id, judged in qrels.items():
-        if not isinstance(query_id, str) or not isinstance(judged, Mapping):
+    for query_id, grades in qrels.items():
+        if not isinstance(query_id, str) or not isinstance(grades, Mapping):
             raise DatasetError(
-                f"qrels of query {query_id!r}: expected a text id and {{document id: grade}}, found {judged!r}; "
+                f"qrels of query {query_id!r}: expected a text id and {{document id: grade}}, found {grades!r}; "
                 "RetrievalDataset.from_records takes lists of ids"
             )
-        copied[query_id] = {document_id: _grade(query_id, document_id, grade) for document_id, grade in judged.items()}
+        copied[query_id] = {document_id: _grade(query_id, document_id, grade) for document_id, grade in grades.items()}
     return copied
 
 
@@ -155,15 +155,15 @@ def inspect(
     """Find every problem; see ``ValidationReport`` for what counts as one."""
     empty_documents = tuple(identifier for identifier, text in corpus.items() if not text.strip())
     answering = corpus.keys() - set(empty_documents)
-    judgements = [(q, d, grade) for q, judged in qrels.items() for d, grade in judged.items()]
-    answered = {q for q, d, grade in judgements if grade > 0 and d in answering}
+    judgements = [(q, d, grade) for q, grades in qrels.items() for d, grade in grades.items()]
+    with_relevant = {q for q, d, grade in judgements if grade > 0 and d in answering}
     same_text: dict[str, list[str]] = {}
     for identifier, text in corpus.items():
         same_text.setdefault(text, []).append(identifier)
     return ValidationReport(
         queries=len(queries),
         documents=len(corpus),
-        queries_without_relevant=tuple(q for q in queries if q not in answered),
+        queries_without_relevant=tuple(q for q in queries if q not in with_relevant),
         unknown_documents=tuple((q, d) for q, d, _ in judgements if d not in corpus),
         unknown_queries=tuple(q for q in qrels if q not in queries),
         empty_queries=tuple(q for q, text in queries.items() if not text.strip()),
@@ -184,8 +184,8 @@ def repair(
     left_out = {*report.queries_without_relevant, *report.empty_queries}
     kept = {q: text for q, text in queries.items() if q not in left_out}
     judgements = {
-        q: {d: grade for d, grade in judged.items() if d in documents and grade >= 0}
-        for q, judged in qrels.items()
+        q: {d: grade for d, grade in grades.items() if d in documents and grade >= 0}
+        for q, grades in qrels.items()
         if q in kept
     }
     return documents, kept, judgements

@@ -238,8 +238,8 @@ def _unmoved_ranks(before: Evaluation, after: Evaluation, nudge: Nudge) -> Unmov
         lower = {document for document, rank in old.items() if new.get(document, len(new) + rank + 1) > rank}
         found |= old.keys()
         fell |= lower
-        judged = {} if dataset is None else dataset.qrels.get(query, {})
-        for document in (d for d, grade in judged.items() if grade > 0 and d not in nudge):
+        grades = {} if dataset is None else dataset.qrels.get(query, {})
+        for document in (d for d, grade in grades.items() if grade > 0 and d not in nudge):
             was, now = old.get(document), new.get(document)
             relevant += was is not None or now is not None
             relevant_fell += document in lower

@@ -1,4 +1,4 @@
-"""Ranking metrics of a run or a retriever on a dataset, computed by ir_measures; every judged query counts."""
+"""Ranking metrics of a run or a retriever on a dataset, computed by ir_measures; every labelled query counts."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Evaluation:
     """What a run is worth.
 
     Attributes:
-        means: Metric -> mean over all judged queries, in [0, 1].
+        means: Metric -> mean over all evaluation queries, in [0, 1].
         per_query: Metric -> query id -> value, for paired tests.
-        queries: Number of judged queries.
+        queries: Number of evaluation queries.
         rankings: Query id -> ids of the documents found, best first, none where it was not answered.
-        dataset: What was judged by; None where that is not known.
+        dataset: The labels that it was evaluated by; None where that is not known.
     """
 
     means: Mapping[str, float]
@@ -55,7 +55,7 @@ def evaluate(
     depth: int = 100,
     similarity: Similarity = "cosine",
 ) -> Evaluation:
-    """Judge rankings against a dataset.
+    """Evaluate rankings against a dataset.
 
     Every query of the dataset counts; one that was not answered counts 0. Definitions are trec_eval's: hit@k (Success),
     recall@k, precision@k, mrr@k (RR), map@k (AP) and ndcg@k with linear gains,
@@ -68,7 +68,7 @@ def evaluate(
             - A run, query id -> {document id: score} or query id -> document ids, best first. Equal scores keep their
               order in the mapping.
             - A function from a query's text to either of these.
-            - A LlamaIndex retriever or a LangChain one, asked as it is: one that returns 2 documents is judged by 2. A
+            - A LlamaIndex retriever or a LangChain one, used as it is: if it returns 2 documents, these 2 count. A
               node goes by its id, or that of the document it was cut from; a document by its id, or its text. Or a
               LangChain vector store.
             - An object whose ``search(texts, k)`` returns the ids, best first, for every text, and something more.
@@ -102,8 +102,8 @@ def evaluate(
     largest = max(metric.k for metric in asked)
     rankings = rankings_of(retriever_or_run, dataset, max(depth, largest), similarity=similarity)
     graded = any(metric.name == "ndcg" for metric in asked)
-    judged = _whole_grades(relevant) if graded else {q: dict.fromkeys(grades, 1) for q, grades in relevant.items()}
-    per_query = _calculate(asked, judged, {query: ranking[:largest] for query, ranking in rankings.items()})
+    qrels = _whole_grades(relevant) if graded else {q: dict.fromkeys(grades, 1) for q, grades in relevant.items()}
+    per_query = _calculate(asked, qrels, {query: ranking[:largest] for query, ranking in rankings.items()})
     means = {name: math.fsum(values.values()) / len(relevant) for name, values in per_query.items()}
     return Evaluation(means, per_query, len(relevant), rankings, dataset)
 
@@ -142,7 +142,7 @@ def _whole_grades(relevant: Mapping[str, Mapping[str, float]]) -> dict[str, dict
 
 
 def _calculate(
-    asked: Sequence[Metric], judged: Mapping[str, Mapping[str, int]], run: Mapping[str, Sequence[str]]
+    asked: Sequence[Metric], qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, float]]:
     try:
         import ir_measures
@@ -153,7 +153,7 @@ def _calculate(
     scored = {
         query: {document: -float(rank) for rank, document in enumerate(ranking)} for query, ranking in run.items()
     }
-    per_query = {str(metric): dict.fromkeys(judged, 0.0) for metric in asked}
-    for result in ir_measures.iter_calc(list(measures), judged, scored):
+    per_query = {str(metric): dict.fromkeys(qrels, 0.0) for metric in asked}
+    for result in ir_measures.iter_calc(list(measures), qrels, scored):
         per_query[measures[result.measure]][result.query_id] = float(result.value)
     return per_query

@@ -57,9 +57,9 @@ def moved_queries(
     """List every query that changed, from the largest gain to the largest loss.
 
     Args:
-        before: Judged on the same queries as ``after``, with that metric.
+        before: Evaluated on the same queries as ``after``, with that metric.
         after: The other.
-        dataset: What both were judged by; without it texts and documents stay unknown.
+        dataset: The labels that both were evaluated by; without it texts and documents stay unknown.
         metric: Whose values order the queries; equal ones are ordered by the change of reciprocal rank, then by id.
 
     Returns:
@@ -81,8 +81,8 @@ def _moved(
     dataset: RetrievalDataset | None,
 ) -> MovedQuery | None:
     (old, new), (old_ranks, new_ranks) = values, ranks
-    judged: Mapping[str, float] = {} if dataset is None else dataset.qrels.get(query, {})
-    relevant = [document for document, grade in judged.items() if grade > 0]
+    grades: Mapping[str, float] = {} if dataset is None else dataset.qrels.get(query, {})
+    relevant = [document for document, grade in grades.items() if grade > 0]
     rises = {d: _reciprocal(new_ranks.get(d)) - _reciprocal(old_ranks.get(d)) for d in relevant}
     rises = {document: rise for document, rise in rises.items() if rise}
     if old == new and not rises:

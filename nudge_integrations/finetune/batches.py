@@ -1,4 +1,4 @@
-"""Batches in which no document stands as a negative of a query that it answers."""
+"""Batches in which no document is a negative of a query that it is relevant to."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ConflictFreeBatches:
         self._epoch = 0
         self._queries = [texts.queries[pair.query] for pair in pairs]
         self._documents = [{texts.corpus[i] for i in (pair.document, *pair.negatives)} for pair in pairs]
-        self._answers = [texts.answers(pair.query) for pair in pairs]
+        self._positives = [texts.positives(pair.query) for pair in pairs]
         self._count = len(self._batches(0))
 
     def __len__(self) -> int:
@@ -72,22 +72,22 @@ class ConflictFreeBatches:
         batch: list[int] = []
         queries: set[str] = set()
         documents: set[str] = set()
-        answers: set[str] = set()
+        positives: set[str] = set()
         for _ in range(min(len(waiting), LOOKS * self.batch_size)):
             row = waiting.popleft()
             mine = self._documents[row]
             if (
                 self._queries[row] in queries
                 or not mine.isdisjoint(documents)
-                or not mine.isdisjoint(answers)
-                or not self._answers[row].isdisjoint(documents)
+                or not mine.isdisjoint(positives)
+                or not self._positives[row].isdisjoint(documents)
             ):
                 waiting.append(row)
                 continue
             batch.append(row)
             queries.add(self._queries[row])
             documents |= mine
-            answers |= self._answers[row]
+            positives |= self._positives[row]
             if len(batch) == self.batch_size:
                 break
         return batch

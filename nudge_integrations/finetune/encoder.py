@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import SentenceTransformerEncoder
 from nudge_integrations.errors import DatasetError, MissingExtraError
-from nudge_integrations.finetune.options import Options, rate_of
-from nudge_integrations.finetune.run import Run
+from nudge_integrations.finetune.options import TrainingOptions, rate_of
+from nudge_integrations.finetune.run import FineTuning
 from nudge_integrations.finetune.strategies import LORA_RANK, Strategy, trained_names
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def finetune_encoder(
             size and bars are kept.
         validation: Other queries. nDCG@10 over its corpus, with plain search, chooses the best checkpoint and stops
             training early; where none is better than the model was, the result is the model as it was. A validation
-            set with fewer documents is judged faster. None trains for all epochs and takes the last step.
+            set with fewer documents is evaluated faster. None trains for all epochs and takes the last step.
         strategy: What is trained: ``"full"``, everything; ``"lora"``, adapters of all linear layers, merged at the end;
             ``"bias"``, biases alone; ``"freeze"``, all but embeddings and the first blocks.
         temperature: 1/20 to 1/40 is usual.
@@ -97,7 +97,7 @@ def finetune_encoder(
         >>> nudge = fit(train, encoder)  # doctest: +SKIP
     """
     _check_installed()
-    options = Options(
+    options = TrainingOptions(
         strategy=strategy,
         temperature=temperature,
         epochs=epochs,
@@ -115,7 +115,7 @@ def finetune_encoder(
         model if isinstance(model, SentenceTransformerEncoder) else SentenceTransformerEncoder(model, progress=progress)
     )
     trained_names(base.model, strategy, frozen_blocks)  # refuses what cannot be trained before anything is embedded
-    run = Run(base, dataset, validation, options, progress)
+    run = FineTuning(base, dataset, validation, options, progress)
     if output_dir is not None:
         return run.result(Path(output_dir), resume=resume)
     with TemporaryDirectory() as folder:
@@ -141,5 +141,5 @@ def _check_data(dataset: RetrievalDataset, validation: RetrievalDataset | None) 
     if shared:
         raise DatasetError(
             f"validation: {len(shared)} queries are training queries too, such as {min(shared)!r}, so training would "
-            "be judged by what it learned from: hold queries out with dataset.split()"
+            "be evaluated by what it learned from: hold queries out with dataset.split()"
         )

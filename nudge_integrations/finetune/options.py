@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from nudge_integrations.errors import InputError
 from nudge_integrations.finetune.strategies import STRATEGIES, Strategy
 
-__all__ = ["LEARNING_RATES", "Options", "rate_of"]
+__all__ = ["LEARNING_RATES", "TrainingOptions", "rate_of"]
 
 # What each strategy trains with unless told otherwise: the fewer parameters, the larger their steps.
 LEARNING_RATES: dict[str, float] = {"full": 2e-5, "lora": 1e-3, "bias": 5e-4, "freeze": 2e-5}
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainingOptions:
     """How to train; `finetune_encoder` says what each means.
 
     Raises:

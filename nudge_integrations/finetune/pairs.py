@@ -1,4 +1,4 @@
-"""What is trained on: each query with a document that answers it and some that are alike and do not."""
+"""Training pairs: each query with a relevant document and some similar ones that are not relevant."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHARE = 0.95
 
 @dataclass(frozen=True)
 class TrainingPair:
-    """Ids of a query, of a document that answers it, and of documents that are near it and do not.
+    """Ids of a query, of a relevant document, and of documents that are near it and not relevant.
 
     Attributes:
         query: A query's id.
@@ -37,7 +37,7 @@ class TrainingPair:
 
 
 class Texts:
-    """A dataset by its texts: what answers a text, whichever ids query and documents have.
+    """A dataset by its texts: the relevant documents of a query text, whichever ids query and documents have.
 
     Args:
         dataset: The labelled queries.
@@ -50,7 +50,7 @@ class Texts:
         for query, document in relevant_ids(dataset):
             self._answers.setdefault(self.queries[query], set()).add(self.corpus[document])
 
-    def answers(self, query: str) -> set[str]:
+    def positives(self, query: str) -> set[str]:
         """Return the texts that are relevant to the text of this query, under any id."""
         return self._answers[self.queries[query]]
 
@@ -93,7 +93,7 @@ def mine_pairs(
         raise DatasetError("no query has a relevant document, so there is nothing to train on")
     if index is None or not negatives:
         return pairs
-    most = max(len(texts.answers(pair.query)) for pair in pairs)
+    most = max(len(texts.positives(pair.query)) for pair in pairs)
     found, scores = index.search(queries, DEPTH + most + negatives)
     ranked = {
         query: dict(zip(ids, row.tolist(), strict=True))
@@ -108,11 +108,11 @@ def mine_pairs(
 
 def _negatives(pair: TrainingPair, texts: Texts, scores: Mapping[str, float]) -> Sequence[str]:
     """Return candidates, best first: those clearly below the positive from the top down, then the others upwards."""
-    answers = texts.answers(pair.query)
+    positives = texts.positives(pair.query)
     first_of: dict[str, str] = {}
     for document in scores:
         first_of.setdefault(texts.corpus[document], document)
-    others = [document for text, document in first_of.items() if text not in answers]
+    others = [document for text, document in first_of.items() if text not in positives]
     # A positive that was not found scores less than whatever was.
     positive = scores.get(pair.document, min(scores.values()))
     highest = positive - (1 - SHARE) * abs(positive)

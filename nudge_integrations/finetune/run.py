@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import SentenceTransformerEncoder
 from nudge_integrations.errors import CorruptArtifactError, InputError
-from nudge_integrations.finetune.options import Options
+from nudge_integrations.finetune.options import TrainingOptions
 from nudge_integrations.finetune.pairs import Texts, mine_pairs
 from nudge_integrations.finetune.record import RunRecord
 from nudge_integrations.finetune.validation import METRIC, embedded, validation_score
@@ -20,7 +20,7 @@ from nudge_integrations.finetune.validation import METRIC, embedded, validation_
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["Run"]
+__all__ = ["FineTuning"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus
 
 
 @dataclass(frozen=True)
-class Run:
+class FineTuning:
     """What decides the result of a fine-tuning run, and how to get there.
 
     Attributes:
@@ -46,7 +46,7 @@ class Run:
     base: SentenceTransformerEncoder
     dataset: RetrievalDataset
     validation: RetrievalDataset | None
-    options: Options
+    options: TrainingOptions
     progress: bool
 
     def result(self, folder: Path, *, resume: bool) -> SentenceTransformerEncoder:
@@ -74,7 +74,7 @@ class Run:
         return {**data, **asdict(self.options)}
 
     def _prepared(self, settings: dict[str, Any]) -> RunRecord:
-        """Mine pairs with the encoder as it is, and judge it; the corpus is embedded once if both search it."""
+        """Mine pairs with the encoder as it is, and evaluate it; the corpus is embedded once if both search it."""
         encoder = self.base
         negatives = self.options.hard_negatives
         index = embedded(self.dataset, encoder) if negatives else None
@@ -96,7 +96,7 @@ class Run:
             self._prompts(),
             self.options,
             folder,
-            judge=self._judge(),
+            evaluate=self._evaluator(),
             progress=self.progress,
         )
         # Into a fresh copy: what was trained has flags and hooks of the training on it.
@@ -124,7 +124,7 @@ class Run:
             raise CorruptArtifactError(f"the model in {folder / MODEL} is not the one that this run made")
         return encoder
 
-    def _judge(self) -> Callable[[SentenceTransformer], float] | None:
+    def _evaluator(self) -> Callable[[SentenceTransformer], float] | None:
         validation = self.validation
         if validation is None:
             return None

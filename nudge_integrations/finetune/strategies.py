@@ -65,8 +65,8 @@ def count_parameters(
 
     Args:
         model: A sentence-transformers model.
-        lora_rank: As of `finetune_encoder`.
-        frozen_blocks: As of `finetune_encoder`.
+        lora_rank: See `finetune_encoder`.
+        frozen_blocks: See `finetune_encoder`.
 
     Raises:
         InputError: If the model has no blocks, or not so many.

@@ -19,7 +19,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
 from nudge_integrations.finetune.batches import ConflictFreeBatches
-from nudge_integrations.finetune.options import Options
+from nudge_integrations.finetune.options import TrainingOptions
 from nudge_integrations.finetune.pairs import Texts, TrainingPair
 from nudge_integrations.finetune.strategies import make_trainable, merged_weights
 from nudge_integrations.finetune.validation import METRIC
@@ -35,10 +35,10 @@ def train(
     pairs: Sequence[TrainingPair],
     texts: Texts,
     prompts: Mapping[str, str | None],
-    options: Options,
+    options: TrainingOptions,
     folder: Path,
     *,
-    judge: Callable[[SentenceTransformer], float] | None,
+    evaluate: Callable[[SentenceTransformer], float] | None,
     progress: bool,
 ) -> tuple[dict[str, torch.Tensor], float | None]:
     """Train a model in place, from its last checkpoint in the folder if there is one.
@@ -50,29 +50,29 @@ def train(
         prompts: ``"query"`` and ``"document"`` prompts, where there are any.
         options: How to train.
         folder: Where checkpoints go.
-        judge: Scores a model on a validation set; None trains to the end.
+        evaluate: Scores a model on a validation set; None trains to the end.
         progress: Whether to show a bar.
 
     Returns:
-        The state of the best checkpoint, or of the last step without a judge, under the names of the model that was
+        The state of the best checkpoint, or of the last step without it, under the names of the model that was
         given; and the best score.
     """
     with _seeded(options.seed):
         make_trainable(model, options.strategy, lora_rank=options.lora_rank, frozen_blocks=options.frozen_blocks)
         trainer = _Trainer(
             model=model,
-            args=_arguments(model, pairs, prompts, options, folder, judged=judge is not None, progress=progress),
+            args=_arguments(model, pairs, prompts, options, folder, evaluated=evaluate is not None, progress=progress),
             train_dataset=_columns(pairs, texts),
             loss=MultipleNegativesRankingLoss(model, scale=1 / options.temperature),
-            evaluator=None if judge is None else _Judge(judge),
-            callbacks=[] if judge is None else [EarlyStoppingCallback(options.patience)],
+            evaluator=None if evaluate is None else _ValidationEvaluator(evaluate),
+            callbacks=[] if evaluate is None else [EarlyStoppingCallback(options.patience)],
         )
         trainer.batches = ConflictFreeBatches(pairs, texts, options.batch_size, options.seed)
         if trainer.pop_callback(ProgressCallback) is not None:
             trainer.add_callback(_Bar)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
-    return merged_weights(model), None if judge is None else trainer.state.best_metric
+    return merged_weights(model), None if evaluate is None else trainer.state.best_metric
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -108,28 +108,28 @@ class _Bar(ProgressCallback):
         """Print nothing."""
 
 
-class _Judge(BaseEvaluator):
+class _ValidationEvaluator(BaseEvaluator):
     """A score of a model as the Trainer wants it."""
 
-    def __init__(self, judge: Callable[[SentenceTransformer], float]) -> None:
+    def __init__(self, evaluate: Callable[[SentenceTransformer], float]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.primary_metric = str(METRIC)
-        self._judge = judge
+        self._evaluate = evaluate
 
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1
     ) -> dict[str, float]:
-        return {str(METRIC): self._judge(model)}
+        return {str(METRIC): self._evaluate(model)}
 
 
 def _arguments(
     model: SentenceTransformer,
     pairs: Sequence[TrainingPair],
     prompts: Mapping[str, str | None],
-    options: Options,
+    options: TrainingOptions,
     folder: Path,
     *,
-    judged: bool,
+    evaluated: bool,
     progress: bool,
 ) -> SentenceTransformerTrainingArguments:
     when = "epoch" if options.check_every is None else "steps"
@@ -149,11 +149,11 @@ def _arguments(
         save_strategy=when,
         save_steps=options.check_every or 1,
         save_total_limit=2,
-        eval_strategy=when if judged else "no",
+        eval_strategy=when if evaluated else "no",
         eval_steps=options.check_every or 1,
-        load_best_model_at_end=judged,
-        metric_for_best_model=str(METRIC) if judged else None,
-        greater_is_better=True if judged else None,
+        load_best_model_at_end=evaluated,
+        metric_for_best_model=str(METRIC) if evaluated else None,
+        greater_is_better=True if evaluated else None,
         restore_callback_states_from_checkpoint=True,
         report_to="none",
         logging_strategy="epoch",

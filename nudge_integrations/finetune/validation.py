@@ -24,7 +24,7 @@ def validation_score(dataset: RetrievalDataset, encoder: Encoder, index: ExactIn
 
     Args:
         dataset: Queries that each have a relevant document, and the corpus that is searched.
-        encoder: What is judged.
+        encoder: The encoder to evaluate.
         index: The corpus as this encoder embeds it, where that is there already.
     """
     index = embedded(dataset, encoder) if index is None else index

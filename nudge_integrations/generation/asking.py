@@ -16,7 +16,7 @@ from tqdm import tqdm
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.generation.prompt import DEFAULT_PROMPT, questions_in
-from nudge_integrations.generation.run import Answer, Example, GenerationReport, Run, Settings
+from nudge_integrations.generation.run import Answer, Example, Generation, GenerationReport, Settings
 
 __all__ = ["agenerate_qa_pairs", "generate_qa_pairs"]
 
@@ -85,7 +85,7 @@ def generate_qa_pairs(
         questions_per_document, prompt, tuple(examples), output_path, workers, retries, on_failure, encoder, round_trip,
         coverage, seed, progress, on_report,
     )  # fmt: skip
-    run = Run(texts, settings)
+    run = Generation(texts, settings)
     with run.bar() as bar, contextlib.closing(_ask_in_threads(run, ask)) as outcomes:
         for identifier, outcome in outcomes:
             run.take(identifier, outcome)
@@ -120,7 +120,7 @@ async def agenerate_qa_pairs(
         questions_per_document, prompt, tuple(examples), output_path, workers, retries, on_failure, encoder, round_trip,
         coverage, seed, progress, on_report,
     )  # fmt: skip
-    run = await asyncio.to_thread(Run, texts, settings)
+    run = await asyncio.to_thread(Generation, texts, settings)
     pending = iter(run.prompts.items())
 
     async def work(bar: tqdm[Any]) -> None:
@@ -139,7 +139,9 @@ async def agenerate_qa_pairs(
     return await asyncio.to_thread(run.finish)
 
 
-def _ask_in_threads(run: Run, ask: Callable[[str], Answer]) -> Generator[tuple[str, list[str] | Exception], None, None]:
+def _ask_in_threads(
+    run: Generation, ask: Callable[[str], Answer]
+) -> Generator[tuple[str, list[str] | Exception], None, None]:
     """Yield outcomes as they come; a run that stops starts no further call, and notes those under way."""
     pool = ThreadPoolExecutor(run.settings.workers)
     try:
@@ -158,7 +160,7 @@ def _ask_in_threads(run: Run, ask: Callable[[str], Answer]) -> Generator[tuple[s
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _attempt(ask: Callable[[str], Answer], prompt: str, run: Run) -> list[str] | Exception:
+def _attempt(ask: Callable[[str], Answer], prompt: str, run: Generation) -> list[str] | Exception:
     outcome: list[str] | Exception = []  # there is at least one attempt
     for attempt in range(run.settings.retries + 1):
         if attempt and run.stopping:
@@ -172,7 +174,9 @@ def _attempt(ask: Callable[[str], Answer], prompt: str, run: Run) -> list[str] |
     return outcome
 
 
-async def _attempt_async(ask: Callable[[str], Awaitable[Answer]], prompt: str, run: Run) -> list[str] | Exception:
+async def _attempt_async(
+    ask: Callable[[str], Awaitable[Answer]], prompt: str, run: Generation
+) -> list[str] | Exception:
     outcome: list[str] | Exception = []  # there is at least one attempt
     for attempt in range(run.settings.retries + 1):
         if attempt and run.stopping:

@@ -96,7 +96,7 @@ class Settings:
         check_prompt(self.prompt, self.examples)
 
 
-class Run:
+class Generation:
     """One generation: what is still to be asked, what was answered, and the dataset that comes of it."""
 
     def __init__(self, texts: Mapping[str, str], settings: Settings) -> None:
@@ -136,8 +136,8 @@ class Run:
 
     def _key(self, prompt: str) -> str:
         """Hash all that decides an answer: the prompt with text and examples in it, and the number of questions."""
-        wanted = f"{self.settings.questions_per_document}:{prompt}"
-        return hashlib.sha256(wanted.encode("utf-8", "surrogatepass")).hexdigest()
+        requested = f"{self.settings.questions_per_document}:{prompt}"
+        return hashlib.sha256(requested.encode("utf-8", "surrogatepass")).hexdigest()
 
     def bar(self) -> tqdm[Any]:
         """Open a progress bar over the documents that are still to be asked for."""
@@ -171,14 +171,14 @@ class Run:
     def finish(self) -> RetrievalDataset:
         """Filter, report and put the dataset together, in the order of the documents."""
         self._raise_for_failure()
-        wanted = self.settings.questions_per_document
+        requested = self.settings.questions_per_document
         pairs = [(question, i) for i in self.texts if i in self.answers for question in self.answers[i]]
         kept = self._round_trip(pairs)
         report = GenerationReport(
             documents=len(self.answers) + len(self.failed),
             resumed=self.resumed,
             failed=tuple((i, self.failed[i]) for i in self.texts if i in self.failed),
-            short=tuple(i for i in self.texts if i in self.answers and len(self.answers[i]) < wanted),
+            short=tuple(i for i in self.texts if i in self.answers and len(self.answers[i]) < requested),
             questions=len(pairs),
             kept=len(kept),
         )

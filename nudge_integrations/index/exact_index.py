@@ -106,12 +106,14 @@ class ExactIndex:
         if k < 1:
             raise InputError(f"k must be at least 1; got {k}")
         rows = self._rows
-        wanted = rows.vectors.shape[1] or None
+        relevant = rows.vectors.shape[1] or None
         unit = self._similarity == "cosine"
         asked = (
-            unit_rows(queries, "queries", dimension=wanted) if unit else as_rows(queries, "queries", dimension=wanted)
+            unit_rows(queries, "queries", dimension=relevant)
+            if unit
+            else as_rows(queries, "queries", dimension=relevant)
         )
-        if wanted is None:
+        if relevant is None:
             return [[] for _ in asked], np.empty((len(asked), 0), dtype=np.float32)
         found, scores = top_rows(
             rows.filled,
@@ -245,5 +247,5 @@ def _copied(metadata: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list[M
 def _test_of(where: Filter | None) -> Callable[[Mapping[str, Any]], bool] | None:
     if not isinstance(where, Mapping):
         return where
-    wanted = dict(where)
-    return lambda metadata: all(key in metadata and metadata[key] == value for key, value in wanted.items())
+    relevant = dict(where)
+    return lambda metadata: all(key in metadata and metadata[key] == value for key, value in relevant.items())

@@ -13,7 +13,7 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.hybrid import CANDIDATES, solve_hybrid
+from nudge_integrations.selection import CANDIDATES, select
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
 from nudge_integrations.solver import Solution, solve
 from nudge_integrations.vectors import as_rows
@@ -28,16 +28,16 @@ __all__ = ["METHODS", "QUERY_MAPS", "SolverOptions", "fit"]
 logger = logging.getLogger(__name__)
 
 
-# What `fit` calls a method and `solve_hybrid` knows as candidates.
-HYBRIDS: dict[str, tuple[str, ...]] = {
+# The candidates of `select` for each method of `fit`.
+SELECTED: dict[str, tuple[str, ...]] = {
     "auto": CANDIDATES,
-    "adaptor": ("adaptor",),
-    "adaptor+nudge": ("adaptor+nudge",),
-    "nudge+adaptor": ("nudge+adaptor",),
+    "query-map": ("query-map",),
+    "query-map+nudge": ("query-map+nudge",),
+    "nudge+query-map": ("nudge+query-map",),
 }
 
 
-# What only a nudge takes, and what it is where nobody says anything.
+# Options of nudges alone, and their defaults.
 _FOR_NUDGES: dict[str, Any] = {
     "validation": None,
     "step": None,
@@ -49,8 +49,8 @@ _FOR_NUDGES: dict[str, Any] = {
 }
 
 
-# All that `fit` knows; those of query maps are judged by leave-one-out and take no validation set.
-QUERY_MAPS = tuple(name for name in HYBRIDS if name != "auto")
+# All methods of `fit`; those of query maps are evaluated by leave-one-out and take no validation set.
+QUERY_MAPS = tuple(name for name in SELECTED if name != "auto")
 METHODS = ("auto", "nudge", *(name for name in SOLVER_METHODS if name != "auto"), *QUERY_MAPS)
 
 
@@ -87,29 +87,29 @@ def fit(
     progress: bool = False,
     **solver_options: Unpack[SolverOptions],
 ) -> Nudge:
-    """Find out which documents to move where, from queries and the documents that answer them.
+    """Find out which documents to move where, from queries and their relevant documents.
 
     Always starts from base vectors, so fitting twice is fitting once. The corpus is encoded once.
 
     Args:
-        dataset: n documents, m queries and who answers what. Every query counts.
+        dataset: n documents, m queries and which document is relevant to which query. Every query counts.
         encoder: Makes the vectors. Its fingerprint alone will do when all vectors are given.
         validation: Other queries about the same documents, to choose the step by; None for exact leave-one-out.
         method: ``"auto"``: the best of nudging documents, adapting queries by a linear map, both in either order, and
-            nothing, see `nudge_integrations.hybrid`; without the maps where a validation set, a step or an option of
+            nothing, see `nudge_integrations.selection`; without the maps where a validation set, a step or an option of
             nudges alone is given. A map changes queries: serve them through `Nudge.transform_queries`, as every
-            retriever and embedding of this package does. Or one of them alone: ``"nudge"``, ``"adaptor"``,
-            ``"adaptor+nudge"``, ``"nudge+adaptor"``; or one kind of nudge: ``"nudge-n"``, ``"nudge-m"``,
+            retriever and embedding of this package does. Or one of them alone: ``"nudge"``, ``"query-map"``,
+            ``"query-map+nudge"``, ``"nudge+query-map"``; or one kind of nudge: ``"nudge-n"``, ``"nudge-m"``,
             ``"nudge-m+n"``, ``"nudge-s"``, ``"contrastive"``.
         metric: What to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
         step: Take this step instead of searching for it.
         unseen_weight: 0 .. 1: how much the choice weighs queries for documents that nobody labelled; from 0.5 on
             ``"auto"`` and ``"nudge"`` protect them as well, whatever else could be gained.
-        seed: For whatever is sampled.
-        max_seconds: With a method that tries query maps: leave out what would take longer, the dearest first.
+        seed: The seed of every sample.
+        max_seconds: With a method that tries query maps: leave out what would take longer, the slowest first.
         duplicates: What to do about several documents with one text, where a query asks for one of them. ``"keep"``:
             each moves by its own labels; ids tell them apart, texts do not (``Nudge.ambiguous_texts``). ``"merge"``:
-            what answers a query under one id answers it under all, so they move as one. ``"error"``: name them.
+            a document relevant under one id is relevant under all, so they move as one. ``"error"``: name them.
         document_vectors: (n, d) base vectors in the order of ``dataset.document_ids``, if they are there already: an
             array, a tensor or a memory map. Texts may then be empty.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
@@ -137,8 +137,8 @@ def fit(
     documents = _document_vectors(dataset, encoder, document_vectors)
     held_out = None
     if validation is not None:
-        asked = _query_vectors(validation, encoder, validation_query_vectors, "validation_query_vectors")
-        held_out = (asked, _relevance(validation, dataset, twins))
+        validation_queries = _query_vectors(validation, encoder, validation_query_vectors, "validation_query_vectors")
+        held_out = (validation_queries, _relevance(validation, dataset, twins))
     solution = _solved(
         documents,
         _query_vectors(dataset, encoder, query_vectors, "query_vectors"),
@@ -171,15 +171,17 @@ def _solved(
     of_nudges: dict[str, Any],
     options: dict[str, Any],
 ) -> Solution:
-    """Choose among nudges and query maps, or among nudges where an option is for them alone."""
+    """Choose among nudges and query maps, or among nudges alone where an option is only for them."""
     for_nudges = [name for name in (*of_nudges, *options) if name in _FOR_NUDGES]
     given = [name for name in for_nudges if {**of_nudges, **options}[name] != _FOR_NUDGES[name]]
-    if method in HYBRIDS and not given:
+    if method in SELECTED and not given:
         shared = {name: value for name, value in options.items() if name not in _FOR_NUDGES}
-        candidates = HYBRIDS[method]
-        return solve_hybrid(documents, queries, relevance, candidates=candidates, max_seconds=max_seconds, **shared)
+        candidates = SELECTED[method]
+        return select(documents, queries, relevance, candidates=candidates, max_seconds=max_seconds, **shared)
     if method in QUERY_MAPS:
-        raise InputError(f"method={method!r} is judged by leave-one-out and takes no {', '.join(given)}=; leave it out")
+        raise InputError(
+            f"method={method!r} is evaluated by leave-one-out and takes no {', '.join(given)}=; leave it out"
+        )
     return solve(documents, queries, relevance, method="auto" if method == "nudge" else method, **of_nudges, **options)
 
 
@@ -191,7 +193,7 @@ def _check(dataset: RetrievalDataset, validation: RetrievalDataset | None, *, bl
             RetrievalDataset(corpus, part.queries, part.qrels).validate().raise_for_problems()
     if validation is None:
         return
-    unknown = [i for judged in validation.qrels.values() for i in judged if i not in dataset.corpus]
+    unknown = [i for grades in validation.qrels.values() for i in grades if i not in dataset.corpus]
     other = [i for i, text in validation.corpus.items() if dataset.corpus.get(i, text) != text]
     for ids, problem in (
         (unknown, "is not in the corpus of the dataset: give both the union of their documents"),
@@ -213,8 +215,8 @@ def _twins(dataset: RetrievalDataset, duplicates: str) -> dict[str, tuple[str, .
         raise InputError(f"duplicates must be 'keep', 'merge' or 'error'; got {duplicates!r}")
     if duplicates == "keep":
         return {}
-    wanted = {i for judged in dataset.qrels.values() for i, grade in judged.items() if grade > 0}
-    groups = [ids for ids in dataset.validate().duplicate_texts if not wanted.isdisjoint(ids)]
+    relevant = {i for grades in dataset.qrels.values() for i, grade in grades.items() if grade > 0}
+    groups = [ids for ids in dataset.validate().duplicate_texts if not relevant.isdisjoint(ids)]
     if duplicates == "error" and groups:
         named = "; ".join(", ".join(map(repr, ids)) for ids in groups[:5])
         raise DatasetError(
@@ -228,9 +230,9 @@ def _relevance(
     part: RetrievalDataset, dataset: RetrievalDataset, twins: Mapping[str, tuple[str, ...]]
 ) -> sparse.csr_array:
     """Return (queries, n) gains; documents that move as one all have the largest gain among them."""
-    qrels = {query: dict(judged) for query, judged in part.qrels.items()}
-    for query, judged in part.qrels.items():
-        for document_id, grade in judged.items():
+    qrels = {query: dict(grades) for query, grades in part.qrels.items()}
+    for query, grades in part.qrels.items():
+        for document_id, grade in grades.items():
             for twin in twins.get(document_id, ()):
                 qrels[query][twin] = max(grade, qrels[query].get(twin, 0.0))
     return RetrievalDataset(part.corpus, part.queries, qrels).relevance(document_ids=dataset.document_ids)

@@ -144,12 +144,12 @@ class NudgedIndex:
             InputError: If k < 1, d differs or the query is not finite.
         """
         served = self._served
-        asked = np.atleast_2d(np.asarray(query))
+        queries = np.atleast_2d(np.asarray(query))
         if served.nudge is not None:
-            asked = served.nudge.transform_queries(asked)
+            queries = served.nudge.transform_queries(queries)
         test = _about_documents(where)
         while True:
-            found, scores = served.vectors.search(asked, k, where=test)
+            found, scores = served.vectors.search(queries, k, where=test)
             try:
                 return _hits(served.vectors, found[0], scores[0].tolist())
             except InputError:
@@ -229,5 +229,7 @@ def _about_documents(where: Filter | None) -> Filter | None:
         return lambda entry: test(entry["metadata"])
     if not isinstance(where, Mapping):
         raise InputError(f"a filter is a mapping or a function of the metadata; got {type(where).__name__}")
-    wanted = dict(where)
-    return lambda entry: all(key in entry["metadata"] and entry["metadata"][key] == wanted[key] for key in wanted)
+    conditions = dict(where)
+    return lambda entry: all(
+        key in entry["metadata"] and entry["metadata"][key] == conditions[key] for key in conditions
+    )

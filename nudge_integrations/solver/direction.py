@@ -3,14 +3,14 @@ r"""Where a labelled document should go: a weighted sum of the queries, G = W^T 
 ==================  =====================================================================================
 direction           W
 ==================  =====================================================================================
-``Answered``        [Y > 0] (NUDGE), or Y itself where ``graded``
+``PositiveSum``     [Y > 0] (NUDGE), or Y itself where ``graded``
 ``Contrastive``     Y with rows of sum one, minus softmax(Q D^T / tau): minus the gradient of the softmax
                     cross-entropy at the base vectors, one closed-form step; NUDGE's is its limit
                     without the negatives
 ==================  =====================================================================================
 
-Both answer the same questions, so a new direction is a class of a few lines: the weights of labelled pairs
-(``weights``), the weights of all other pairs (``push``), and the sums.
+Both have the same methods, so a new direction is a class of a few lines: the weights of labelled pairs (``weights``)
+and the weights of the negatives (``negative_weights``).
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from scipy import sparse
 
 from nudge_integrations.solver.arrays import ragged, row_blocks
 
-__all__ = ["Answered", "Contrastive", "Direction", "log_normaliser"]
+__all__ = ["Contrastive", "Direction", "PositiveSum", "log_normaliser"]
 
 # Queries summed at a time in float32; sums of these are summed in float64, so that many labels lose no digits.
 _SUMMED = 256
 
 
 class Direction(Protocol):
-    """What the solver asks of a direction."""
+    """What the solver needs from a direction."""
 
     @property
     def temperature(self) -> float | None:
-        """The softmax temperature, None where there is none: only a softmax pushes."""
+        """The softmax temperature, None where there is none: only a softmax has negatives."""
 
     def weights(self, gains: sparse.csr_array) -> sparse.csr_array:
         """Return the label part of W: (m, u), nonzero only where a query has a gain."""
 
-    def push(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return the rest of W for queries ``rows`` with base scores (c, u); not asked without a temperature."""
+    def negative_weights(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the rest of W for queries ``rows`` with base scores (c, u); not called without a temperature."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """NUDGE's direction: the sum of the queries that a document answers.
+class PositiveSum:
+    """NUDGE's direction: the sum of the queries that a document is relevant to.
 
     Attributes:
         graded: Weigh each query by its gain instead of 1.
@@ -67,8 +67,8 @@ class Answered:
         data = gains.data if self.graded else np.ones(gains.nnz)
         return sparse.csr_array((data, gains.indices, gains.indptr), shape=gains.shape)
 
-    def push(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return zeros: documents that a query does not want get nothing from it."""
+    def negative_weights(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return zeros: this direction has no negatives."""
         return torch.zeros_like(scores)
 
 
@@ -90,7 +90,7 @@ class Contrastive:
         totals = np.repeat(gains.sum(axis=1), counts)
         return sparse.csr_array((gains.data / totals, gains.indices, gains.indptr), shape=gains.shape)
 
-    def push(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+    def negative_weights(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return minus the softmax probabilities."""
         normaliser = self.log_normaliser[torch.from_numpy(rows).to(scores.device)]
         return -torch.exp(scores / self.temperature - normaliser[:, None])
@@ -114,8 +114,10 @@ def sums(
     total = _weighted_sums(direction.weights(gains).T.tocsr(), queries).to(documents.dtype)
     if direction.temperature is not None:
         for block in query_blocks(len(queries), len(documents), block_bytes):
-            push = direction.push(queries[block] @ documents.T, np.arange(block.start, block.stop))
-            total.addmm_(push.T, queries[block])
+            negative_weights = direction.negative_weights(
+                queries[block] @ documents.T, np.arange(block.start, block.stop)
+            )
+            total.addmm_(negative_weights.T, queries[block])
     return total
 
 

@@ -3,13 +3,13 @@ r"""How a document gets to where it should go, and what a query scores along the
 A document D and its target T (unit vectors, an angle ``phi`` apart) span a plane; every path stays in it. What a query
 scores on the way therefore needs two numbers only, its score ``base`` with D and ``end`` with T:
 
-======================  ====================================  ==========================================  ==========
-path                    where the document is                 score at parameter x                        x and step
-======================  ====================================  ==========================================  ==========
-``Line`` (NUDGE-M, -S)  D + t T                               (1 - x) base + x end, times 1 + t           x = t/(1+t)
-``Arc`` (NUDGE-N)       D turned towards T by min(t, phi)     base cos + slope sin of min(x, phi)         x = t
-``Chord`` (NUDGE-M+N)   D + t T, made unit length             ((1 - x) base + x end) / length             x = t/(1+t)
-======================  ====================================  ==========================================  ==========
+==============================  =================================  ===================================  ===========
+path                            where the document is              score at parameter x                 x and step
+==============================  =================================  ===================================  ===========
+``Line`` (NUDGE-M, -S)          D + t T                            (1 - x) base + x end, times 1 + t    x = t/(1+t)
+``Arc`` (NUDGE-N)               D turned towards T by min(t, phi)  base cos + slope sin of min(x, phi)  x = t
+``NormalisedLine`` (NUDGE-M+N)  D + t T, made unit length          ((1 - x) base + x end) / length      x = t/(1+t)
+==============================  =================================  ===================================  ===========
 
 On a line every score is divided by 1 + t, which leaves each ranking alone and makes the parameter end at 1 where the
 step is infinite; a document that rests then runs from ``base`` to 0. Source: NUDGE (arXiv 2409.02343), sections 3 and
@@ -38,7 +38,7 @@ _SMALL_ANGLE = 0.01
 
 
 class Path(Protocol):
-    """What the search asks of a path; ``tracks`` are the (R, N) numbers that describe N scores along it."""
+    """What the search needs from a path; ``coefficients`` (R, N) describe N scores along it."""
 
     similarity: ClassVar[Literal["cosine", "dot"]]
     limit: ClassVar[float]
@@ -67,20 +67,20 @@ class Path(Protocol):
     def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return a, b and the angle turned by, so that the score at a parameter is a base + b end."""
 
-    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
-        """Return the (R, N) numbers from which everything below works."""
+    def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
+        """Return the (R, N) coefficients of scores along the path."""
 
-    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
-        """Return scores of tracks (R, N) at one parameter, or at parameters (N, P)."""
+    def score(self, coefficients: Scalars, parameter: Scalars) -> Scalars:
+        """Return scores of coefficients (R, N) at one parameter, or at parameters (N, P)."""
 
-    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
+    def turned(self, coefficients: Scalars, parameter: float) -> Scalars:
         """Return angles whose difference bounds how far documents turn between two parameters; 0 on a line."""
 
-    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
-        """Return which pairs of tracks surely cross at most once between two parameters."""
+    def changes_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+        """Return which pairs of scores surely cross at most once between two parameters."""
 
-    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
-        """Return (N, R) parameters among which every crossing of two tracks is; NaN where there are fewer than R."""
+    def rank_changes(self, one: Scalars, other: Scalars) -> Scalars:
+        """Return (N, R) parameters among which every crossing of two scores is; NaN where there are fewer than R."""
 
     def place(self, documents: torch.Tensor, targets: torch.Tensor, step: float) -> torch.Tensor:
         """Return where unit documents (u, d) are at a step."""
@@ -91,13 +91,13 @@ def unit(vectors: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(vectors, dim=1, eps=1e-30)
 
 
-def columns(tracks: Scalars, parameter: Scalars) -> Scalars:
-    """Make numbers of N tracks fit parameters (N, P)."""
-    return tracks[:, :, None] if parameter.ndim == 2 else tracks
+def columns(coefficients: Scalars, parameter: Scalars) -> Scalars:
+    """Make coefficients of N scores fit parameters (N, P)."""
+    return coefficients[:, :, None] if parameter.ndim == 2 else coefficients
 
 
 class Unbounded:
-    """What `Line` and `Chord` share: a step t >= 0 without end, searched as x = t / (1 + t)."""
+    """What `Line` and `NormalisedLine` share: a step t >= 0 without end, searched as x = t / (1 + t)."""
 
     limit: ClassVar[float] = 1.0
 
@@ -142,25 +142,25 @@ class Line(Unbounded):
         ends = torch.ones_like(cosine)
         return (1.0 - parameter) * ends, parameter * ends, torch.zeros_like(cosine)
 
-    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
+    def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base and end."""
         return np.stack([base, end])
 
-    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
+    def score(self, coefficients: Scalars, parameter: Scalars) -> Scalars:
         """Return (1 - x) base + x end."""
-        base, end = columns(tracks, parameter)
+        base, end = columns(coefficients, parameter)
         scores: Scalars = (1.0 - parameter) * base + parameter * end
         return scores
 
-    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
+    def turned(self, coefficients: Scalars, parameter: float) -> Scalars:
         """Return zero: a score is linear in the parameter."""
         return np.zeros(())
 
-    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+    def changes_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
         """Return True throughout."""
         return np.ones(one.shape[1], dtype=bool)
 
-    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
+    def rank_changes(self, one: Scalars, other: Scalars) -> Scalars:
         """Return the one root of a difference of lines."""
         base, end = one - other
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -183,7 +183,7 @@ class SparseLine(Line):
 
 
 class Sphere:
-    """What `Arc` and `Chord` share: unit vectors throughout, from D to T in their plane."""
+    """What `Arc` and `NormalisedLine` share: unit vectors throughout, from D to T in their plane."""
 
     similarity: ClassVar[Literal["cosine", "dot"]] = "cosine"
 
@@ -232,7 +232,7 @@ class Arc(Sphere):
         base = torch.where(small, 1.0 - share, torch.sin(angle - turned) / sine)
         return base, torch.where(small, share, torch.sin(turned) / sine), turned
 
-    def tracks(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
+    def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base, slope = (end - base cos phi) / sin phi, end, phi, and where in [0, pi) the score levels out."""
         moving = self.moves(cosine)
         sine = np.sqrt(np.maximum(1.0 - cosine**2, 0.0))
@@ -240,33 +240,36 @@ class Arc(Sphere):
         angle = np.where(moving, np.arctan2(sine, cosine), 0.0)
         return np.stack([base, slope, np.where(moving, end, base), angle, np.arctan2(slope, base) % np.pi])
 
-    def score(self, tracks: Scalars, parameter: Scalars) -> Scalars:
+    def score(self, coefficients: Scalars, parameter: Scalars) -> Scalars:
         """Return base cos x + slope sin x, and ``end`` from phi on."""
-        base, slope, end, angle, _ = columns(tracks, parameter)
+        base, slope, end, angle, _ = columns(coefficients, parameter)
         scores: Scalars = np.where(parameter < angle, base * np.cos(parameter) + slope * np.sin(parameter), end)
         return scores
 
-    def turned(self, tracks: Scalars, parameter: float) -> Scalars:
+    def turned(self, coefficients: Scalars, parameter: float) -> Scalars:
         """Return x: no document turns further."""
         return np.array(parameter)
 
-    def cross_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
+    def changes_once(self, one: Scalars, other: Scalars, begin: float, end: float) -> NDArray[np.bool_]:
         """Return True where both turn or both have arrived, or the one that still turns has no extremum in between."""
-        turning, arrived = ([track[3] >= end for track in (one, other)], [track[3] <= begin for track in (one, other)])
-        level = [(track[4] > begin) & (track[4] < end) for track in (one, other)]
+        turning, arrived = (
+            [curve[3] >= end for curve in (one, other)],
+            [curve[3] <= begin for curve in (one, other)],
+        )
+        level = [(curve[4] > begin) & (curve[4] < end) for curve in (one, other)]
         both = (turning[0] & turning[1]) | (arrived[0] & arrived[1])
         only_one = (arrived[0] & turning[1] & ~level[1]) | (arrived[1] & turning[0] & ~level[0])
         once: NDArray[np.bool_] = both | only_one
         return once
 
-    def crossings(self, one: Scalars, other: Scalars) -> Scalars:
+    def rank_changes(self, one: Scalars, other: Scalars) -> Scalars:
         """Return at most three roots: one while both turn, two while only the one with the larger angle does."""
         both = np.arctan2(other[0] - one[0], one[1] - other[1]) % np.pi
         one_last = one[3] >= other[3]
         base, slope = np.where(one_last, one[:2], other[:2])
         halted = np.where(one_last, other[2], one[2])
         with np.errstate(divide="ignore", invalid="ignore"):
-            # Clipped, so that scores that only touch part there despite rounding; a root too many does no harm.
+            # Clipped, so that scores that only touch part there despite rounding; an extra root changes nothing.
             away = np.arccos(np.clip(halted / np.hypot(base, slope), -1.0, 1.0))
         peak = np.arctan2(slope, base)
         return np.stack([both, (peak - away) % (2.0 * np.pi), (peak + away) % (2.0 * np.pi)], axis=1)

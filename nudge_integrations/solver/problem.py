@@ -1,4 +1,4 @@
-"""What a search works on: labels and the documents they name, the queries that judge, and where documents head."""
+"""What the search works on: labels and the documents they name, evaluation queries, and targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import sparse
 from nudge_integrations.solver.direction import Direction, sums
 from nudge_integrations.solver.path import Path
 
-__all__ = ["NO_DIRECTION", "Heading", "Judged", "Labels", "chord_cosine", "head_for"]
+__all__ = ["NO_DIRECTION", "EvaluationQueries", "Labels", "Targets", "accurate_cosine", "targets_of"]
 
 # Queries that cancel leave a sum of about this length by rounding, which is no direction.
 NO_DIRECTION = 1e-6
@@ -25,7 +25,7 @@ class Labels:
     Attributes:
         queries: (m, d) float32.
         gains: (m, u) gains of the documents below.
-        groups: (m,) int64, queries of one group are left out together.
+        groups: (m,) int64, queries of one group are held out together.
         rows: (u,) int64 corpus rows, ascending.
         documents: (u, d) float32 unit vectors.
     """
@@ -43,7 +43,7 @@ class Labels:
         return sparse.csr_array((ones, (self.groups, np.arange(len(self.groups)))), shape=shape)
 
     def by_document(self) -> Labels:
-        """Return the same labels with queries grouped by the document that they want most; others are by themselves."""
+        """Return the same labels with queries grouped by their most relevant document; others are by themselves."""
         codes = len(self.rows) + np.arange(len(self.groups))
         able = np.flatnonzero(np.diff(self.gains.indptr))
         if len(able):  # scipy finds no argmax among no columns
@@ -51,13 +51,13 @@ class Labels:
         return replace(self, groups=np.unique(codes, return_inverse=True)[1].astype(np.int64))
 
     def support(self) -> NDArray[np.int64]:
-        """Return (u,) how many queries ask for each document."""
+        """Return (u,) how many queries each document is relevant to."""
         return np.bincount(self.gains.indices, minlength=len(self.rows))
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """The queries that a step is judged by.
+class EvaluationQueries:
+    """The queries that a step is evaluated by.
 
     Attributes:
         queries: (e, d) float32.
@@ -75,24 +75,24 @@ class Judged:
     scores: NDArray[np.float64]
     rows: NDArray[np.int64]
 
-    def take(self, order: NDArray[np.int64]) -> Judged:
+    def take(self, order: NDArray[np.int64]) -> EvaluationQueries:
         """Return the same queries in another order, or some of them."""
         at = torch.from_numpy(order).to(self.queries.device)
         own = None if self.own is None else self.own[order]
-        return Judged(
+        return EvaluationQueries(
             self.queries[at], self.gains[order], own, self.groups[order], self.scores[order], self.rows[order]
         )
 
 
 @dataclass(frozen=True, eq=False)
-class Heading:
-    """Where every labelled document is headed.
+class Targets:
+    """Where every labelled document should go.
 
     Attributes:
         direction: What the sums are made of.
         path: How documents follow them.
         sums: (u, d) float32 G = W^T Q.
-        targets: (u, d) float32 unit vectors.
+        vectors: (u, d) float32 unit vectors.
         cosine: (u,) float64 between each document and its target; 1 where it does not move.
         moving: (u,) bool.
     """
@@ -100,25 +100,25 @@ class Heading:
     direction: Direction
     path: Path
     sums: torch.Tensor
-    targets: torch.Tensor
+    vectors: torch.Tensor
     cosine: NDArray[np.float64]
     moving: NDArray[np.bool_]
 
 
-def head_for(labels: Labels, direction: Direction, path: Path, block_bytes: int) -> Heading:
-    """Return where the labelled documents go by a direction and a path.
+def targets_of(labels: Labels, direction: Direction, path: Path, block_bytes: int) -> Targets:
+    """Return the targets of labelled documents by a direction and a path.
 
     Documents without a label, without a net direction, or already at their target do not move.
     """
     total = sums(direction, labels.gains, labels.queries, labels.documents, block_bytes)
-    targets = path.aim(total)
-    cosine = chord_cosine(labels.documents, targets)
+    vectors = path.aim(total)
+    cosine = accurate_cosine(labels.documents, vectors)
     lengths = torch.linalg.vector_norm(total, dim=1).cpu().numpy()
     moving = (labels.support() > 0) & (lengths > NO_DIRECTION) & path.moves(cosine)
-    return Heading(direction, path, total, targets, np.where(moving, cosine, 1.0), moving)
+    return Targets(direction, path, total, vectors, np.where(moving, cosine, 1.0), moving)
 
 
-def chord_cosine(one: torch.Tensor, other: torch.Tensor) -> NDArray[np.float64]:
+def accurate_cosine(one: torch.Tensor, other: torch.Tensor) -> NDArray[np.float64]:
     """Return the cosine between unit rows (p, d), exact also near 1 and -1, where an inner product in float32 is not.
 
     1 - |T - D|^2 / 2 for sharp angles, |T + D|^2 / 2 - 1 for blunt ones.

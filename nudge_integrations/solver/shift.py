@@ -1,6 +1,6 @@
 """Unlabelled documents move too, by the mean displacement of the labelled ones, and are made unit length again.
 
-The shift touches every vector of the corpus, so it is judged in a second pass over it, at the step that was chosen
+The shift touches every vector of the corpus, so it is evaluated in a second pass over it, at the step that was chosen
 without it. It is a mean over all labelled documents; the part of a single query in it is not taken out.
 """
 
@@ -14,28 +14,28 @@ import torch
 from numpy.typing import NDArray
 
 from nudge_integrations.solver.arrays import Matrix, row_blocks
-from nudge_integrations.solver.choice import Trial, gain_and_error, mean
-from nudge_integrations.solver.crossings import is_above
-from nudge_integrations.solver.inputs import Prepared
+from nudge_integrations.solver.decision import SearchResult, gain_and_error, mean
+from nudge_integrations.solver.leave_one_out import evaluation_blocks, labelled_pairs, scores_of
 from nudge_integrations.solver.metrics import Metric
-from nudge_integrations.solver.problem import Heading, Labels
+from nudge_integrations.solver.prepare import Prepared
+from nudge_integrations.solver.problem import Labels, Targets
+from nudge_integrations.solver.rank_changes import is_above
 from nudge_integrations.solver.topk import read_corpus
-from nudge_integrations.solver.tracks import judged_blocks, labelled_pairs, scores_of
 
 __all__ = ["mean_displacement", "with_shift"]
 
 
-def mean_displacement(heading: Heading, labels: Labels, step: float) -> torch.Tensor:
+def mean_displacement(targets: Targets, labels: Labels, step: float) -> torch.Tensor:
     """Return (d,) float32, how far the documents that move are moved on average; zeros where none does."""
-    moving = torch.from_numpy(np.flatnonzero(heading.moving)).to(labels.documents.device)
+    moving = torch.from_numpy(np.flatnonzero(targets.moving)).to(labels.documents.device)
     if not len(moving):
         return torch.zeros_like(labels.documents[:1].sum(dim=0))
     documents = labels.documents[moving]
-    return (heading.path.place(documents, heading.targets[moving], step) - documents).mean(dim=0)
+    return (targets.path.place(documents, targets.vectors[moving], step) - documents).mean(dim=0)
 
 
 def with_shift(
-    trial: Trial,
+    result: SearchResult,
     prepared: Prepared,
     documents: Matrix,
     metric: Metric,
@@ -43,30 +43,30 @@ def with_shift(
     unseen_weight: float,
     block_bytes: int,
     progress: bool,
-) -> Trial:
-    """Return a trial judged with the shift, at the step that it has."""
-    labels, judged = prepared.labels, prepared.judged
-    shift = mean_displacement(trial.heading, labels, trial.candidate.step)
+) -> SearchResult:
+    """Return a search result evaluated with the shift, at the same step."""
+    labels, evaluation = prepared.labels, prepared.evaluation
+    shift = mean_displacement(result.targets, labels, result.candidate.step)
     nothing = np.zeros(0, np.int64)
     others = read_corpus(
         documents,
         labels.rows,
         nothing,
-        judged.queries,
+        evaluation.queries,
         metric.k,
         block_bytes=block_bytes,
         shift=shift,
         progress=progress,
     )
     static = others.scores.double().cpu().numpy(), others.rows.cpu().numpy()
-    both = list(_judged(trial, prepared, metric, shift, static, block_bytes))
+    both = list(_evaluated(result, prepared, metric, shift, static, block_bytes))
     seen, unseen = (np.concatenate([np.zeros(0), *(part[side] for part in both)]) for side in (0, 1))
-    objective = (1.0 - unseen_weight) * (seen - trial.at_zero) + unseen_weight * (unseen - trial.at_zero)
-    gain, error = gain_and_error(objective, judged.groups)
-    unseen_gain, unseen_error = gain_and_error(unseen - trial.at_zero, judged.groups)
-    candidate = replace(trial.candidate, score=mean(seen), unseen_score=mean(unseen), gain=gain, standard_error=error)
+    objective = (1.0 - unseen_weight) * (seen - result.at_zero) + unseen_weight * (unseen - result.at_zero)
+    gain, error = gain_and_error(objective, evaluation.groups)
+    unseen_gain, unseen_error = gain_and_error(unseen - result.at_zero, evaluation.groups)
+    candidate = replace(result.candidate, score=mean(seen), unseen_score=mean(unseen), gain=gain, standard_error=error)
     return replace(
-        trial,
+        result,
         candidate=candidate,
         at_step=seen,
         unseen=unseen,
@@ -75,39 +75,42 @@ def with_shift(
     )
 
 
-def _judged(
-    trial: Trial,
+def _evaluated(
+    result: SearchResult,
     prepared: Prepared,
     metric: Metric,
     shift: torch.Tensor,
     static: tuple[NDArray[np.float64], NDArray[np.int64]],
     block_bytes: int,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Yield each block's metric with everything moved, and with the wanted documents only shifted."""
-    heading, labels, judged = trial.heading, prepared.labels, prepared.judged
-    path, parameter = heading.path, np.array(trial.parameter)
-    weights = metric.weights(judged.gains)
+    """Yield each block's metric with everything moved, and with the relevant documents only shifted."""
+    targets, labels, evaluation = result.targets, prepared.labels, prepared.evaluation
+    path, parameter = targets.path, np.array(result.parameter)
+    weights = metric.weights(evaluation.gains)
     shifted = torch.nn.functional.normalize(labels.documents + shift, dim=1)
     # A line's scores come divided by 1 + t.
-    stretch = 1.0 + trial.candidate.step if path.similarity == "dot" else 1.0
-    for block in judged_blocks(judged, labels, block_bytes):
-        pairs, scores = labelled_pairs(heading, labels, judged, block), scores_of(heading, labels, judged, block)
-        at_rest = (judged.queries[block] @ shifted.T).double().cpu().numpy()
+    scale = 1.0 + result.candidate.step if path.similarity == "dot" else 1.0
+    for block in evaluation_blocks(evaluation, labels, block_bytes):
+        pairs, scores = (
+            labelled_pairs(targets, labels, evaluation, block),
+            scores_of(targets, labels, evaluation, block),
+        )
+        at_rest = (evaluation.queries[block] @ shifted.T).double().cpu().numpy()
         base, end = (part.double().cpu().numpy() for part in (scores.base, scores.end))
         cosine = np.broadcast_to(scores.cosine.double().cpu().numpy(), base.shape)
-        moved = path.score(path.tracks(base.ravel(), end.ravel(), cosine.ravel()), parameter).reshape(base.shape)
-        placed = np.where(heading.moving, stretch * moved, at_rest)
-        own = stretch * path.score(path.tracks(pairs.base, pairs.end, pairs.cosine), parameter)
+        moved = path.score(path.coefficients(base.ravel(), end.ravel(), cosine.ravel()), parameter).reshape(base.shape)
+        placed = np.where(targets.moving, scale * moved, at_rest)
+        own = scale * path.score(path.coefficients(pairs.base, pairs.end, pairs.cosine), parameter)
         apart = (pairs.query, pairs.column)
         placed[apart] = np.where(pairs.resting, at_rest[apart], own)
-        gains = judged.gains[block].tocoo()
-        wanted = tuple(axis.astype(np.int64) for axis in gains.coords)
-        mine = weights[judged.gains.indptr[block.start] : judged.gains.indptr[block.stop]]
+        gains = evaluation.gains[block].tocoo()
+        relevant = tuple(axis.astype(np.int64) for axis in gains.coords)
+        mine = weights[evaluation.gains.indptr[block.start] : evaluation.gains.indptr[block.stop]]
         left = placed.copy()
-        left[wanted] = at_rest[wanted]
+        left[relevant] = at_rest[relevant]
         rows = np.concatenate([np.broadcast_to(labels.rows, placed.shape), static[1][block]], axis=1)
         seen, unseen = (
-            _metric(metric, np.concatenate([values, static[0][block]], axis=1), rows, (wanted[0], wanted[1]), mine)
+            _metric(metric, np.concatenate([values, static[0][block]], axis=1), rows, (relevant[0], relevant[1]), mine)
             for values in (placed, left)
         )
         yield seen, unseen
@@ -117,13 +120,13 @@ def _metric(
     metric: Metric,
     scores: NDArray[np.float64],
     rows: NDArray[np.int64],
-    wanted: tuple[NDArray[np.int64], NDArray[np.int64]],
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return each query's metric for (c, u + k) scores and rows: the labelled documents, then the best others."""
-    query, column = wanted
+    query, column = pairs
     relevant = np.zeros(scores.shape, dtype=bool)
-    relevant[wanted] = True
+    relevant[pairs] = True
     total = np.zeros(len(scores))
     for part in row_blocks(len(query), 4096):
         of, own = query[part], (query[part], column[part])

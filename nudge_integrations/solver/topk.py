@@ -65,11 +65,11 @@ def best_of_block(
     strip, query = torch.nonzero(strips.amax(dim=1) > floor, as_tuple=True)
     values, position = _best(strips[strip, :, query], torch.arange(_STRIP, device=block.device), k)
     which, of = torch.unique(query, return_inverse=True)
-    found = values.new_full((len(which), len(strips), values.shape[1]), -torch.inf)
-    found[of, strip] = values
-    place = torch.zeros(found.shape, dtype=torch.int64, device=block.device)
+    results = values.new_full((len(which), len(strips), values.shape[1]), -torch.inf)
+    results[of, strip] = values
+    place = torch.zeros(results.shape, dtype=torch.int64, device=block.device)
     place[of, strip] = (position + _STRIP * strip[:, None]).clamp_max(len(block) - 1)
-    return which, found.flatten(1), place.flatten(1)
+    return which, results.flatten(1), place.flatten(1)
 
 
 def strip_rows(rows: int) -> int:
@@ -138,9 +138,9 @@ def read_corpus(
         block = unit_rows(block_of(documents, part, device), "documents", part.start)
         if shift is not None:
             block = torch.nn.functional.normalize(block + shift, dim=1)
-        for name, wanted in _named(labelled, sampled):
-            first, last = np.searchsorted(wanted, [part.start, part.stop])
-            kept[name][first:last] = block[torch.from_numpy(wanted[first:last] - part.start).to(device)]
+        for name, picked in _named(labelled, sampled):
+            first, last = np.searchsorted(picked, [part.start, part.stop])
+            kept[name][first:last] = block[torch.from_numpy(picked[first:last] - part.start).to(device)]
         others, start_rows = _without(block, labelled, part)
         if len(others) and k:
             _search_block(queries, others, start_rows, scores, rows, buffer)
@@ -181,7 +181,7 @@ def _search_block(
 ) -> None:
     """Merge the best of one block into the running best, in place, a tile of queries at a time."""
     for tile in row_blocks(len(queries), _TILE_QUERIES):
-        which, found, position = best_of_block(queries[tile], block, scores.shape[1], scores[tile, -1], buffer)
+        which, results, position = best_of_block(queries[tile], block, scores.shape[1], scores[tile, -1], buffer)
         which = which + tile.start
         if len(which):
-            scores[which], rows[which] = merge_best(scores[which], rows[which], found, block_row[position])
+            scores[which], rows[which] = merge_best(scores[which], rows[which], results, block_row[position])

@@ -156,7 +156,7 @@ def test_a_nudge_that_only_maps_queries_is_served_saved_and_told_apart(tmp_path:
     np.testing.assert_allclose(loaded.apply(["d0", "x"], 5 * base), base, atol=1e-6)
     np.testing.assert_allclose(loaded.revert(["d0", "x"], base), base, atol=1e-6)
     assert (len(loaded), "d0" in loaded, loaded.similarity, loaded.max_norm) == (0, False, "cosine", 1.0)
-    assert repr(loaded).startswith("Nudge(0 documents moved, queries mapped by 'adaptor'")
+    assert repr(loaded).startswith("Nudge(0 documents moved, queries mapped by 'ridge'")
     nothing = dataclasses.replace(alone, query_map=None)
     assert loaded.fingerprint == alone.fingerprint != nothing.fingerprint
     assert repr(alone.diff(nothing)) == "NudgeDiff(added=0, removed=0, changed=0, same=0, another query map)"

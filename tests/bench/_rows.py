@@ -13,13 +13,13 @@ import torch
 from _labelled import Collection, FloatArray, Labels, Split, concatenate
 from _ranking import figures, judge, top
 
-from nudge_integrations.adaptor import Adaptor, fit_ridge, fit_softmax, fit_trained
-from nudge_integrations.hybrid import CANDIDATES
-from nudge_integrations.hybrid._solve import try_candidates
-from nudge_integrations.hybrid.ranking import Ranking
+from nudge_integrations.query_map import QueryMap, fit_iterated_ridge, fit_ridge, fit_trained
+from nudge_integrations.selection import CANDIDATES
+from nudge_integrations.selection.evaluator import Evaluator
+from nudge_integrations.selection.selecting import evaluate_candidates
 from nudge_integrations.solver import Solution, solve
-from nudge_integrations.solver._plan import Plan
 from nudge_integrations.solver.metrics import parse_metric
+from nudge_integrations.solver.options import Options
 
 Row = dict[str, Any]
 Runner = Callable[[Collection, Split, int], Row]
@@ -58,28 +58,28 @@ def _means(scores: FloatArray, labels: Labels) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in judge(top(scores), labels).items()}
 
 
-def _judge(collection: Collection, known: Labels) -> Callable[[torch.Tensor], torch.Tensor]:
+def _evaluator(collection: Collection, known: Labels) -> Callable[[torch.Tensor], torch.Tensor]:
     rows = np.arange(len(known))
-    ranking = Ranking(collection.documents, known.gains, rows, parse_metric("ndcg@10"), 1 << 27)
-    return lambda adapted: torch.from_numpy(ranking.of(adapted))
+    evaluator = Evaluator(collection.documents, known.gains, rows, parse_metric("ndcg@10"), 1 << 27)
+    return lambda adapted: torch.from_numpy(evaluator.of(adapted))
 
 
-def _fit_map(name: str, collection: Collection, split: Split, seed: int) -> Adaptor:
+def _fit_map(name: str, collection: Collection, split: Split, seed: int) -> QueryMap:
     known = concatenate(split.train, split.validation)
-    options: dict[str, Any] = {"judge": _judge(collection, known), "seed": seed}
-    if name == "trained adaptor":
+    options: dict[str, Any] = {"evaluate": _evaluator(collection, known), "seed": seed}
+    if name == "trained query map":
         options["validation"] = np.arange(len(split.train), len(known))
     return MAPS[name](collection.documents, known.queries, known.gains, **options)
 
 
-def _nudged(adaptor: Adaptor, method: str, collection: Collection, split: Split, seed: int) -> Solution:
+def _nudged(query_map: QueryMap, method: str, collection: Collection, split: Split, seed: int) -> Solution:
     """Move documents towards adapted queries, none of which is judged by what it taught the map."""
     options: dict[str, Any] = {"method": method, "metric": METRIC, "seed": seed}
     known = concatenate(split.train, split.validation)
-    adapted = adaptor.held_out_queries
+    adapted = query_map.held_out_queries
     if adapted is not None:
         return solve(collection.documents, adapted, known.gains, **options)
-    train, validation = (adaptor.apply(part.queries) for part in (split.train, split.validation))
+    train, validation = (query_map.apply(part.queries) for part in (split.train, split.validation))
     # As the paper does, without a guard: a tenth of the labels says little beyond noise.
     options |= {"validation": (validation, split.validation.gains), "standard_errors": 0.0}
     return solve(collection.documents, train, split.train.gains, **options)
@@ -93,17 +93,17 @@ def _mapped(names: Container[str], collection: Collection, split: Split, seed: i
         if title not in names and not after:
             continue
         start = time.perf_counter()
-        adaptor = _fit_map(title, collection, split, seed)
+        query_map = _fit_map(title, collection, split, seed)
         fitting = time.perf_counter() - start
         if title in names:
-            chosen = {"baseline": 100 * adaptor.baseline, "score": 100 * adaptor.score, "steps": adaptor.steps}
-            served = figures(collection.documents, split.test, adaptor.map)
+            chosen = {"baseline": 100 * query_map.baseline, "score": 100 * query_map.score, "steps": query_map.steps}
+            served = figures(collection.documents, split.test, query_map.map)
             found[title] = {"seconds": fitting, "chosen": chosen, "figures": served}
         for method, name in after.items():
             start = time.perf_counter()
-            solution = _nudged(adaptor, method, collection, split, seed)
+            solution = _nudged(query_map, method, collection, split, seed)
             seconds = fitting + time.perf_counter() - start
-            found[name] = {"seconds": seconds, **_served(solution, collection, split, adaptor.map)}
+            found[name] = {"seconds": seconds, **_served(solution, collection, split, query_map.map)}
     return found
 
 
@@ -150,7 +150,11 @@ ALONE: dict[str, Runner] = {
     **{name: _nudge(name) for name in ("nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")},
     "auto, nudges alone": _nudge("auto"),
 }
-MAPS: dict[str, Callable[..., Adaptor]] = {"trained adaptor": fit_trained, "ridge": fit_ridge, "softmax": fit_softmax}
+MAPS: dict[str, Callable[..., QueryMap]] = {
+    "trained query map": fit_trained,
+    "ridge": fit_ridge,
+    "iterated-ridge": fit_iterated_ridge,
+}
 NUDGES = ("nudge-n", "nudge-m", "contrastive")  # after a map
 MAPPED = tuple(f"{title}{end}" for title in MAPS for end in ("", *(f" + {method}" for method in NUDGES)))
 # Candidates of one and the same fit; the seconds are those of them all, and so `auto`'s.
@@ -178,12 +182,12 @@ def _together(
     asked: Mapping[str, tuple[str, ...]], unseen_weight: float, collection: Collection, split: Split, seed: int
 ) -> dict[str, Row]:
     known = concatenate(split.train, split.validation)
-    plan = Plan(metric=METRIC, unseen_weight=unseen_weight, seed=seed)
+    options = Options(metric=METRIC, unseen_weight=unseen_weight, seed=seed)
     start = time.perf_counter()
-    tried = try_candidates(plan, collection.documents, known.queries, known.gains, CANDIDATES)
+    result = evaluate_candidates(options, collection.documents, known.queries, known.gains, CANDIDATES)
     seconds = time.perf_counter() - start
     return {
         title: {"seconds": seconds, **_served(solution, collection, split, solution.query_map)}
         for title, candidates in asked.items()
-        for solution in (tried.best(candidates),)
+        for solution in (result.best(candidates),)
     }

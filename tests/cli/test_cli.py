@@ -105,7 +105,7 @@ def test_figures_are_those_of_the_vectors(beir: Path, encoder: Encoder) -> None:
 def test_query_maps_are_judged_by_leave_one_out_over_all_labels(beir: Path, encoder: Encoder) -> None:
     splits = read_splits(beir)
     train, validation = splits.train.split((0.5, 0.5))
-    measured = measure(replace(splits, train=train, validation=validation), encoder, Options(method="adaptor"))
+    measured = measure(replace(splits, train=train, validation=validation), encoder, Options(method="query-map"))
     assert (measured.nudge.protocol, measured.nudge.validation_hash) == ("leave-one-out", None)
     assert measured.nudge.dataset_hash == train.merge(validation).hash
 

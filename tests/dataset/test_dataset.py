@@ -306,7 +306,7 @@ def test_beir_keeps_everything(tmp_path_factory: pytest.TempPathFactory, dataset
     assert (back.query_ids, back.document_ids) == (dataset.query_ids, dataset.document_ids)
 
 
-def test_beir_puts_titles_before_texts_and_keeps_the_judged_queries(tmp_path: Path) -> None:
+def test_beir_puts_titles_before_texts_and_keeps_the_labelled_queries(tmp_path: Path) -> None:
     dataset = RetrievalDataset.from_beir(beir_folder(tmp_path))
     assert dataset.corpus == {"d1": "cats purr", "d2": "bark"}
     assert dataset.query_ids == ["q1"]

@@ -84,7 +84,7 @@ class RetrieverWithoutIds:
     ],
     ids=lambda retriever: getattr(retriever, "__qualname__", type(retriever).__name__),
 )
-def test_whatever_a_framework_returns_is_judged_by_the_documents_ids(retriever: Any) -> None:
+def test_results_of_a_framework_are_evaluated_by_document_ids(retriever: Any) -> None:
     assert evaluate(retriever, DATASET) == expected()
 
 

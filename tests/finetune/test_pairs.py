@@ -43,7 +43,7 @@ def answers(dataset: RetrievalDataset, text: str) -> set[str]:
 
 
 @given(dataset=datasets(), negatives=st.integers(0, 3))
-def test_hard_negatives_never_answer_the_query_under_any_id(dataset: RetrievalDataset, negatives: int) -> None:
+def test_hard_negatives_are_never_relevant_to_the_query_under_any_id(dataset: RetrievalDataset, negatives: int) -> None:
     pairs = mined(dataset, negatives)
     assert len({len(pair.negatives) for pair in pairs}) == 1
     for pair in pairs:

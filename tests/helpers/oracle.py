@@ -39,15 +39,15 @@ def unit(rows: Floats) -> Floats:
 def random_problem(
     seed: int, documents: int = 20, queries: int = 16, width: int = 5, density: float = 0.15, noise: float = 1.0
 ) -> Problem:
-    """Return queries scattered around what they want, graded 1 to 3; every query wants something."""
+    """Return queries scattered around their relevant documents, graded 1 to 3; every query has one."""
     random = np.random.default_rng(seed)
     corpus = unit(random.normal(size=(documents, width)))
     gains = (random.random((queries, documents)) < density) * random.integers(1, 4, (queries, documents))
     gains[np.arange(queries), random.integers(0, documents, queries)] = 1
-    wanted = unit(random.normal(size=(documents, width)))
-    asked = unit((gains > 0) @ wanted + noise * random.normal(size=(queries, width)))
+    centres = unit(random.normal(size=(documents, width)))
+    vectors = unit((gains > 0) @ centres + noise * random.normal(size=(queries, width)))
     groups = random.integers(0, max(2, queries // 2), queries)
-    return Problem(corpus, asked, gains.astype(np.float64), groups)
+    return Problem(corpus, vectors, gains.astype(np.float64), groups)
 
 
 def metric_of(scores: Floats, gains: Floats, metric: str, ties: float = 0.0) -> float:
@@ -123,7 +123,7 @@ def moved(problem: Problem, method: str, step: float, temperature: float | None 
 
 
 def mean_metric(documents: Floats, queries: Floats, gains: Floats, metric: str) -> float:
-    """Return the mean over the queries that want something."""
+    """Return the mean over the queries that have a relevant document."""
     rows = np.flatnonzero(gains.sum(axis=1))
     return (
         float(np.mean([metric_of(documents @ queries[row], gains[row], metric) for row in rows])) if len(rows) else 0.0
@@ -153,7 +153,7 @@ def left_out(
         temperature: Of a contrastive direction.
         graded: Weigh queries by their gains.
         grouped: Leave the whole group of a query out.
-        unseen: Also hold every document that the query wants where it was.
+        unseen: Also hold every relevant document of the query where it was.
         shift: (d,) added to documents that do not move, which are then made unit length again.
         ties: As in `metric_of`.
     """
@@ -179,7 +179,7 @@ def leave_one_out(problem: Problem, method: str, step: float, metric: str, **opt
 
 def held_out(
     problem: Problem,
-    judged: Problem,
+    evaluation: Problem,
     method: str,
     step: float,
     metric: str,
@@ -191,8 +191,8 @@ def held_out(
     """Return the metric of held-out queries at a step, by moving the documents once."""
     sums = direction(problem, temperature)
     values = []
-    for query in np.flatnonzero(judged.gains.sum(axis=1)):
-        kept = np.where((judged.gains[query] > 0)[:, None], 0.0, sums) if unseen else sums
+    for query in np.flatnonzero(evaluation.gains.sum(axis=1)):
+        kept = np.where((evaluation.gains[query] > 0)[:, None], 0.0, sums) if unseen else sums
         placed = place(problem.documents, kept, method, step)
-        values.append(metric_of(placed @ judged.queries[query], judged.gains[query], metric, ties))
+        values.append(metric_of(placed @ evaluation.queries[query], evaluation.gains[query], metric, ties))
     return float(np.mean(values)) if values else 0.0

@@ -20,7 +20,7 @@ def mapped(nudge: Nudge) -> Nudge:
 def map_alone(nudge: Nudge) -> Nudge:
     """The map alone: no document moves."""
     still: dict[str, Any] = {"ids": (), "text_hashes": (), "vectors": nudge.vectors[:0], "base": nudge.base[:0]}
-    still |= {"ambiguous_texts": {}, "similarity": "cosine", "method": "adaptor", "step": 0.0, "temperature": None}
+    still |= {"ambiguous_texts": {}, "similarity": "cosine", "method": "ridge", "step": 0.0, "temperature": None}
     return dataclasses.replace(mapped(nudge), **still)
 
 

@@ -99,9 +99,9 @@ def test_queries_that_were_never_seen_find_more() -> None:
 
 def test_a_fit_may_map_queries_and_move_nothing() -> None:
     seen, asked = halves(labelled(answered=30, queries=8))
-    engine = NudgeFinetuneEngine(seen, WordEmbedding(), method="adaptor")
+    engine = NudgeFinetuneEngine(seen, WordEmbedding(), method="query-map")
     engine.finetune()
-    assert (len(engine.nudge), engine.nudge.method, engine.nudge.query_map is None) == (0, "adaptor", False)
+    assert (len(engine.nudge), engine.nudge.method, engine.nudge.query_map is None) == (0, "ridge", False)
     exact, served = engine.as_retriever(similarity_top_k=10), engine.as_index().as_retriever(similarity_top_k=10)
     plain = VectorStoreIndex(to_nodes(seen), embed_model=WordEmbedding()).as_retriever(similarity_top_k=10)
     before, after, again = (evaluate_retriever(one, asked).means["ndcg@10"] for one in (plain, exact, served))

@@ -19,8 +19,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Lowest first: a room may import the rooms of the rows above its own, and itself.
 ROWS = (
     {"errors", "data"},
-    {"solver", "adaptor", "manifest", "vectors"},
-    {"dataset", "encoding", "hybrid"},
+    {"solver", "query_map", "manifest", "vectors"},
+    {"dataset", "encoding", "selection"},
     {"artifact", "index"},
     {"pipeline", "generation", "evaluation", "finetune"},
     {"llama_index", "langchain", "stores"},
@@ -168,7 +168,7 @@ def test_a_wrong_import_is_noticed(source: str, name: str) -> None:
     [
         ("from nudge_integrations.llama_index import NudgeFinetuneEngine", "nudge_integrations.cli.demo"),
         ("from llama_index.core.schema import TextNode", "nudge_integrations.llama_index.engine"),
-        ("from .path import Line", "nudge_integrations.solver.search"),
+        ("from .path import Line", "nudge_integrations.solver.curve"),
         ("import torch", "nudge_integrations.solver.topk"),
     ],
 )

@@ -59,12 +59,14 @@ def some(real: Callable[[str], Any], name: str) -> tuple[RetrievalDataset, Retri
     return train, test, collection.encoder
 
 
-@pytest.mark.parametrize(("name", "method"), [("scifact", "nudge-n"), ("metatool", "nudge-m"), ("metatool", "adaptor")])
+@pytest.mark.parametrize(
+    ("name", "method"), [("scifact", "nudge-n"), ("metatool", "nudge-m"), ("metatool", "query-map")]
+)
 def test_each_fits_and_both_retrieve_the_same(real: Callable[[str], Any], name: str, method: str) -> None:
     train, test, encoder = some(real, name)
     engine = llama_index.NudgeFinetuneEngine(train, encoder, nodes=llama_index.to_nodes(train), method=method)
     engine.finetune()
-    assert (engine.nudge.status, engine.nudge.query_map is not None) == ("improved", method == "adaptor")
+    assert (engine.nudge.status, engine.nudge.query_map is not None) == ("improved", method == "query-map")
     retriever = langchain.NudgeRetriever.from_documents(
         langchain.to_documents(train), encoder, train, k=10, method=method, duplicates="keep"
     )

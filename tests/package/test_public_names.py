@@ -23,8 +23,8 @@ PUBLIC = {
         *("ArtifactError", "CorruptArtifactError", "DatasetError", "InputError", "MismatchError"),
         *("MissingExtraError", "NudgeError", "SimilarityError"),
     ),
-    "nudge_integrations.adaptor": (
-        *("Adaptor", "ContrastiveRidge", "Judge", "contrastive_ridge", "fit_ridge", "fit_softmax"),
+    "nudge_integrations.query_map": (
+        *("ContrastiveRidge", "Evaluate", "QueryMap", "contrastive_ridge", "fit_iterated_ridge", "fit_ridge"),
         *("fit_trained", "read_training", "residuals"),
     ),
     "nudge_integrations.dataset": ("RetrievalDataset", "ValidationReport"),

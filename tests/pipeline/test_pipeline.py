@@ -18,9 +18,9 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation import evaluate
-from nudge_integrations.hybrid import solve_hybrid
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline import QUERY_MAPS, fit
+from nudge_integrations.selection import select
 from nudge_integrations.solver import solve
 
 
@@ -79,7 +79,7 @@ def test_fitting_twice_is_fitting_once(encoder: Encoder) -> None:
     assert fit(labelled(), encoder).fingerprint == fit(labelled(), encoder).fingerprint
 
 
-def test_queries_that_were_not_fitted_on_are_answered_better(encoder: Encoder, tmp_path: Path) -> None:
+def test_queries_that_were_not_fitted_to_score_better(encoder: Encoder, tmp_path: Path) -> None:
     train, test = labelled(), labelled(60, seed=1, prefix="t")
     fit(train, encoder).save(tmp_path)
     nudge = Nudge.load(tmp_path, encoder=encoder)
@@ -153,7 +153,7 @@ def test_a_shift_moves_the_others_as_the_solver_does(encoder: Encoder) -> None:
     np.testing.assert_allclose(nudge.revert(dataset.document_ids, nudged), documents, atol=1e-5)
 
 
-def test_no_gain_is_an_answer(encoder: Encoder) -> None:
+def test_no_gain_is_a_valid_result(encoder: Encoder) -> None:
     corpus = {f"d{row}": f"word{row}" for row in range(10)}
     queries = {f"q{row}": f"word{row}" for row in range(10)}
     nudge = fit(RetrievalDataset(corpus, queries, {f"q{row}": {f"d{row}": 1} for row in range(10)}), encoder)
@@ -166,9 +166,9 @@ def test_no_gain_is_an_answer(encoder: Encoder) -> None:
 
 def test_query_maps_come_with_the_nudge_and_take_no_validation_set(encoder: Encoder, tmp_path: Path) -> None:
     train, held_out = labelled(240), labelled(20, prefix="v", seed=1)
-    nudge = fit(train, encoder, method="adaptor")
+    nudge = fit(train, encoder, method="query-map")
     documents, queries = vectors_of(train, encoder)
-    expected = solve_hybrid(documents, queries, train.relevance(), candidates=("adaptor",))
+    expected = select(documents, queries, train.relevance(), candidates=("query-map",))
     assert {candidate["method"] for candidate in nudge.candidates} == {one.method for one in expected.candidates}
     assert (nudge.status, nudge.method) == (expected.status, expected.method)
     nudge.save(tmp_path / "nudged")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from oracle import Problem, held_out, leave_one_out, random_problem, unit
 from scipy import sparse
 
-from nudge_integrations.solver import Curve, Solution, rivals, solve
-from nudge_integrations.solver.chord import Chord
+from nudge_integrations.solver import Curve, Solution, pruning, solve
+from nudge_integrations.solver.normalised_line import NormalisedLine
 from nudge_integrations.solver.path import Arc, Path
 
 METHODS = ("nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")
@@ -184,7 +184,7 @@ def test_graded_directions_are_left_out_exactly_too(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_queries_keep_their_lengths_where_that_is_wanted(method: str) -> None:
+def test_queries_keep_their_lengths_without_normalisation(method: str) -> None:
     problem = random_problem(5, documents=25, queries=14, width=6)
     temperature = 0.3 if method == "contrastive" else None
     lengths = np.random.default_rng(0).uniform(0.3, 3.0, (14, 1))
@@ -248,7 +248,7 @@ def test_one_grid_after_another_never_beats_the_exact_maximum(method: str) -> No
 @pytest.mark.parametrize("method", METHODS)
 @settings(max_examples=10, derandomize=True, deadline=None)
 @given(data=st.data())
-def test_a_path_cut_into_stretches_gives_the_same_curve(method: str, data: st.DataObject) -> None:
+def test_a_path_cut_into_segments_gives_the_same_curve(method: str, data: st.DataObject) -> None:
     problem = data.draw(problems(lattice=method in ON_A_LATTICE))
     metric = data.draw(st.sampled_from(METRICS))
     temperature = 0.2 if method == "contrastive" else None
@@ -258,7 +258,7 @@ def test_a_path_cut_into_stretches_gives_the_same_curve(method: str, data: st.Da
 
     with pytest.MonkeyPatch.context() as patch:
         # As if even one document were too many to compare along the whole path.
-        patch.setattr(rivals, "_MANY", 0)
+        patch.setattr(pruning, "_MANY", 0)
         solution = solve(
             problem.documents,
             problem.queries,
@@ -292,13 +292,13 @@ def test_dozens_of_relevant_documents_and_hundreds_of_moving_ones(method: str) -
         assert values[index] == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("path", [Arc(), Chord()])
+@pytest.mark.parametrize("path", [Arc(), NormalisedLine()])
 @pytest.mark.parametrize("slack", [-1e-8, 0.0, 1e-8])
 def test_scores_that_only_touch_part_where_they_do(path: Path, slack: float) -> None:
     # One document passes exactly over the query, the other rests there: rounding decides whether there is a root.
-    rests = path.tracks(np.array([1.0 + slack]), np.array([1.0 + slack]), np.array([1.0]))
-    passes = path.tracks(np.array([0.5]), np.array([0.5]), np.array([-0.5]))
-    roots = path.crossings(passes, rests)[0]
+    rests = path.coefficients(np.array([1.0 + slack]), np.array([1.0 + slack]), np.array([1.0]))
+    passes = path.coefficients(np.array([0.5]), np.array([0.5]), np.array([-0.5]))
+    roots = path.rank_changes(passes, rests)[0]
     middle = np.pi / 3 if isinstance(path, Arc) else 0.5
     assert np.nanmin(np.abs(roots - middle)) < 1e-3
     assert path.score(passes, np.array(middle))[0] == pytest.approx(1.0, abs=1e-12)

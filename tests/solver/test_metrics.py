@@ -20,18 +20,18 @@ from nudge_integrations.solver.metrics import METRICS, Metric, parse_metric
 NAMES = {"ndcg": "nDCG", "recall": "R", "precision": "P", "mrr": "RR", "map": "AP", "hit": "Success"}
 
 
-def by_ir_measures(documents: NDArray[np.floating], judged: Problem, metric: str) -> float:
-    """Return the mean over all judged queries of ir_measures' own computation for a full run."""
+def by_ir_measures(documents: NDArray[np.floating], problem: Problem, metric: str) -> float:
+    """Return the mean over all labelled queries of ir_measures' own computation for a full run."""
     name, cutoff = metric.split("@")
     measure = ir_measures.parse_measure(f"{NAMES[name]}@{cutoff}")
     qrels = [
-        ir_measures.Qrel(f"q{query}", f"d{document}", int(judged.gains[query, document]))
-        for query, document in np.argwhere(judged.gains)
+        ir_measures.Qrel(f"q{query}", f"d{document}", int(problem.gains[query, document]))
+        for query, document in np.argwhere(problem.gains)
     ]
-    scores = judged.queries @ documents.T.astype(np.float64)
+    scores = problem.queries @ documents.T.astype(np.float64)
     run = [
         ir_measures.ScoredDoc(f"q{query}", f"d{document}", float(scores[query, document]))
-        for query in np.flatnonzero(judged.gains.any(axis=1))
+        for query in np.flatnonzero(problem.gains.any(axis=1))
         for document in range(len(documents))
     ]
     return float(ir_measures.calc_aggregate([measure], qrels, run)[measure])
@@ -75,7 +75,7 @@ def test_every_metric_has_its_measure() -> None:
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_an_ideal_ranking_is_worth_1_or_what_precision_allows(name: str) -> None:
+def test_an_ideal_ranking_scores_1_or_what_precision_allows(name: str) -> None:
     documents = np.eye(8)
     gains = np.zeros((1, 8))
     gains[0, [2, 5, 6]] = [3, 1, 2]

@@ -22,7 +22,7 @@ METHODS = ("nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")
 
 
 def as_set(problem: Problem) -> dict[str, object]:
-    """Return queries and answers as nudge-ft wants them."""
+    """Return queries and relevant documents in the form of nudge-ft."""
     answers = [np.flatnonzero(row).tolist() for row in problem.gains]
     return {"q_embs": problem.queries.astype(np.float32), "q_ans_indx": answers}
 
@@ -108,12 +108,12 @@ def test_a_document_that_points_away_from_its_queries_is_turned_and_not_left() -
     assert back.sum() > 5
     theirs, mine = reference(NUDGEN, problem, problem, 0.3), ours(problem, "nudge-n", math.acos(0.85))
     np.testing.assert_allclose(theirs[back], problem.documents[back], atol=1e-5)
-    wanted = direction(problem)
-    assert ((mine * wanted).sum(axis=1)[back] > (theirs * wanted).sum(axis=1)[back] + 1e-3).all()
+    relevant = direction(problem)
+    assert ((mine * relevant).sum(axis=1)[back] > (theirs * relevant).sum(axis=1)[back] + 1e-3).all()
     np.testing.assert_allclose(mine, moved(problem, "nudge-n", math.acos(0.85)), atol=1e-6)
 
 
-def test_a_validation_query_without_answers_does_not_stop_the_search() -> None:
+def test_a_validation_query_without_relevant_documents_does_not_stop_the_search() -> None:
     train = random_problem(4, documents=40, queries=80, width=8, density=0.02)
     asked = random_problem(5, documents=40, queries=40, width=8, density=0.02)
     held = Problem(train.documents, train.queries[::2], train.gains[::2], asked.groups)
@@ -150,12 +150,12 @@ def test_nudge_ft_fed_its_own_output_forgets_magnitudes_and_ours_starts_from_bas
 
 def test_steps_beyond_the_references_grid_and_for_the_users_metric_are_found() -> None:
     random = np.random.default_rng(7)
-    documents, wanted = unit(random.normal(size=(40, 24))), np.arange(240) % 40
-    # Queries far from what they want and near one another: the more a document turns, the better.
+    documents, relevant = unit(random.normal(size=(40, 24))), np.arange(240) % 40
+    # Queries far from their relevant documents and near one another: the more a document turns, the better.
     topics = unit(random.normal(size=(40, 24)))
-    queries = unit(topics[wanted] + 0.1 * random.normal(size=(240, 24)))
+    queries = unit(topics[relevant] + 0.1 * random.normal(size=(240, 24)))
     gains = np.zeros((240, 40))
-    gains[np.arange(240), wanted] = 1
+    gains[np.arange(240), relevant] = 1
     solution = solve(documents, queries, sparse.csr_array(gains), method="nudge-n", metric="ndcg@10")
     assert solution.step > math.acos(1 - 0.48 / 2)
     assert solution.score > solution.curve.at(math.acos(1 - 0.48 / 2)) + 0.01
@@ -212,8 +212,8 @@ def most_intervals(train: Problem, held: Problem) -> float:
         scores, slopes = held.documents @ query, unit_sums @ query
         answer = int(np.argmax(gains))
         low, high = 0.0, np.inf
-        for rival in np.delete(np.arange(len(scores)), answer):
-            gap, gain = scores[rival] - scores[answer], slopes[answer] - slopes[rival]
+        for other in np.delete(np.arange(len(scores)), answer):
+            gap, gain = scores[other] - scores[answer], slopes[answer] - slopes[other]
             if gain > 0:
                 low = max(low, gap / gain)
             elif gain < 0:

@@ -1,4 +1,4 @@
-"""What a solution is worth to its reader: vectors for a whole corpus, a curve to look up, words to read."""
+"""A solution: vectors for a whole corpus, the curve, and the text it prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Queries for documents that nobody labelled: judged without any label of the document, and protected by a bound."""
+"""Queries for unlabelled documents: evaluated without any label of the document, and protected by a bound."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from oracle import Floats, Problem, left_out, random_problem, unit
 from scipy import sparse
 
 from nudge_integrations.solver import Solution
-from nudge_integrations.solver._plan import Plan
-from nudge_integrations.solver._solve import solve_plan
-from nudge_integrations.solver.crossings import Changes
+from nudge_integrations.solver.nudging import solve_with
+from nudge_integrations.solver.options import Options
 from nudge_integrations.solver.problem import Labels
+from nudge_integrations.solver.rank_changes import Changes
 
 Ints = NDArray[np.int64]
 
 
 def by_document(gains: Floats) -> Ints:
-    """Return (m,) the document that each query wants most, a number of its own for a query that wants none."""
+    """Return (m,) the most relevant document of each query, a number of its own for a query without one."""
     return np.array([row.argmax() if row.any() else -1 - query for query, row in enumerate(gains)], np.int64)
 
 
@@ -75,19 +75,19 @@ def families(seed: int) -> Problem:
 
     corpus = unit(np.repeat(scattered(10), 4, axis=0) + 0.6 * scattered(40))
     away = 0.6 * np.repeat(scattered(10), 4, axis=0) + 0.5 * scattered(40)
-    wanted = random.permutation(np.repeat(np.arange(40)[np.arange(40) % 4 < 3], 3))
+    relevant = random.permutation(np.repeat(np.arange(40)[np.arange(40) % 4 < 3], 3))
     gains = np.zeros((90, 40))
-    gains[np.arange(90), wanted] = 1
-    asked = unit((corpus + away)[wanted] + 0.4 * scattered(90))
-    return Problem(corpus, asked, gains, wanted)
+    gains[np.arange(90), relevant] = 1
+    asked = unit((corpus + away)[relevant] + 0.4 * scattered(90))
+    return Problem(corpus, asked, gains, relevant)
 
 
 FAMILIES = families(0)
 
 
 def planned(problem: Problem, groups: Ints | None = None, **options: Any) -> Solution:
-    plan = Plan(**{"standard_errors": 0.0, **options})
-    return solve_plan(plan, problem.documents, problem.queries, problem.relevance, groups=groups)
+    chosen = Options(**{"standard_errors": 0.0, **options})
+    return solve_with(chosen, problem.documents, problem.queries, problem.relevance, groups=groups)
 
 
 @cache
@@ -105,7 +105,7 @@ def risen(step: float, temperature: float | None) -> tuple[float, float]:
 
 @pytest.mark.parametrize("temperature", [None, 0.2, 0.05])
 @pytest.mark.parametrize("step", [0.1, 0.6])
-def test_with_a_bound_queries_are_judged_without_any_label_of_their_document(
+def test_with_a_bound_queries_are_evaluated_without_any_label_of_their_document(
     temperature: float | None, step: float
 ) -> None:
     method = "nudge-n" if temperature is None else "contrastive"
@@ -113,23 +113,23 @@ def test_with_a_bound_queries_are_judged_without_any_label_of_their_document(
     np.testing.assert_allclose(found.per_query.unseen, slow(step, temperature, unseen=True), atol=1e-9)
     np.testing.assert_allclose(found.per_query.score, slow(step, temperature, unseen=False), atol=1e-9)
     assert found.candidates[0].unseen_score == pytest.approx(found.per_query.unseen.mean())
-    # A softmax also pushes the document's rivals away from what it is asked for; without a bound that counts.
+    # A softmax also moves the document's competitors away from its queries; without a bound that counts.
     kinder = planned(FAMILIES, method=method, temperature=temperature, step=step)
     assert (kinder.unseen_score > found.unseen_score) == (temperature is not None)
 
 
 @pytest.mark.parametrize("temperature", [None, 0.2])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_with_several_documents_a_query_it_is_the_most_wanted_ones_queries_that_go(
+def test_with_several_relevant_documents_the_labels_of_the_most_relevant_one_are_held_out(
     temperature: float | None, grouped: bool
 ) -> None:
     problem = random_problem(5, documents=25, queries=16, width=6, density=0.08)
     method = "nudge-n" if temperature is None else "contrastive"
     groups = problem.groups if grouped else None
     found = planned(problem, groups, method=method, temperature=temperature, step=0.5, metric="ndcg@5", unseen_loss=1.0)
-    wanted = by_document(problem.gains)
-    assert 1 < len(np.unique(wanted)) < 16
-    alike = Problem(problem.documents, problem.queries, problem.gains, wanted)
+    relevant = by_document(problem.gains)
+    assert 1 < len(np.unique(relevant)) < 16
+    alike = Problem(problem.documents, problem.queries, problem.gains, relevant)
     expected = left_out(alike, method, 0.5, "ndcg@5", temperature=temperature, grouped=True, unseen=True)
     np.testing.assert_allclose(found.per_query.unseen, expected, atol=1e-9)
 

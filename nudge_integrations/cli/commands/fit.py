@@ -40,7 +40,8 @@ MethodOption = Annotated[
     str,
     typer.Option(
         "--method",
-        help="auto, nudge, nudge-n, nudge-m, nudge-m+n, nudge-s, contrastive, adaptor, adaptor+nudge, nudge+adaptor.",
+        help="auto, nudge, nudge-n, nudge-m, nudge-m+n, nudge-s, contrastive, query-map, query-map+nudge, "
+        "nudge+query-map.",
     ),
 ]
 MetricOption = Annotated[str, typer.Option("--metric", help="What the step maximises, such as ndcg@10 or hit@1.")]

@@ -95,9 +95,9 @@ def step_text(method: str, step: float) -> str:
 
 
 def turns(method: str) -> bool:
-    """Tell whether a method's step is an angle, as of those that turn vectors, and not a length.
+    """Return whether a method's step is an angle and not a length.
 
-    >>> turns("adaptor+nudge-n"), turns("nudge-m+n")
+    >>> turns("ridge+nudge-n"), turns("nudge-m+n")
     (True, False)
     """
     return any(part in _ANGLES for part in method.split("+"))

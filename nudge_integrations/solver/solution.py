@@ -1,0 +1,198 @@
+"""What `solve` returns: which documents moved where, how far, and what that is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import numpy as np
+import torch
+
+from nudge_integrations.errors import InputError
+from nudge_integrations.solver.arrays import unit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Candidate", "Curve", "PerQuery", "Similarity", "Solution", "Status", "table_of"]
+
+Status = Literal["improved", "no_gain", "fixed"]
+Similarity = Literal["cosine", "dot"]
+ArrayT = TypeVar("ArrayT", "NDArray[np.floating]", torch.Tensor)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A ranking metric along a path: exact and piecewise constant.
+
+    Attributes:
+        steps: (c,) float64, ascending, ``steps[0] == 0``: where the metric changes.
+        values: (c,) float64: ``values[i]`` holds from ``steps[i]`` up to ``steps[i + 1]``, the last to the path's end.
+        end: The last step of the path; infinite for a line.
+    """
+
+    steps: NDArray[np.float64]
+    values: NDArray[np.float64]
+    end: float
+
+    def at(self, step: float) -> float:
+        """Return the metric at a step of the path."""
+        return float(self.values[np.searchsorted(self.steps, step, side="right") - 1])
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __repr__(self) -> str:
+        return (
+            f"Curve({len(self)} pieces over [0, {self.end:.4g}], from {self.values[0]:.4f} to {self.values.max():.4f})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PerQuery:
+    """The metric of every evaluation query.
+
+    Attributes:
+        rows: (e,) int64, which of the queries: of the labelled ones, or of the validation set.
+        baseline: (e,) float64 at step 0.
+        score: (e,) float64 at the step, each query without its own labels (or on the validation set).
+        unseen: (e,) float64 at the step, with its relevant documents left where they were.
+    """
+
+    rows: NDArray[np.int64]
+    baseline: NDArray[np.float64]
+    score: NDArray[np.float64]
+    unseen: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One candidate of the choice, with its scores out of sample.
+
+    Attributes:
+        method: Its name.
+        temperature: The softmax temperature of a contrastive direction, else None.
+        step: Its own best step.
+        score: The metric there.
+        unseen_score: The metric there for documents that nobody labelled.
+        gain: How much what was maximised rose above doing nothing, mean over queries.
+        standard_error: The standard error of that gain, paired over queries (or groups).
+    """
+
+    method: str
+    temperature: float | None
+    step: float
+    score: float
+    unseen_score: float
+    gain: float
+    standard_error: float
+
+
+def table_of(candidates: Sequence[Candidate]) -> str:
+    """Return candidates as a table in plain text, one a line, under a line of headings."""
+    lines = [f"{'candidate':<22}{'tau':>6}{'step':>8}{'score':>9}{'unseen':>9}{'gain':>10}{'std. error':>12}"]
+    for one in candidates:
+        temperature = "" if one.temperature is None else f"{one.temperature:g}"
+        lines.append(
+            f"{one.method:<22}{temperature:>6}{one.step:>8.3f}{one.score:>9.4f}{one.unseen_score:>9.4f}"
+            f"{one.gain:>+10.4f}{one.standard_error:>12.4f}"
+        )
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Where documents moved, how far, and what that is worth.
+
+    Attributes:
+        rows: (r,) int64, documents that moved, ascending.
+        vectors: (r, d) float32, where they moved to.
+        similarity: ``"cosine"``: unit vectors, for which cosine, dot and L2 rank alike; ``"dot"``: lengths matter.
+        method: The method chosen; ``"none"`` where nothing moves.
+        step: How far: an angle in radians for nudge-n and contrastive, a length for nudge-m, nudge-m+n and nudge-s.
+        temperature: The softmax temperature of a contrastive direction, else None.
+        metric: The metric that was maximised.
+        baseline: The metric at step 0, in [0, 1].
+        score: The metric at the step, each query without its own labels (or on the validation set).
+        curve: The metric along the whole path.
+        unseen_baseline: The metric at step 0 for documents that nobody labelled: the same queries, so the same number.
+        unseen_score: The metric at the step with the relevant documents of a query left where they were.
+        status: ``"improved"``, ``"no_gain"`` (nothing moves; ``reason`` says why) or ``"fixed"`` (the step was given).
+        reason: The status in words.
+        warnings: What the user should know before serving this.
+        protocol: ``"leave-one-out"`` or ``"validation"``.
+        queries: How many queries the metric is a mean over.
+        evaluable: How many could have been evaluated, where ``max_queries`` left some out.
+        normaliser: ``"exact"``, ``"sampled"`` for a contrastive softmax over part of the corpus, else None.
+        candidates: All candidates of the choice.
+        per_query: The metric of every evaluation query; ``baseline``, ``score`` and ``unseen_score`` are its means.
+        documents: n, how many documents there are.
+        query_map: None, or (d, d) float32 applied to queries: unit(q + q M).
+        shift: None, or (d,) float32 added to every document that nobody labelled, which is then made unit length again.
+    """
+
+    rows: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    similarity: Similarity
+    method: str
+    step: float
+    temperature: float | None
+    metric: str
+    baseline: float
+    score: float
+    curve: Curve
+    unseen_baseline: float
+    unseen_score: float
+    status: Status
+    reason: str
+    warnings: tuple[str, ...]
+    protocol: Literal["leave-one-out", "validation"]
+    queries: int
+    evaluable: int
+    normaliser: Literal["exact", "sampled"] | None
+    candidates: tuple[Candidate, ...]
+    per_query: PerQuery
+    documents: int
+    query_map: NDArray[np.float32] | None = None
+    shift: NDArray[np.float32] | None = field(default=None)
+
+    def apply(self, documents: ArrayT) -> ArrayT:
+        """Return all documents with the nudge applied.
+
+        Args:
+            documents: (n, d) the base vectors that were solved for, numpy or torch, any float type.
+
+        Returns:
+            (n, d) float32 of the same kind: moved documents where they moved to, all others at unit length.
+
+        Raises:
+            InputError: If the number of documents or their width differs, or a vector is zero or not finite.
+        """
+        if tuple(documents.shape) != (self.documents, self.vectors.shape[1]):
+            raise InputError(
+                f"this solution is for documents of shape ({self.documents}, {self.vectors.shape[1]}); "
+                f"got {tuple(documents.shape)}: apply it to the base vectors it was made from"
+            )
+        if isinstance(documents, torch.Tensor):
+            return self._applied(documents.detach().to(torch.float32, copy=True))
+        return self._applied(torch.from_numpy(np.array(documents, dtype=np.float32))).numpy()
+
+    def _applied(self, fresh: torch.Tensor) -> torch.Tensor:
+        moved = unit_rows(fresh, "documents")
+        if self.shift is not None:
+            moved = torch.nn.functional.normalize(moved + torch.from_numpy(self.shift).to(moved), dim=1)
+        moved[torch.from_numpy(self.rows).to(moved.device)] = torch.from_numpy(self.vectors).to(moved)
+        return moved
+
+    def __repr__(self) -> str:
+        moved = f"{len(self.rows)} of {self.documents} documents moved"
+        moved += "" if self.query_map is None else ", queries mapped"
+        return (
+            f"Solution({self.method}, step={self.step:.4g}, {moved}, {self.metric} {self.baseline:.4f} -> "
+            f"{self.score:.4f} over {self.queries} queries ({self.protocol}), {self.status})"
+        )
+
+    def __str__(self) -> str:
+        return f"{self!r}\n{table_of(self.candidates)}"
