@@ -31,8 +31,8 @@ def differences(now: Row, then: Row) -> list[Row]:
                     found.append(_line(table, title, name, _mean(after, seeds), _mean(before, seeds), ALLOWED))
             lines += found
             if found:
-                means = (float(np.mean([line[side] for line in found])) for side in ("now", "then"))
-                lines.append(_line(table, title, f"mean of {len(found)}", *means, ALLOWED_MEAN))
+                mean_now, mean_then = (float(np.mean([line[side] for line in found])) for side in ("now", "then"))
+                lines.append(_line(table, title, f"mean of {len(found)}", mean_now, mean_then, ALLOWED_MEAN))
     return lines
 
 

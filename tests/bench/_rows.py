@@ -48,8 +48,8 @@ def oats(collection: Collection, split: Split, seed: int) -> Row:
     answers = (known.gains > 0).astype(np.float32)
     counts = np.asarray(answers.sum(axis=0), dtype=np.float32).reshape(-1, 1)
     centroids = np.asarray(answers.T @ known.queries) / np.maximum(counts, 1.0)
-    moved = _unit((1.0 - OATS_WEIGHT) * collection.documents + OATS_WEIGHT * centroids)
-    return {"figures": figures(np.where(counts > 0, moved, collection.documents), split.test)}
+    moved = (1.0 - OATS_WEIGHT) * collection.documents + OATS_WEIGHT * centroids
+    return {"figures": figures(np.where(counts > 0, _unit(moved.astype(np.float32)), collection.documents), split.test)}
 
 
 def pefa_xl(collection: Collection, split: Split, seed: int) -> Row:
