@@ -1,6 +1,6 @@
 """How a nudge lies on disk: what goes into ``nudge.json``, ``vectors.safetensors`` and ``ids.jsonl``.
 
-``nudge.json`` holds every scalar and the hashes of the other two (see `nudge_integrations.manifest`),
+``nudge.json`` holds every scalar and the hashes of the other two (see `nudge_integrations.storage.manifest`),
 ``vectors.safetensors`` the arrays, ``ids.jsonl`` one object a moved document, in the order of the rows:
 ``{"id": ..., "text_sha256": ... or null}``.
 JSON and raw numbers only: nothing that is read can run code. Files attached to it lie beside, under the same hashes.
@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from nudge_integrations.errors import CorruptArtifactError
-from nudge_integrations.manifest import load_files, save_files
+from nudge_integrations.errors import CorruptArtifactError, InputError
+from nudge_integrations.storage import load_files, save_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,6 +48,7 @@ def write(path: str | os.PathLike[str], fields: Mapping[str, Any], attachments: 
     """Save the fields of a nudge, and what is kept beside it, to a folder, all at once.
 
     Raises:
+        InputError: If an attachment cannot have its name.
         ArtifactError: If something that is no nudge is in the way.
     """
     tensors = {name: fields[name] for name in _TENSORS if fields[name] is not None}
@@ -59,11 +60,13 @@ def write(path: str | os.PathLike[str], fields: Mapping[str, Any], attachments: 
     )
     hashes = fields["text_hashes"] or [None] * len(fields["ids"])
     lines = (json.dumps({"id": i, "text_sha256": digest}) for i, digest in zip(fields["ids"], hashes, strict=True))
-    files = {
-        **{name: [attached] for name, attached in attachments.items()},
+    files: dict[str, list[bytes]] = {
         "vectors.safetensors": [save_tensors(tensors)],
         "ids.jsonl": ["".join(f"{line}\n" for line in lines).encode("ascii")],
     }
+    if taken := files.keys() & attachments.keys():
+        raise InputError(f"{min(taken)!r} cannot be the name of an attachment: a nudge has a file of that name")
+    files.update({name: [attached] for name, attached in attachments.items()})
     save_files(path, "nudge.json", content, files)
 
 

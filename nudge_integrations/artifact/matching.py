@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nudge_integrations.artifact.placement import SAME_VECTOR, place
+from nudge_integrations.corpus import as_matrix, unit_rows
 from nudge_integrations.encoding import text_hash
-from nudge_integrations.vectors import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +46,9 @@ def matched_rows(nudge: Nudge, ids: Sequence[str], texts: Sequence[str], vectors
         elif digest not in nudge.ambiguous_texts:
             rows[position] = nudge.by_text_hash.get(digest, -1)
     if in_doubt:
-        unit = unit_rows(np.asarray(vectors)[in_doubt], "document vectors", dimension=nudge.dimension)
+        unit = unit_rows(
+            as_matrix(vectors, "document vectors", ids=ids)[in_doubt], "document vectors", dimension=nudge.dimension
+        )
         distance = np.linalg.norm(unit - nudge.base[rows[in_doubt]], axis=1)
         rows[[position for position, far in zip(in_doubt, distance > SAME_VECTOR, strict=True) if far]] = -1
     return rows

@@ -17,9 +17,9 @@ from nudge_integrations.artifact import format as artifact_format
 from nudge_integrations.artifact import placement
 from nudge_integrations.artifact.placement import NudgeDiff
 from nudge_integrations.artifact.record import NudgeRecord
+from nudge_integrations.corpus import row_lengths, unit_rows
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import CorruptArtifactError, InputError, MismatchError
-from nudge_integrations.vectors import row_lengths, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,6 +139,7 @@ class Nudge(NudgeRecord):
             attachments: File name -> bytes to keep beside it; `load` refuses the folder if one of them was altered.
 
         Raises:
+            InputError: If an attachment cannot have its name: one of the nudge's own, or no plain file name.
             ArtifactError: If files of those names are there that are no nudge, or the path is a file.
             OSError: If the disk refuses; a nudge that was there before is still whole.
         """

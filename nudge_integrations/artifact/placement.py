@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from nudge_integrations.corpus import Matrix, as_matrix, as_rows, unit_rows
 from nudge_integrations.errors import InputError, MismatchError
-from nudge_integrations.vectors import as_rows, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,7 +129,7 @@ def map_queries(query_map: NDArray[np.float32] | None, dimension: int, vectors: 
         InputError: If a vector is not finite, or zero and there is a map.
         MismatchError: If d differs.
     """
-    queries = np.asarray(vectors)
+    queries = as_matrix(vectors, "queries")
     _refuse_dimension(queries, dimension)
     if query_map is None:
         return np.array(as_rows(queries, "queries"))
@@ -161,13 +161,13 @@ def _differ(one: NDArray[np.float32] | None, other: NDArray[np.float32] | None) 
 
 
 def _units(moves: Moves, vectors: object, names: Sequence[str]) -> NDArray[np.float32]:
-    rows = np.asarray(vectors)
+    rows = as_matrix(vectors, "document vectors", ids=names)
     _refuse_dimension(rows, moves.base.shape[1])
     return unit_rows(rows, "document vectors", dimension=moves.base.shape[1], ids=names)
 
 
-def _refuse_dimension(vectors: NDArray[Any], dimension: int) -> None:
-    if vectors.ndim == 2 and vectors.shape[1] != dimension:
+def _refuse_dimension(vectors: Matrix, dimension: int) -> None:
+    if vectors.shape[1] not in (dimension, 0):  # an empty list has no dimension
         raise MismatchError(
             f"the vectors have {vectors.shape[1]} dimensions, this nudge has {dimension}: they come from another model"
         )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nudge_integrations.corpus import as_rows, row_lengths
 from nudge_integrations.errors import InputError
-from nudge_integrations.vectors import as_rows, row_lengths
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

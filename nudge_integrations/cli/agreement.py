@@ -50,12 +50,12 @@ def compare_retrievers(artifact: Path, encoder: Encoder, dataset: RetrievalDatas
     Raises:
         MissingExtraError: If a framework is not installed.
     """
-    from nudge_integrations.langchain import EncoderEmbeddings, NudgeRetriever, to_documents
-    from nudge_integrations.llama_index import EncoderEmbedding, NudgeFinetuneEngine, to_nodes
+    from nudge_integrations.langchain import NudgeRetriever, to_documents
+    from nudge_integrations.llama_index import NudgeFinetuneEngine, to_nodes
 
-    engine = NudgeFinetuneEngine.from_artifact(artifact, EncoderEmbedding(encoder), to_nodes(dataset))
+    engine = NudgeFinetuneEngine.from_artifact(artifact, encoder, to_nodes(dataset))
     one = engine.as_retriever(similarity_top_k=k)
-    other = NudgeRetriever.from_artifact(artifact, EncoderEmbeddings(encoder), to_documents(dataset), k=k)
+    other = NudgeRetriever.from_artifact(artifact, encoder, to_documents(dataset), k=k)
     queries = list(dataset.queries.values())
     by_one = [tuple(found.node.node_id for found in one.retrieve(query)) for query in queries]
     by_other = [tuple(str(document.id) for document in other.invoke(query)) for query in queries]

@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import unit_rows
 from nudge_integrations.evaluation.drift import angles_between
-from nudge_integrations.vectors import unit_rows
 
 __all__ = ["card_of", "card_table"]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nudge_integrations.cli.judging import Statistics, compare_kept
-from nudge_integrations.dataset.files import write_atomically
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation import drift
 from nudge_integrations.evaluation.report import Report
 from nudge_integrations.evaluation.report import report as make_report
+from nudge_integrations.storage import write_atomically
 
 if TYPE_CHECKING:
     from nudge_integrations.cli.kept import Kept

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nudge_integrations.dataset.files import write_atomically
 from nudge_integrations.errors import DatasetError
+from nudge_integrations.storage import write_atomically
 
 __all__ = ["column", "read_run", "run_text", "write_run"]
 

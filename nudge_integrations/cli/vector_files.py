@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +13,7 @@ from safetensors.numpy import save_file
 from nudge_integrations.cli.formats import read_json_list
 from nudge_integrations.dataset.files import read_jsonl, read_text
 from nudge_integrations.errors import InputError
+from nudge_integrations.storage import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +98,7 @@ def write_vectors(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tupl
         InputError: If the name ends otherwise.
     """
     check_kind(path)
-    with _replacing(path) as beside:
+    with replacing(path) as beside:
         if path.suffix == ".npy":
             stored = np.lib.format.open_memmap(beside, mode="w+", dtype=np.float32, shape=shape)
             start = 0
@@ -120,15 +118,3 @@ def _tensor(path: Path, name: str | None) -> NDArray[Any]:
             raise InputError(f"{path} holds the tensors {', '.join(names)}: name one of them with --tensor")
         found: NDArray[Any] = file.get_tensor(chosen)
         return found
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a name beside a file; what is there when the block ends well takes the file's place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

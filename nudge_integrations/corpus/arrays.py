@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -12,39 +11,16 @@ from tqdm import tqdm
 
 from nudge_integrations.corpus.corpus import Corpus, Neighbours
 from nudge_integrations.corpus.topk import BestSoFar, likely_floor, row_blocks
+from nudge_integrations.corpus.vectors import Matrix, as_matrix
 from nudge_integrations.errors import InputError
 
-__all__ = ["ArrayCorpus", "Matrix", "as_corpus", "block_of", "check_matrix", "device_of", "unit_rows"]
-
-Matrix: TypeAlias = NDArray[np.floating] | torch.Tensor
+__all__ = ["ArrayCorpus", "as_corpus", "block_of", "device_of", "unit_block"]
 
 # Documents that tell which scores a query's best surely reach, and how many are looked at together.
 _FLOOR_SAMPLE, _BLOCK_ROWS = 2048, 8192
 
 # Squares of numbers outside this range leave float32; such rows are rescaled before their length is taken.
 _SMALLEST_LENGTH, _LARGEST_LENGTH = 1e-15, 1e15
-
-
-def check_matrix(matrix: object, name: str) -> Matrix:
-    """Return a two-dimensional floating array or tensor as it is, or say what is wrong with it.
-
-    Args:
-        matrix: numpy array, memory map, torch tensor, or anything numpy turns into a floating array.
-        name: What to call it in messages.
-
-    Raises:
-        InputError: If it is not two-dimensional or not of a floating type.
-    """
-    rows = matrix if isinstance(matrix, np.ndarray | torch.Tensor) else np.asarray(matrix)
-    if rows.ndim != 2:
-        raise InputError(f"{name} must be a matrix with one vector a row; got {rows.ndim} dimension(s)")
-    if isinstance(rows, torch.Tensor):
-        floating = rows.is_floating_point()
-    else:  # wider numbers than float64 have no tensor
-        floating = rows.dtype.kind == "f" and rows.dtype.itemsize <= 8
-    if not floating:
-        raise InputError(f"{name} must hold float16, bfloat16, float32 or float64 numbers; got {rows.dtype}")
-    return rows.detach() if isinstance(rows, torch.Tensor) else rows
 
 
 def device_of(matrix: Matrix, device: str | torch.device | None) -> torch.device:
@@ -64,7 +40,7 @@ def block_of(matrix: Matrix, rows: slice | NDArray[np.int64], device: torch.devi
     return copied.to(device=device, dtype=torch.float32)
 
 
-def unit_rows(block: torch.Tensor, name: str, names: NDArray[np.int64] | int = 0) -> torch.Tensor:
+def unit_block(block: torch.Tensor, name: str, names: NDArray[np.int64] | int = 0) -> torch.Tensor:
     """Scale each row of a float32 tensor to unit length, in place.
 
     Raises:
@@ -114,7 +90,7 @@ class ArrayCorpus:
 
     def __post_init__(self) -> None:
         """Refuse what is no matrix of floating numbers."""
-        object.__setattr__(self, "vectors", check_matrix(self.vectors, "documents"))
+        object.__setattr__(self, "vectors", as_matrix(self.vectors, "documents"))
 
     @property
     def dimension(self) -> int:
@@ -158,7 +134,7 @@ class ArrayCorpus:
         return np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
 
     def _unit(self, rows: slice | NDArray[np.int64], names: NDArray[np.int64] | int) -> torch.Tensor:
-        unit = unit_rows(block_of(self.vectors, rows, self._on), "documents", names)
+        unit = unit_block(block_of(self.vectors, rows, self._on), "documents", names)
         if self.shift is None:
             return unit
         return torch.nn.functional.normalize(unit + torch.from_numpy(self.shift).to(unit), dim=1)
@@ -183,4 +159,4 @@ def as_corpus(
     """
     if isinstance(documents, Corpus):
         return documents
-    return ArrayCorpus(check_matrix(documents, "documents"), device, block_bytes, progress)
+    return ArrayCorpus(as_matrix(documents, "documents"), device, block_bytes, progress)

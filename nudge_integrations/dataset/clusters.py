@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nudge_integrations.corpus import unit_rows
 from nudge_integrations.errors import InputError
-from nudge_integrations.vectors import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

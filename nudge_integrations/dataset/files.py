@@ -8,32 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nudge_integrations.errors import DatasetError
+from nudge_integrations.storage import write_atomically
 
 logger = logging.getLogger(__name__)
 
 Texts = dict[str, str]
 Judgements = dict[str, dict[str, float]]
 Parts = tuple[Texts, Texts, Judgements]
-
-
-def write_atomically(path: Path, pieces: Iterable[str]) -> None:
-    """Write text to ``path`` through a temporary name beside it, creating the folder where it is absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with beside.open("x", encoding="utf-8", newline="\n") as file:
-            file.writelines(pieces)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def add_judgement(qrels: Judgements, query_id: str, document_id: str, grade: float, where: str) -> bool:
@@ -163,6 +150,13 @@ def question_answer_json(
     if any(grade != 1 for judged in qrels.values() for grade in judged.values()):
         data["relevance"] = {q: {d: _plain(grade) for d, grade in judged.items()} for q, judged in qrels.items()}
     return json.dumps(data, indent=4)
+
+
+def write_question_answer_json(
+    path: Path, corpus: Mapping[str, str], queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Write the same to a file, which appears whole or not at all."""
+    write_atomically(path, [question_answer_json(corpus, queries, qrels)])
 
 
 def _plain(grade: float) -> float | int:

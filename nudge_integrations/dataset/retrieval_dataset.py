@@ -112,7 +112,7 @@ class RetrievalDataset:
         Args:
             path: The file to write; its folder is created where it is absent.
         """
-        files.write_atomically(Path(path), [files.question_answer_json(self.corpus, self.queries, self.qrels)])
+        files.write_question_answer_json(Path(path), self.corpus, self.queries, self.qrels)
 
     @classmethod
     def from_beir(cls, directory: str | Path, split: str = "test") -> Self:

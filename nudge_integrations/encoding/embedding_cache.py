@@ -22,12 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nudge_integrations.errors import InputError
+from nudge_integrations.storage import make_folder
 
 logger = logging.getLogger(__name__)
 
 MAGIC = b"NUDGEVEC"
 VERSION = 1
 HEADER = struct.Struct("<8sII")
+MOST_DIMENSIONS = 1 << 20  # more than any encoder has; a damaged header may say anything
 
 
 def text_key(role: str, text: str) -> bytes:
@@ -49,7 +51,7 @@ class EmbeddingCache:
     def __init__(self, directory: str | Path, fingerprint: str) -> None:
         self.folder = Path(directory) / hashlib.sha256(fingerprint.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise InputError(f"the cache folder {self.folder} cannot be created: {error}") from error
         self._place: dict[bytes, tuple[Path, int]] = {}
@@ -172,7 +174,7 @@ def _read_header(path: Path) -> int | None:
     if len(header) < HEADER.size:
         return None
     magic, version, dimension = HEADER.unpack(header)
-    if magic != MAGIC or version != VERSION or dimension == 0:
+    if magic != MAGIC or version != VERSION or not 0 < dimension <= MOST_DIMENSIONS:
         logger.warning("%s is not a shard of this version and is left alone", path)
         return None
     return int(dimension)

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from nudge_integrations.corpus import as_rows
 from nudge_integrations.errors import InputError
 
 __all__ = ["Encoder", "Role", "Vectors", "checked_texts", "checked_vectors", "text_hash"]
@@ -58,10 +59,7 @@ def checked_texts(texts: Sequence[str]) -> Sequence[str]:
 
 def checked_vectors(vectors: Any, count: int) -> Vectors:
     """Take an encoder's output as (count, d) float32; raise InputError where it is not that."""
-    array = np.asarray(vectors, np.float32)
-    if array.ndim != 2 or len(array) != count or array.shape[1] == 0:
+    array = as_rows(vectors, "the encoder's vectors")
+    if len(array) != count or array.shape[1] == 0:
         raise InputError(f"the encoder gave vectors of shape {array.shape} for {count} texts; expected ({count}, d)")
-    broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if len(broken):
-        raise InputError(f"the encoder gave {len(broken)} vectors that are not finite; the first is number {broken[0]}")
     return array

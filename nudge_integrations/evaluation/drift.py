@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nudge_integrations.corpus import row_lengths, unit_rows
 from nudge_integrations.errors import InputError
-from nudge_integrations.vectors import row_lengths, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -163,11 +163,11 @@ def drift(
 
     def base(start: int) -> NDArray[np.float32]:
         stop = start + _BLOCK_ROWS
-        return unit_rows(np.asarray(vectors[start:stop]), "document vectors", ids=ids[start:stop])
+        return unit_rows(vectors[start:stop], "document vectors", ids=ids[start:stop])
 
     def nudged(start: int) -> NDArray[np.float32]:
         stop = start + _BLOCK_ROWS
-        return unit_rows(nudge.apply(ids[start:stop], np.asarray(vectors[start:stop])), "nudged vectors")
+        return unit_rows(nudge.apply(ids[start:stop], vectors[start:stop]), "nudged vectors")
 
     old, new = _nearest(here, rows, base, len(ids), asked), _nearest(there, rows, nudged, len(ids), asked)
     return Drift(

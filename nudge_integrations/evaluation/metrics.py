@@ -10,7 +10,7 @@ from fractions import Fraction
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError, MissingExtraError
 from nudge_integrations.evaluation.rankings import Similarity, Source, rankings_of
-from nudge_integrations.solver.metrics import Metric, parse_metric
+from nudge_integrations.corpus import Metric, parse_metric
 
 __all__ = ["DEFAULT_METRICS", "Evaluation", "evaluate"]
 

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nudge_integrations.dataset.files import write_atomically
 from nudge_integrations.errors import CorruptArtifactError, MismatchError
 from nudge_integrations.finetune.pairs import TrainingPair
+from nudge_integrations.storage import write_atomically
 
 __all__ = ["RunRecord"]
 

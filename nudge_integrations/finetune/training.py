@@ -23,6 +23,7 @@ from nudge_integrations.finetune.options import TrainingOptions
 from nudge_integrations.finetune.pairs import Texts, TrainingPair
 from nudge_integrations.finetune.strategies import make_trainable, merged_weights
 from nudge_integrations.finetune.validation import METRIC
+from nudge_integrations.storage import replacing
 
 __all__ = ["train"]
 
@@ -88,9 +89,9 @@ class _Trainer(SentenceTransformerTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
         trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
-        save_file({name: weight.detach().contiguous() for name, weight in trained.items()}, folder / WEIGHTS)
+        with replacing(folder / WEIGHTS) as beside:
+            save_file({name: weight.detach().contiguous() for name, weight in trained.items()}, beside)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         weights = load_file(Path(resume_from_checkpoint) / WEIGHTS)

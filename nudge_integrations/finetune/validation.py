@@ -7,7 +7,7 @@ import numpy as np
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.solver.metrics import Metric
+from nudge_integrations.corpus import Metric
 
 __all__ = ["METRIC", "embedded", "validation_score"]
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nudge_integrations.errors import DatasetError
+from nudge_integrations.errors import ArtifactError, DatasetError
+from nudge_integrations.storage import Log
 
-logger = logging.getLogger(__name__)
-
-HEADER = json.dumps({"format": "nudge-integrations generated questions", "version": 1}) + "\n"
+FORMAT = "nudge-integrations generated questions"
 
 
 class Journal:
-    """A JSONL file of documents and their questions, each line keyed by document id and by the prompt's hash.
+    """A log of documents and their questions, each keyed by document id and by the prompt's hash.
 
     Args:
         path: The file, or None to keep nothing.
@@ -26,10 +24,18 @@ class Journal:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self._log = None if path is None else Log(path, FORMAT)
         self._known: dict[tuple[str, str], list[str]] = {}
-        self._tail = HEADER
-        if path is not None and path.exists():
-            self._read(path)
+        if self._log is None:
+            return
+        try:
+            # The documents of damaged lines are asked for again.
+            records = self._log.read(skip_damaged=True).records
+        except ArtifactError as error:
+            raise DatasetError(
+                f"{path} is not a file of generated questions; give output_path another name ({error})"
+            ) from error
+        self._known = {(entry["id"], entry["prompt"]): entry["questions"] for entry in records if _is_whole(entry)}
 
     def get(self, identifier: str, prompt_hash: str) -> list[str] | None:
         """Look up the questions of a document for this very prompt, which holds its text and all settings."""
@@ -37,36 +43,11 @@ class Journal:
 
     def add(self, identifier: str, prompt_hash: str, questions: list[str]) -> None:
         """Append the questions of a document; they are on disk when this returns."""
-        if self.path is None:
-            return
-        line = json.dumps({"id": identifier, "prompt": prompt_hash, "questions": questions}) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(self._tail + line)
-        self._tail = ""
-
-    def _read(self, path: Path) -> None:
-        content = path.read_text(encoding="utf-8", errors="replace")
-        if HEADER.startswith(content):  # empty, or killed while the header was written
-            self._tail = HEADER[len(content) :]
-            return
-        if not content.startswith(HEADER):
-            raise DatasetError(f"{path} is not a file of generated questions; give output_path another name")
-        lines = content[len(HEADER) :].split("\n")
-        # What follows the last line break was cut off: end it, so that the next line stands alone.
-        self._tail = "\n" if lines[-1] else ""
-        entries = [_entry(line) for line in lines if line]
-        damaged = entries.count(None)
-        if damaged:
-            logger.warning("%s: %d lines are cut off or damaged; their documents are asked for again", path, damaged)
-        self._known = {(entry["id"], entry["prompt"]): entry["questions"] for entry in entries if entry is not None}
+        if self._log is not None:
+            self._log.append([{"id": identifier, "prompt": prompt_hash, "questions": questions}])
 
 
-def _entry(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-        whole = isinstance(entry["id"], str) and isinstance(entry["prompt"], str)
-        whole = whole and all(isinstance(question, str) for question in entry["questions"])
-    except (ValueError, TypeError, KeyError):
-        return None
-    return entry if whole else None
+def _is_whole(entry: Mapping[str, Any]) -> bool:
+    questions = entry.get("questions")
+    texts = [entry.get("id"), entry.get("prompt"), *(questions if isinstance(questions, list) else [None])]
+    return all(isinstance(text, str) for text in texts)

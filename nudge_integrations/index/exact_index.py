@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from nudge_integrations.corpus import as_rows, row_lengths, unit_rows
 from nudge_integrations.errors import InputError
 from nudge_integrations.index import format as index_format
 from nudge_integrations.index.rows import Rows
 from nudge_integrations.index.search import top_rows
-from nudge_integrations.vectors import as_rows, row_lengths, unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""How an exact index lies on disk: ``index.json`` names and hashes the rest (see `nudge_integrations.manifest`).
+"""How an exact index lies on disk: ``index.json`` names and hashes the rest (see `storage.manifest`).
 
 ``vectors.npy`` holds the (n, d) float32 vectors, which a load maps into memory instead of reading; ``ids.json`` and
 ``metadata.json`` each hold one array in the order of the rows.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nudge_integrations.errors import CorruptArtifactError, InputError
-from nudge_integrations.manifest import Buffer, load_files, save_files
+from nudge_integrations.storage import Buffer, load_files, save_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

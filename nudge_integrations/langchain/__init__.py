@@ -1,8 +1,8 @@
-"""The LangChain edge: a nudge as ordinary embeddings, an ordinary vector store and an ordinary retriever.
+"""The LangChain edge: labelled queries become ordinary LangChain retrievers, vector stores and embeddings.
 
     documents, embedding, dataset ──> NudgeRetriever.from_documents ──> chains
     embedding, nudge ───────────────> NudgedEmbeddings ───────────────> any vector store
-    documents, embedding ───────────> NudgeVectorStore ──> nudge(dataset), revert()
+    documents, embedding ───────────> NudgeVectorStore ──> fit(dataset), apply(nudge), revert()
     documents, language model ──────> generate_qa_pairs ──> dataset
 
 Needs ``pip install 'nudge-integrations[langchain]'``.
@@ -18,7 +18,8 @@ except ImportError as error:
     raise MissingExtraError("langchain_core", "langchain") from error
 
 from nudge_integrations.langchain.documents import document_id, to_documents
-from nudge_integrations.langchain.embeddings import EmbeddingsEncoder, EncoderEmbeddings, NudgedEmbeddings
+from nudge_integrations.langchain.embeddings import NudgedEmbeddings
+from nudge_integrations.langchain.encoder import as_embedding, as_encoder
 from nudge_integrations.langchain.evaluators import langsmith_evaluators
 from nudge_integrations.langchain.pairs import agenerate_qa_pairs, generate_qa_pairs
 from nudge_integrations.langchain.retriever import NudgeRetriever
@@ -26,12 +27,12 @@ from nudge_integrations.langchain.similarity import check_store, ranks_by
 from nudge_integrations.langchain.vector_store import NudgeVectorStore
 
 __all__ = [
-    "EmbeddingsEncoder",
-    "EncoderEmbeddings",
     "NudgeRetriever",
     "NudgeVectorStore",
     "NudgedEmbeddings",
     "agenerate_qa_pairs",
+    "as_embedding",
+    "as_encoder",
     "check_store",
     "document_id",
     "generate_qa_pairs",

@@ -1,4 +1,4 @@
-"""Evaluators for LangSmith: recall and nDCG of what a retriever returns for an example."""
+"""Evaluators for LangSmith: any metric of a retriever's results for an example."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from langchain_core.documents import Document
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.evaluation import evaluate
+from nudge_integrations.evaluation import DEFAULT_METRICS, evaluate
 from nudge_integrations.langchain.documents import document_id
-from nudge_integrations.solver.metrics import parse_metric
+from nudge_integrations.corpus import parse_metric
 
 __all__ = ["Evaluator", "langsmith_evaluators"]
 
@@ -20,7 +20,7 @@ Evaluator: TypeAlias = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]
 
 def langsmith_evaluators(
     dataset: RetrievalDataset,
-    metrics: Sequence[str] = ("recall@10", "ndcg@10"),
+    metrics: Sequence[str] = DEFAULT_METRICS,
     *,
     question_key: str = "question",
     documents_key: str | None = None,
@@ -34,7 +34,7 @@ def langsmith_evaluators(
 
     Args:
         dataset: Questions and the documents that answer them.
-        metrics: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
+        metrics: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k; those of ``evaluate`` by default.
         question_key: Where the question is in the inputs.
         documents_key: Where the documents are in the outputs: LangChain documents, or ids, best first. Not needed where
             there is one output.
@@ -50,17 +50,17 @@ def langsmith_evaluators(
     >>> ndcg({"question": "which?"}, {"documents": ["b", "a"]})
     {'key': 'ndcg@10', 'score': 0.6309...}
     """
-    judged: dict[str, dict[str, float]] = {}
+    relevant: dict[str, dict[str, float]] = {}
     for query, text in dataset.queries.items():
-        judged.setdefault(text, {}).update(dataset.qrels.get(query, {}))
+        relevant.setdefault(text, {}).update(dataset.qrels.get(query, {}))
 
     def evaluator_of(metric: str) -> Evaluator:
         def evaluator(inputs: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
             question = _value(inputs, question_key, "inputs", "question_key")
-            if question not in judged:
+            if question not in relevant:
                 raise DatasetError(f"the dataset has no labels for {question!r}; evaluate on the questions that it has")
-            found = [_named(item, id_key) for item in _documents(outputs, documents_key)]
-            return {"key": metric, "score": _score(judged[question], found, metric)}
+            results = [_named(item, id_key) for item in _documents(outputs, documents_key)]
+            return {"key": metric, "score": _score(relevant[question], results, metric)}
 
         evaluator.__name__ = metric
         return evaluator
@@ -68,20 +68,20 @@ def langsmith_evaluators(
     return [evaluator_of(str(parse_metric(metric))) for metric in metrics]
 
 
-def _score(grades: Mapping[str, float], found: Sequence[str], metric: str) -> float:
-    # All that was found counts as known, so that a retriever over a larger collection can be judged too.
-    corpus = dict.fromkeys([*grades, *found], "-")
+def _score(grades: Mapping[str, float], results: Sequence[str], metric: str) -> float:
+    # Every result counts as known, so that a retriever over a larger collection can be evaluated too.
+    corpus = dict.fromkeys([*grades, *results], "-")
     single = RetrievalDataset(corpus, {"q": "q"}, {"q": grades})
-    return evaluate({"q": found}, single, [metric]).means[metric]
+    return evaluate({"q": results}, single, [metric]).means[metric]
 
 
 def _documents(outputs: Mapping[str, Any], key: str | None) -> Iterable[Any]:
     if key is None and len(outputs) == 1:
         key = next(iter(outputs))
-    found = _value(outputs, key, "outputs", "documents_key")
-    if isinstance(found, str) or not isinstance(found, Iterable):
-        raise InputError(f"outputs[{key!r}] is {found!r}; expected documents or ids, best first")
-    return found
+    results = _value(outputs, key, "outputs", "documents_key")
+    if isinstance(results, str) or not isinstance(results, Iterable):
+        raise InputError(f"outputs[{key!r}] is {results!r}; expected documents or ids, best first")
+    return results
 
 
 def _value(fields: Mapping[str, Any], key: str | None, name: str, option: str) -> Any:

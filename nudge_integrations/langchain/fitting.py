@@ -1,4 +1,4 @@
-"""A fit on LangChain documents: labels read over them, queries rewritten as they will be, vectors as they are."""
+"""Fitting a nudge to LangChain documents: their labels, rewritten queries, and base vectors that are there."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ from langchain_core.runnables import Runnable
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.alignment import labels_over
-from nudge_integrations.langchain.embeddings import encoder_of
+from nudge_integrations.langchain.encoder import as_encoder
 from nudge_integrations.pipeline import SolverOptions, fit
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
 
 if TYPE_CHECKING:
     from nudge_integrations.encoding import Encoder
 
-__all__ = ["FitOptions", "QueryTransform", "fit_documents"]
+__all__ = ["PARENT_KEY", "FitOptions", "QueryTransform", "fit_documents"]
+
+# Where ParentDocumentRetriever and MultiVectorRetriever, by their defaults, write the id of a piece's parent.
+PARENT_KEY = "doc_id"
 
 QueryTransform = Runnable[str, str] | Callable[[str], str]
 
 
 class FitOptions(SolverOptions, total=False):
-    """How to fit; `nudge_integrations.fit` says what each means, and has further ones, which go through as well.
+    """Options of `nudge_integrations.fit`, with its meanings and defaults; its rarer ones may be given as well.
 
     Attributes:
-        validation: Other queries about the same documents; in any form that the dataset may have.
-        method: ``"auto"`` unless given.
-        metric: ``"ndcg@10"`` unless given.
-        step: Taken instead of searched for.
-        unseen_weight: 0 .. 1.
-        seed: 0 unless given.
+        validation: Other queries about the same documents, in any form that the dataset may have.
+        method: ``"auto"`` by default.
+        metric: ``"ndcg@10"`` by default.
+        step: Take this step instead of searching for it.
+        unseen_weight: 0 .. 1: the weight of queries for documents that nobody labelled.
+        seed: Seed of everything that is sampled; 0 by default.
         max_seconds: Leave out the query maps that would take longer.
-        duplicates: ``"error"`` unless given: documents with one text and different ids are named where a query asks for
-            one of them; ``"merge"`` moves them as one, ``"keep"`` each by its own labels.
+        duplicates: ``"merge"``, the default, moves documents with the same text as one, ``"keep"`` each by its own
+            labels, and ``"error"`` names them where a query asks for one of them.
         progress: Whether to show progress bars.
     """
 
@@ -61,21 +64,21 @@ def fit_documents(
     """Fit a nudge to the documents of an index, from their base vectors; only queries are embedded.
 
     Args:
-        index: The documents; it stays as it is.
+        index: The documents; it is not changed.
         embedding: Base embeddings, for the queries.
-        dataset: Queries and answers; whatever ``RetrievalDataset.from_object`` accepts.
-        parent_key: The metadata key of a parent's id, if documents are pieces.
+        dataset: Queries and the documents that answer them; anything that ``RetrievalDataset.from_object`` accepts.
+        parent_key: The metadata key that holds the id of a piece's parent; None reads no parents.
         query_transform: Rewrites queries before they are embedded.
         options: How to fit.
 
     Raises:
-        DatasetError: If the dataset has problems, or asks for documents that are not there.
+        DatasetError: If the dataset has problems, or a relevant document is not there.
     """
     rest: dict[str, Any] = dict(options)
     validation = rest.pop("validation", None)
     texts = index.texts()
     parents = _parents(index, list(texts), parent_key)
-    encoder = encoder_of(embedding)
+    encoder = as_encoder(embedding)
     train = labels_over(RetrievalDataset.from_object(dataset), texts, parents)
     if validation is not None:
         validation = labels_over(RetrievalDataset.from_object(validation), texts, parents)
@@ -86,7 +89,7 @@ def fit_documents(
         validation=validation,
         document_vectors=index.base.vectors,
         query_vectors=_query_vectors(train, encoder, query_transform),
-        **{"duplicates": "error", **rest},
+        **rest,
     )
 
 

@@ -1,4 +1,4 @@
-"""Training pairs for LangChain documents: questions asked of a LangChain language model."""
+"""Training pairs for LangChain documents: questions written by a LangChain language model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
 from nudge_integrations.langchain.documents import distinct, document_id
-from nudge_integrations.langchain.embeddings import encoder_of
+from nudge_integrations.langchain.encoder import as_encoder
 
 __all__ = ["Questions", "agenerate_qa_pairs", "generate_qa_pairs"]
 
@@ -32,7 +32,7 @@ def generate_qa_pairs(
     documents: Sequence[Document],
     llm: Runnable[Any, Any],
     *,
-    embedding: Embeddings | None = None,
+    embedding: Embeddings | Encoder | None = None,
     id_key: str | None = None,
     structured: bool | None = None,
     **options: Any,
@@ -44,7 +44,7 @@ def generate_qa_pairs(
     Args:
         documents: The documents, named as `document_id` says.
         llm: Any LangChain language model, or another runnable from a prompt to text.
-        embedding: Base embeddings for ``round_trip`` and ``coverage``, which compare vectors.
+        embedding: Makes the vectors that ``round_trip`` and ``coverage`` compare.
         id_key: The metadata key that holds the id of documents without ``id``.
         structured: Whether to ask through ``with_structured_output``; by default where the model can.
         **options: Those of ``nudge_integrations.generation.generate_qa_pairs``: ``questions_per_document``, ``prompt``,
@@ -66,10 +66,10 @@ def generate_qa_pairs(
     >>> list(dataset.queries.values()), dict(dataset.qrels[dataset.query_ids[0]])
     (['Who?'], {'d1': 1.0})
     """
-    model = _answering(llm, structured)
+    model = _text_model(llm, structured)
 
     def ask(prompt: str) -> str | Sequence[str]:
-        return _answer(model.invoke(prompt))
+        return _questions(model.invoke(prompt))
 
     return generation.generate_qa_pairs(_texts(documents, id_key), ask, encoder=_encoder(embedding), **options)
 
@@ -78,22 +78,22 @@ async def agenerate_qa_pairs(
     documents: Sequence[Document],
     llm: Runnable[Any, Any],
     *,
-    embedding: Embeddings | None = None,
+    embedding: Embeddings | Encoder | None = None,
     id_key: str | None = None,
     structured: bool | None = None,
     **options: Any,
 ) -> RetrievalDataset:
     """Do the same as `generate_qa_pairs` with the model's asynchronous calls, ``workers`` of them at once."""
-    model = _answering(llm, structured)
+    model = _text_model(llm, structured)
 
     async def ask(prompt: str) -> str | Sequence[str]:
-        return _answer(await model.ainvoke(prompt))
+        return _questions(await model.ainvoke(prompt))
 
     texts = _texts(documents, id_key)
     return await generation.agenerate_qa_pairs(texts, ask, encoder=_encoder(embedding), **options)
 
 
-def _answering(llm: Runnable[Any, Any], structured: bool | None) -> Runnable[Any, Any]:
+def _text_model(llm: Runnable[Any, Any], structured: bool | None) -> Runnable[Any, Any]:
     if structured is not False and isinstance(llm, BaseLanguageModel):
         try:
             return llm.with_structured_output(Questions)
@@ -105,7 +105,7 @@ def _answering(llm: Runnable[Any, Any], structured: bool | None) -> Runnable[Any
     return llm | StrOutputParser()
 
 
-def _answer(answer: Any) -> str | Sequence[str]:
+def _questions(answer: Any) -> str | Sequence[str]:
     if isinstance(answer, str):
         return answer
     return Questions.model_validate(answer, from_attributes=True).questions
@@ -116,5 +116,5 @@ def _texts(documents: Sequence[Document], id_key: str | None) -> dict[str, str]:
     return {identifier: document.page_content for identifier, document in named.items()}
 
 
-def _encoder(embedding: Embeddings | None) -> Encoder | None:
-    return None if embedding is None else encoder_of(embedding)
+def _encoder(embedding: Embeddings | Encoder | None) -> Encoder | None:
+    return None if embedding is None else as_encoder(embedding)

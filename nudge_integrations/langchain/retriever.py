@@ -19,7 +19,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import MismatchError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
-from nudge_integrations.langchain.fitting import FitOptions, QueryTransform
+from nudge_integrations.langchain.fitting import PARENT_KEY, FitOptions, QueryTransform
 from nudge_integrations.langchain.similarity import check_store
 from nudge_integrations.langchain.vector_store import NudgeVectorStore
 
@@ -93,7 +93,7 @@ class NudgeRetriever(BaseRetriever):
         """The nudge that documents are served with; None where there is none."""
         store = self.vectorstore
         if isinstance(store, NudgeVectorStore):
-            return store.applied
+            return store.nudge
         embedding = store.embeddings
         return embedding.nudge if isinstance(embedding, NudgedEmbeddings) else None
 
@@ -106,7 +106,7 @@ class NudgeRetriever(BaseRetriever):
         *,
         k: int = 10,
         id_key: str | None = None,
-        parent_key: str | None = None,
+        parent_key: str | None = PARENT_KEY,
         filter: Any = None,
         query_transform: QueryTransform | None = None,
         tags: list[str] | None = None,
@@ -118,12 +118,11 @@ class NudgeRetriever(BaseRetriever):
         Args:
             documents: The documents to search.
             embedding: Base embeddings, or an encoder.
-            dataset: Queries and the documents that answer them, known by id, else by text; whatever
+            dataset: Queries and the documents that answer them, known by id, else by text; anything that
                 ``RetrievalDataset.from_object`` accepts.
             k: How many documents to return.
             id_key: The metadata key that holds the id of documents without ``id``.
-            parent_key: The metadata key that holds the id of a piece's parent; labels on parents are then spread to
-                their pieces.
+            parent_key: As in `NudgeVectorStore.fit`.
             filter: As in the class.
             query_transform: As in the class; also applied to the dataset's queries.
             tags: Tags of every run.
@@ -131,13 +130,12 @@ class NudgeRetriever(BaseRetriever):
             **options: How to fit, see `FitOptions`.
 
         Raises:
-            DatasetError: If the dataset has problems, asks for documents that are not there, or for one of several with
-                the same text (``duplicates="merge"`` moves those as one).
+            DatasetError: If the dataset has problems, or a relevant document is not there.
             InputError: If two documents have one id.
         """
         store = NudgeVectorStore(embedding, id_key=id_key)
         store.add_documents(list(documents))
-        store.nudge(dataset, parent_key=parent_key, query_transform=query_transform, **options)
+        store.fit(dataset, parent_key=parent_key, query_transform=query_transform, **options)
         given = {"k": k, "filter": filter, "query_transform": query_transform, "tags": tags, "metadata": metadata}
         return cls(vectorstore=store, **given)
 
@@ -176,8 +174,8 @@ class NudgeRetriever(BaseRetriever):
         """Search a store that holds nudged vectors: one filled through `NudgedEmbeddings`, or a `NudgeVectorStore`.
 
         Args:
-            store: The store. A `NudgeVectorStore` that is served with another nudge or none is copied; any other stays
-                as it is and is searched where it is.
+            store: The store. A `NudgeVectorStore` that serves another nudge or none is copied; any other store is
+                searched itself and not changed.
             nudge: The nudge that its vectors are from.
             **fields: As in the class: ``k``, ``filter``, ``query_transform``, ``tags``, ``metadata``.
 
@@ -187,8 +185,10 @@ class NudgeRetriever(BaseRetriever):
             SimilarityError: If the store would rank the vectors wrongly.
         """
         if isinstance(store, NudgeVectorStore):
-            same = store.applied is not None and store.applied.fingerprint == nudge.fingerprint
-            return cls(vectorstore=store if same else store.nudged_by(nudge), **fields)
+            if store.nudge is None or store.nudge.fingerprint != nudge.fingerprint:
+                store = store.base_copy()
+                store.apply(nudge)
+            return cls(vectorstore=store, **fields)
         embedding = check_store(store)
         if embedding.nudge.fingerprint != nudge.fingerprint:
             raise MismatchError(
@@ -202,14 +202,14 @@ class NudgeRetriever(BaseRetriever):
     ) -> list[Document]:
         if self.query_transform is not None:
             query = self.query_transform.invoke(query, {"callbacks": run_manager.get_child()})
-        return _scored(self.vectorstore.similarity_search_with_score(query, **self._wanted(k, filter)))
+        return _scored(self.vectorstore.similarity_search_with_score(query, **self._search_options(k, filter)))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any = None
     ) -> list[Document]:
         if self.query_transform is not None:
             query = await self.query_transform.ainvoke(query, {"callbacks": run_manager.get_child()})
-        return _scored(await self.vectorstore.asimilarity_search_with_score(query, **self._wanted(k, filter)))
+        return _scored(await self.vectorstore.asimilarity_search_with_score(query, **self._search_options(k, filter)))
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)
@@ -218,13 +218,13 @@ class NudgeRetriever(BaseRetriever):
             params["ls_embedding_provider"] = type(self.vectorstore.embeddings).__name__
         return params
 
-    def _wanted(self, k: int | None, where: Any) -> dict[str, Any]:
+    def _search_options(self, k: int | None, where: Any) -> dict[str, Any]:
         where = self.filter if where is None else where
         return {"k": self.k if k is None else k, **({} if where is None else {"filter": where})}
 
 
-def _scored(found: list[tuple[Document, float]]) -> list[Document]:
+def _scored(results: list[tuple[Document, float]]) -> list[Document]:
     return [
         Document(id=document.id, page_content=document.page_content, metadata={**document.metadata, "score": score})
-        for document, score in found
+        for document, score in results
     ]

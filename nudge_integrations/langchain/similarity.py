@@ -1,4 +1,4 @@
-"""By what a vector store ranks, and whether it ranks nudged vectors rightly."""
+"""The similarity that a vector store ranks by, and whether it ranks nudged vectors rightly."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["check_store", "ranks_by"]
 
 
 def ranks_by(store: VectorStore) -> str | None:
-    """Say by what a store ranks.
+    """Return the similarity that a store ranks by.
 
     Args:
         store: A LangChain vector store.
 
     Returns:
-        ``"cosine"``, ``"dot"`` (inner product), ``"l2"``, another word that the store has for it, or None for a store
-        that is not known here: InMemory, Chroma, Qdrant, PGVector and PGVectorStore are.
+        ``"cosine"``, ``"dot"`` (inner product), ``"l2"``, another word of the store's own, or None for an unknown
+        store. InMemory, Chroma, Qdrant, PGVector and PGVectorStore are known.
 
     >>> from langchain_core.embeddings import DeterministicFakeEmbedding
     >>> ranks_by(InMemoryVectorStore(DeterministicFakeEmbedding(size=4)))
@@ -31,8 +31,8 @@ def ranks_by(store: VectorStore) -> str | None:
         return "cosine"
     for kind in type(store).__mro__:
         if kind.__name__ in _KNOWN:
-            said = _KNOWN[kind.__name__](store)
-            return None if said is None else _WORDS.get(str(said).lower(), str(said).lower())
+            ranking = _KNOWN[kind.__name__](store)
+            return None if ranking is None else _WORDS.get(str(ranking).lower(), str(ranking).lower())
     return None
 
 
@@ -58,15 +58,15 @@ def check_store(store: VectorStore) -> NudgedEmbeddings:
             f"the embeddings of this {type(store).__name__} are {type(embedding).__name__}, so its vectors are not "
             "nudged; make it with NudgedEmbeddings(base, nudge) and add the documents, or use NudgeVectorStore"
         )
-    said = ranks_by(store)
+    ranking = ranks_by(store)
     of_one_length = embedding.extra_coordinate or embedding.nudge.similarity == "cosine"
-    if of_one_length and said not in ("cosine", "dot", "l2", None):
+    if of_one_length and ranking not in ("cosine", "dot", "l2", None):
         raise SimilarityError(
-            f"{type(store).__name__} ranks by {said}; nudged vectors need cosine, inner product or L2"
+            f"{type(store).__name__} ranks by {ranking}; nudged vectors need cosine, inner product or L2"
         )
-    if not of_one_length and said != "dot":
+    if not of_one_length and ranking != "dot":
         raise SimilarityError(
-            f"{type(store).__name__} ranks by {said or 'something unknown'}, and lengths count in the vectors of "
+            f"{type(store).__name__} ranks by {ranking or 'something unknown'}, and lengths count in the vectors of "
             f"{embedding.nudge.method!r}: make the store rank by inner product, or give NudgedEmbeddings its extra "
             "coordinate, with which cosine and L2 are right too"
         )
@@ -90,7 +90,7 @@ def _chroma(store: Any) -> Any:
 
 
 def _postgres(store: Any) -> Any:
-    # The store keeps an asynchronous one inside, which knows; the enum's name says more than its SQL operator.
+    # The strategy is in the asynchronous store inside; the enum's name is clearer than its SQL operator.
     return store._PGVectorStore__vs.distance_strategy.name
 
 

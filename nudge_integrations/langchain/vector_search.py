@@ -20,7 +20,7 @@ __all__ = ["ExactSearch", "document_of"]
 
 
 class ExactSearch(VectorStore):
-    """What `NudgeVectorStore` does with queries; it holds embeddings and an index.
+    """The searches of `NudgeVectorStore`, over its embeddings and its index.
 
     Every query is a base vector, also one that is given as a vector: the index puts it through the nudge's query map.
     """
@@ -70,7 +70,7 @@ class ExactSearch(VectorStore):
     ) -> list[tuple[Document, float]]:
         """Return the k documents nearest to a (d,) base vector of a query and their inner products, best first.
 
-        It goes through the nudge's query map where there is one. In another store, which knows of no map, search by
+        It goes through the nudge's query map where there is one. In another store, which has no map, search by
         the vectors of `NudgedEmbeddings.embed_query` instead.
 
         Raises:
@@ -108,10 +108,10 @@ class ExactSearch(VectorStore):
         hits = index.search(embedding, max(k, fetch_k), where=kwargs.get("filter"))
         if not hits:
             return []
-        asked = np.atleast_2d(np.asarray(embedding, dtype=np.float32))
+        base = np.atleast_2d(np.asarray(embedding, dtype=np.float32))
         # Cosine over one more coordinate orders as the inner product does, so lambda_mult=1 is the plain search.
         vectors = with_extra_coordinate(index.served.get([hit.id for hit in hits]))
-        query = with_zero_coordinate(asked if index.nudge is None else index.nudge.transform_queries(asked))
+        query = with_zero_coordinate(base if index.nudge is None else index.nudge.transform_queries(base))
         chosen = maximal_marginal_relevance(query[0], list(vectors), lambda_mult=lambda_mult, k=k)
         return [document_of(hits[position]) for position in chosen]
 
@@ -123,5 +123,5 @@ class ExactSearch(VectorStore):
 
 
 def document_of(hit: Hit) -> Document:
-    """Return a found document, with metadata of its own."""
+    """Return a hit as a document, with a copy of its metadata."""
     return Document(id=hit.id, page_content=hit.text, metadata=copy.deepcopy(dict(hit.metadata)))

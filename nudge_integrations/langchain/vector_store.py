@@ -1,4 +1,4 @@
-"""A vector store that searches exactly, by inner product, and can be nudged and taken back."""
+"""NudgeVectorStore: a vector store that searches exactly, by inner product, and fits, applies and reverts nudges."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
 from nudge_integrations.langchain.documents import distinct, document_id
-from nudge_integrations.langchain.embeddings import NudgedEmbeddings, as_embeddings, check_model
-from nudge_integrations.langchain.fitting import FitOptions, QueryTransform, fit_documents
+from nudge_integrations.langchain.embeddings import NudgedEmbeddings
+from nudge_integrations.langchain.encoder import as_embedding, check_model
+from nudge_integrations.langchain.fitting import PARENT_KEY, FitOptions, QueryTransform, fit_documents
 from nudge_integrations.langchain.vector_search import ExactSearch, document_of
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
 
@@ -24,7 +25,7 @@ __all__ = ["NudgeVectorStore"]
 
 
 class NudgeVectorStore(ExactSearch):
-    """A store in memory that compares a query with every vector, by inner product, and learns from labelled queries.
+    """A store in memory that compares a query with every vector, by inner product, and fits nudges to labelled queries.
 
     Base vectors are kept beside the nudged ones: every fit starts from them, and ``revert`` is exact. Equal scores are
     ordered by insertion.
@@ -34,7 +35,7 @@ class NudgeVectorStore(ExactSearch):
 
     Key init args:
         embedding: Embeddings | Encoder
-            Makes the vectors of documents and queries. Base embeddings, not nudged ones: the store nudges.
+            Makes the vectors of documents and queries: base embeddings, not nudged ones.
         id_key: str | None
             The metadata key that holds the id of documents without ``id``.
 
@@ -58,11 +59,11 @@ class NudgeVectorStore(ExactSearch):
             store.max_marginal_relevance_search("who purrs?", k=2)
             store.as_retriever(search_kwargs={"k": 3}).invoke("who purrs?")
 
-    Nudge and save:
+    Fit and save:
         .. code-block:: python
 
-            store.nudge(dataset)  # a RetrievalDataset, or whatever RetrievalDataset.from_object accepts
-            store.applied.score
+            store.fit(dataset)  # a RetrievalDataset, or anything that RetrievalDataset.from_object accepts
+            store.nudge.score
             store.revert()
             store.save_local("folder")
             store = NudgeVectorStore.load_local("folder", embedding)
@@ -80,12 +81,12 @@ class NudgeVectorStore(ExactSearch):
     def __init__(self, embedding: Embeddings | Encoder, *, id_key: str | None = None) -> None:
         if isinstance(embedding, NudgedEmbeddings):
             raise InputError("this store nudges its own vectors; give it the base embeddings (embedding.base)")
-        self._embedding = as_embeddings(embedding)
+        self._embedding = as_embedding(embedding)
         self.id_key = id_key
         self._index = NudgedIndex()
 
     def __repr__(self) -> str:
-        return f"NudgeVectorStore({len(self)} documents, {type(self._embedding).__name__}, applied={self.applied!r})"
+        return f"NudgeVectorStore({len(self)} documents, {type(self._embedding).__name__}, nudge={self.nudge!r})"
 
     def __len__(self) -> int:
         return len(self._index)
@@ -96,7 +97,7 @@ class NudgeVectorStore(ExactSearch):
         return self._embedding
 
     @property
-    def applied(self) -> Nudge | None:
+    def nudge(self) -> Nudge | None:
         """The nudge that documents are served with; None before the first and after `revert`."""
         return self._index.nudge
 
@@ -107,7 +108,7 @@ class NudgeVectorStore(ExactSearch):
 
         Args:
             documents: n documents.
-            ids: n ids, which go before the documents' own; None where the document's own counts (see `document_id`).
+            ids: n ids, in place of the documents' own; None where the document's own counts (see `document_id`).
             **kwargs: None are known.
 
         Returns:
@@ -182,39 +183,39 @@ class NudgeVectorStore(ExactSearch):
         """Return the documents with these ids that are there, in this order."""
         return [document_of(hit) for hit in self._index.get([i for i in ids if i in self._index])]
 
-    def nudge(
+    def fit(
         self,
         dataset: RetrievalDataset | Any,
         *,
-        parent_key: str | None = None,
+        parent_key: str | None = PARENT_KEY,
         query_transform: QueryTransform | None = None,
         **options: Unpack[FitOptions],
     ) -> Nudge:
-        """Move documents so that the queries of a dataset find what answers them; in place of any nudge before.
+        """Fit a nudge to labelled queries and serve it, in place of any nudge before.
 
-        Always starts from base vectors. To learn from more, fit on all that is known: ``pairs.merge(feedback)``.
+        Every fit starts from base vectors. To use more labels, fit all of them together: ``pairs.merge(feedback)``.
 
         Args:
-            dataset: Queries and the documents that answer them, known by id, else by text. A `RetrievalDataset`, or
-                whatever ``RetrievalDataset.from_object`` accepts.
-            parent_key: The metadata key that holds the id of a piece's parent; what answers a query is then spread
-                from parents to all their pieces.
+            dataset: Queries and the documents that answer them, known by id, else by their pieces, else by text. A
+                `RetrievalDataset`, or anything that ``RetrievalDataset.from_object`` accepts.
+            parent_key: The metadata key that holds the id of the document that a piece was cut from; a label of that
+                document then counts for all its pieces. By default the key of LangChain's ``ParentDocumentRetriever``;
+                None reads no parents.
             query_transform: Rewrites the dataset's queries before they are embedded; search with the same one.
             **options: As `FitOptions` says.
 
         Returns:
-            The nudge, which is also `applied` from now on.
+            The nudge, which is also the property `nudge` from now on.
 
         Raises:
-            DatasetError: If the dataset has problems, asks for documents that are not here, or for one of several with
-                the same text.
+            DatasetError: If the dataset has problems, or a relevant document is not there.
         """
-        fitted = fit_documents(self._index, self._embedding, dataset, parent_key, query_transform, options)
-        self.apply(fitted)
-        return fitted
+        nudge = fit_documents(self._index, self._embedding, dataset, parent_key, query_transform, options)
+        self.apply(nudge)
+        return nudge
 
     def apply(self, nudge: Nudge) -> None:
-        """Serve documents by a nudge, in place of any before.
+        """Serve documents where a nudge puts them, in place of any nudge before.
 
         Raises:
             MismatchError: If it moves documents but none of these, or comes from another model.
@@ -226,11 +227,10 @@ class NudgeVectorStore(ExactSearch):
         """Serve base vectors again, exactly."""
         self._index.revert()
 
-    def nudged_by(self, nudge: Nudge) -> NudgeVectorStore:
-        """Return another store with the same documents, served by a nudge (see `apply`); this one stays as it is."""
+    def base_copy(self) -> NudgeVectorStore:
+        """Return another store with the same documents at their base vectors, to `fit` or `apply` another nudge to."""
         other = type(self)(self._embedding, id_key=self.id_key)
         other._index = self._index.copy()
-        other.apply(nudge)
         return other
 
     def save_local(self, path: str | os.PathLike[str]) -> None:

@@ -1,4 +1,4 @@
-"""The LlamaIndex edge: labelled queries in, ordinary LlamaIndex retrievers, indexes and embedding models out.
+"""The LlamaIndex edge: labelled queries become ordinary LlamaIndex retrievers, indexes and embedding models.
 
     documents -> nodes -> generate_qa_pairs -> NudgeFinetuneEngine -> as_retriever | as_index | get_finetuned_model
                           (or your own labels)
@@ -14,7 +14,7 @@ if find_spec("llama_index") is None or find_spec("llama_index.core") is None:
     raise MissingExtraError("llama_index.core", "llama-index")
 
 from nudge_integrations.llama_index.embedding import NudgedEmbedding
-from nudge_integrations.llama_index.encoder import EmbeddingEncoder, EncoderEmbedding
+from nudge_integrations.llama_index.encoder import as_embedding, as_encoder
 from nudge_integrations.llama_index.engine import NudgeFinetuneEngine
 from nudge_integrations.llama_index.evaluation import aevaluate_retriever, evaluate_retriever
 from nudge_integrations.llama_index.events import NudgeFinetuneEndEvent, NudgeFinetuneStartEvent
@@ -24,8 +24,6 @@ from nudge_integrations.llama_index.retriever import NudgeRetriever
 from nudge_integrations.llama_index.transform import NudgeTransform
 
 __all__ = [
-    "EmbeddingEncoder",
-    "EncoderEmbedding",
     "NudgeFinetuneEndEvent",
     "NudgeFinetuneEngine",
     "NudgeFinetuneStartEvent",
@@ -34,6 +32,8 @@ __all__ = [
     "NudgedEmbedding",
     "aevaluate_retriever",
     "agenerate_qa_pairs",
+    "as_embedding",
+    "as_encoder",
     "evaluate_retriever",
     "generate_qa_pairs",
     "labels_over_nodes",

@@ -1,4 +1,4 @@
-"""NudgedEmbedding: an embedding model that knows where documents moved, for any index, pipeline or store."""
+"""NudgedEmbedding: an embedding model that returns nudged vectors, for any index, pipeline or store."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class NudgedEmbedding(BaseEmbedding):
 
     Args:
         base: The embedding model, or encoder, that the nudge was fitted with.
-        nudge: What moved, and where to.
+        nudge: The nudge to serve texts with.
         extra_coordinate: Whether to add one coordinate, with which cosine, L2 and inner product all rank by inner
             product: vectors of d + 1 numbers. None adds it exactly where vectors have lengths that matter.
         **kwargs: Other fields of ``BaseEmbedding``; by default those of the base model.
 
     Raises:
-        MismatchError: If the nudge was made with another model, which the vectors of known texts tell at the latest.
+        MismatchError: If the nudge was made with another model; on embedding, if a known text gets another vector.
         InputError: If ``embeddings_cache`` is given: it is keyed by text alone, and would serve one nudge's vectors to
             the next. Give it to the base model.
 
@@ -81,7 +81,7 @@ class NudgedEmbedding(BaseEmbedding):
 
     @property
     def nudge(self) -> Nudge:
-        """What moved, and where to."""
+        """The nudge that texts are served with."""
         return self._nudge
 
     @classmethod
@@ -90,7 +90,7 @@ class NudgedEmbedding(BaseEmbedding):
         return "NudgedEmbedding"
 
     def __repr__(self) -> str:
-        """Say which model it is and what moved."""
+        """Show the base model and the nudge."""
         return f"NudgedEmbedding({self.base.class_name()} {self.model_name!r}, {self.nudge!r})"
 
     __str__ = __repr__
@@ -99,19 +99,19 @@ class NudgedEmbedding(BaseEmbedding):
         self, queries: list[str], agg_fn: Callable[..., list[float]] | None = None
     ) -> list[float]:
         """Embed several strings of one query, aggregate, and map the result as one query."""
-        return self._asked(self.base.get_agg_embedding_from_queries(queries, agg_fn))
+        return self._mapped(self.base.get_agg_embedding_from_queries(queries, agg_fn))
 
     async def aget_agg_embedding_from_queries(
         self, queries: list[str], agg_fn: Callable[..., list[float]] | None = None
     ) -> list[float]:
         """Do the same without blocking."""
-        return self._asked(await self.base.aget_agg_embedding_from_queries(queries, agg_fn))
+        return self._mapped(await self.base.aget_agg_embedding_from_queries(queries, agg_fn))
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        return self._asked(self.base.get_query_embedding(query))
+        return self._mapped(self.base.get_query_embedding(query))
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return self._asked(await self.base.aget_query_embedding(query))
+        return self._mapped(await self.base.aget_query_embedding(query))
 
     def _get_text_embedding(self, text: str) -> list[float]:
         return self._get_text_embeddings([text])[0]
@@ -126,17 +126,17 @@ class NudgedEmbedding(BaseEmbedding):
         return self._placed(texts, await self.base.aget_text_embedding_batch(texts))
 
     def _placed(self, texts: Sequence[str], vectors: list[list[float]]) -> list[list[float]]:
-        # Known texts are embedded too: their base vectors tell whether this is still the model of the fit.
+        # Known texts are embedded too: their base vectors show whether this is still the model of the fit.
         placed = self.nudge.apply_texts([text_hash(text) for text in texts], vectors)
         return _lists(with_extra_coordinate(placed, self.nudge.max_norm) if self.extra_coordinate else placed)
 
-    def _asked(self, query: list[float]) -> list[float]:
+    def _mapped(self, query: list[float]) -> list[float]:
         vector = self.nudge.transform_queries([query])
         return _lists(with_zero_coordinate(vector) if self.extra_coordinate else vector)[0]
 
 
 def base_model(model: BaseEmbedding | Encoder) -> BaseEmbedding:
-    """Return the model below all nudges, so that whatever is fitted starts from base vectors.
+    """Return the model below all nudges, so that every fit starts from base vectors.
 
     Raises:
         InputError: If it is neither an embedding model nor an encoder.

@@ -1,4 +1,4 @@
-"""Encoders as LlamaIndex embedding models, embedding models as encoders, and what tells one model from another."""
+"""Encoders as LlamaIndex embedding models, embedding models as encoders, and fingerprints of both."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from llama_index.core.bridge.pydantic import Field
 from numpy.typing import NDArray
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import as_rows
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
 
-__all__ = ["EmbeddingEncoder", "EncoderEmbedding", "as_embedding", "check_model", "fingerprint_of"]
+__all__ = ["EncoderEmbedding", "LlamaIndexEncoder", "as_embedding", "as_encoder", "check_model", "fingerprint_of"]
 
-# How the fingerprints begin that are made up for the models of a framework.
+# Prefixes of the fingerprints that are composed for the models of a framework.
 _FRAMEWORKS = ("llama_index:", "langchain:")
 
 # Settings that decide a model's vectors, by a part of their name. Others (keys, devices, folders, batch sizes) must not
@@ -34,16 +35,12 @@ _INCIDENTAL = frozenset({"model_kwargs"})
 
 
 class EncoderEmbedding(BaseEmbedding):
-    """An encoder as a LlamaIndex embedding model: documents and queries each go their own way, in batches.
+    """An encoder as a LlamaIndex embedding model, made by `as_embedding`.
 
     Args:
         encoder: The encoder.
         embed_batch_size: How many texts the framework hands over at once; the encoder has batches of its own.
         **kwargs: Other fields of ``BaseEmbedding``.
-
-    >>> embed_model = EncoderEmbedding(SentenceTransformerEncoder("all-MiniLM-L6-v2"))  # doctest: +SKIP
-    >>> len(embed_model.get_query_embedding("who purrs?"))  # doctest: +SKIP
-    384
     """
 
     encoder: Encoder = Field(exclude=True)
@@ -83,56 +80,79 @@ class EncoderEmbedding(BaseEmbedding):
 
 
 @dataclass(frozen=True)
-class EmbeddingEncoder:
+class LlamaIndexEncoder:
     """A LlamaIndex embedding model as an encoder: texts in batches, queries one by one through the query path.
 
     Args:
         embed_model: The embedding model.
-        show_progress: Whether the framework shows a bar over the texts.
     """
 
     embed_model: BaseEmbedding
-    show_progress: bool = False
 
     @property
     def fingerprint(self) -> str:
-        """What tells this model's vectors from others', as `fingerprint_of` finds it."""
+        """The model's name, settings and class, as `fingerprint_of` reads them."""
         return fingerprint_of(self.embed_model)
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, d) float32."""
-        vectors = self.embed_model.get_text_embedding_batch(list(texts), show_progress=self.show_progress)
-        return np.asarray(vectors, dtype=np.float32)
+        vectors = self.embed_model.get_text_embedding_batch(list(texts))
+        return as_rows(vectors, "document vectors")
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed m queries as (m, d) float32."""
-        if isinstance(self.embed_model, EncoderEmbedding):
-            return self.embed_model.encoder.encode_queries(list(texts))
-        return np.asarray([self.embed_model.get_query_embedding(text) for text in texts], dtype=np.float32)
+        return as_rows([self.embed_model.get_query_embedding(text) for text in texts], "query vectors")
 
 
-def as_embedding(model: BaseEmbedding | Encoder) -> BaseEmbedding:
-    """Take an embedding model as it is, and an encoder as an `EncoderEmbedding`.
+def as_encoder(embedding: BaseEmbedding | Encoder) -> Encoder:
+    """Return a LlamaIndex embedding model as an encoder, for ``fit`` and whatever else takes one.
+
+    Args:
+        embedding: An embedding model. One made by `as_embedding` gives back its encoder, and an encoder is returned
+            as it is.
 
     Raises:
-        InputError: If it is neither.
+        InputError: If its vectors are nudged, since a fit starts from base vectors; or it is neither of the two.
+
+    >>> nudge = fit(dataset, as_encoder(embed_model))  # doctest: +SKIP
     """
-    if isinstance(model, BaseEmbedding):
-        return model
-    if isinstance(model, Encoder):
-        return EncoderEmbedding(model)
-    raise InputError(
-        f"embed_model is {model!r}, expected a LlamaIndex embedding model or an encoder; "
-        "resolve_embed_model() of llama_index.core makes one from a name"
-    )
+    if isinstance(getattr(embedding, "nudge", None), Nudge):
+        raise InputError("this embedding model is nudged; a fit starts from base vectors, so give it the .base")
+    if isinstance(embedding, EncoderEmbedding):
+        return embedding.encoder
+    if isinstance(embedding, BaseEmbedding):
+        return LlamaIndexEncoder(embedding)
+    if isinstance(embedding, Encoder):
+        return embedding
+    raise InputError(_neither(embedding))
+
+
+def as_embedding(encoder: Encoder | BaseEmbedding) -> BaseEmbedding:
+    """Return an encoder as a LlamaIndex embedding model, with its own paths for documents and queries.
+
+    Args:
+        encoder: An encoder, such as ``SentenceTransformerEncoder``; an embedding model is returned as it is.
+
+    Raises:
+        InputError: If it is neither of the two.
+
+    >>> embed_model = as_embedding(SentenceTransformerEncoder("all-MiniLM-L6-v2"))  # doctest: +SKIP
+    >>> len(embed_model.get_query_embedding("who purrs?"))  # doctest: +SKIP
+    384
+    """
+    if isinstance(encoder, BaseEmbedding):
+        return encoder
+    if isinstance(encoder, Encoder):
+        return EncoderEmbedding(encoder)
+    raise InputError(_neither(encoder))
 
 
 def fingerprint_of(embed_model: BaseEmbedding) -> str:
-    """Say what tells a model's vectors from others'; the same in every process.
+    """Return the fingerprint of an embedding model, the same in every process.
 
-    Its own ``fingerprint`` if it has one; else its class, its name and those of its settings that decide vectors, such
-    as instructions and dimensions. What this does not tell apart the vectors do, when documents that moved are
-    embedded again.
+    It is the model's own ``fingerprint`` if it has one, else its class, its name and the settings that decide vectors,
+    such as instructions and dimensions. Two models that this does not distinguish are distinguished by their vectors,
+    when documents that moved are embedded again.
     """
     own = getattr(embed_model, "fingerprint", None)
     if isinstance(own, str) and own:
@@ -149,7 +169,7 @@ def fingerprint_of(embed_model: BaseEmbedding) -> str:
 def check_model(embed_model: BaseEmbedding, nudge: Nudge) -> None:
     """Refuse a model that a nudge was not made with, as far as fingerprints of one kind can tell.
 
-    A nudge that was made through another framework, or with a model's weights as an encoder, is known by its vectors.
+    A nudge that was made through another framework, or with an encoder of its own, is checked by its vectors later.
 
     Raises:
         MismatchError: If the fingerprints differ.
@@ -161,6 +181,13 @@ def check_model(embed_model: BaseEmbedding, nudge: Nudge) -> None:
 
 def _kind(fingerprint: str) -> str:
     return next((framework for framework in _FRAMEWORKS if fingerprint.startswith(framework)), "")
+
+
+def _neither(model: object) -> str:
+    return (
+        f"got {model!r}, expected a LlamaIndex embedding model or an encoder; "
+        "resolve_embed_model() of llama_index.core makes one from a name"
+    )
 
 
 def _lists(vectors: NDArray[np.float32]) -> list[list[float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
@@ -18,15 +18,15 @@ from nudge_integrations.llama_index.training import Training
 
 __all__ = ["EncoderFinetuning", "EncoderOptions"]
 
-EncoderOptions = Literal["finetune"] | Mapping[str, Any]
+EncoderOptions = bool | Mapping[str, Any]
 
-# What the engine decides itself.
+# Options that the engine sets.
 _DECIDED = frozenset({"dataset", "model", "validation", "progress"})
 
 
 @dataclass(frozen=True)
 class EncoderFinetuning:
-    """What is fine-tuned, and how; every fit starts from it again, so fitting twice is fitting once.
+    """An encoder and how it is fine-tuned; every fit starts from it again, so fitting twice is fitting once.
 
     Attributes:
         base: The encoder before training.
@@ -37,34 +37,36 @@ class EncoderFinetuning:
     options: Mapping[str, Any]
 
     @classmethod
-    def of(cls, embed_model: Any, encoder: EncoderOptions, query_transform: object | None) -> EncoderFinetuning:
-        """Read what an engine was asked for.
+    def of(cls, embed_model: Any, options: EncoderOptions, query_transform: object | None) -> EncoderFinetuning | None:
+        """Check the options of an engine and load the model.
 
         Args:
             embed_model: A model's name, path or ``SentenceTransformer``, a ``SentenceTransformerEncoder``, an embedding
                 model of one, or a ``HuggingFaceEmbedding``, whose model is loaded by its name.
-            encoder: ``"finetune"``, or options of `finetune_encoder`.
+            options: True, options of `finetune_encoder`, or False for no training.
             query_transform: Refused, since training would see other queries than searching does.
 
         Raises:
-            InputError: If the embedding model has no weights here that could be trained, or the options are none.
+            InputError: If the embedding model has no weights here that could be trained, or an option cannot be given.
         """
-        if encoder != "finetune" and not isinstance(encoder, Mapping):
-            raise InputError(f"encoder is {encoder!r}, expected 'finetune' or a mapping of finetune_encoder's options")
-        options = {} if isinstance(encoder, str) else dict(encoder)
-        decided = sorted(_DECIDED & options.keys())
+        if options is False:
+            return None
+        if options is not True and not isinstance(options, Mapping):
+            raise InputError(f"finetune_encoder is {options!r}, expected True, False or a mapping of its options")
+        given = {} if options is True else dict(options)
+        decided = sorted(_DECIDED & given.keys())
         if decided:
-            raise InputError(f"encoder: {', '.join(decided)} cannot be given here; the engine has its own")
+            raise InputError(f"finetune_encoder: {', '.join(decided)} cannot be given here; the engine sets them")
         if query_transform is not None:
-            raise InputError("an encoder is fine-tuned on queries as they are asked: leave query_transform out")
-        return cls(_trainable(embed_model), options)
+            raise InputError("an encoder is fine-tuned on untransformed queries: leave query_transform out")
+        return cls(_trainable(embed_model), given)
 
-    def apply(self, training: Training) -> EncoderEmbedding:
-        """Fine-tune on the labels of a training, which embeds with the result from then on.
+    def run(self, training: Training) -> EncoderEmbedding:
+        """Fine-tune on the labels of ``training`` and embed with the result from then on.
 
         Raises:
             DatasetError: If the labels have problems.
-            InputError: If a node has a vector already, which the new encoder did not make.
+            InputError: If a node has an embedding already, since the new encoder did not make it.
         """
         given = next((node.node_id for node in training.nodes if node.embedding is not None), None)
         if given is not None:

@@ -26,7 +26,7 @@ from nudge_integrations.index import with_extra_coordinate
 from nudge_integrations.llama_index.embedding import NudgedEmbedding, base_model
 from nudge_integrations.llama_index.encoder import check_model
 from nudge_integrations.llama_index.encoder_finetuning import EncoderFinetuning, EncoderOptions
-from nudge_integrations.llama_index.events import tell_end, tell_start
+from nudge_integrations.llama_index.events import send_end, send_start
 from nudge_integrations.llama_index.former_engine import check_device, chosen_method, register
 from nudge_integrations.llama_index.nodes import with_embeddings
 from nudge_integrations.llama_index.retriever import NudgeRetriever
@@ -38,7 +38,7 @@ __all__ = ["NudgeFinetuneEngine"]
 
 
 class NudgeFinetuneEngine:
-    """Finds out which nodes' vectors to move where, and serves them; an engine like the framework's former ones.
+    """Fits a nudge to labelled queries and serves nodes with it; an engine like the framework's former ones.
 
     Nodes are embedded once, as an index embeds them (``MetadataMode.EMBED``), in the model's batches; those that come
     with an ``embedding`` keep it, image nodes go through a multi-modal model's image path. Queries go through the query
@@ -46,32 +46,33 @@ class NudgeFinetuneEngine:
 
     Args:
         train_dataset: Queries and the documents that answer them: a ``RetrievalDataset``, an
-            ``EmbeddingQAFinetuneDataset`` or what looks like one, or the path of its JSON.
-        embed_model: The embedding model, or encoder. Of a ``NudgedEmbedding`` the base model is taken.
+            ``EmbeddingQAFinetuneDataset`` or an object like one, or the path of its JSON.
+        embed_model: The embedding model, or encoder. The base model of a ``NudgedEmbedding`` is used.
         val_dataset: Other queries, to choose the step by; its documents are added to the corpus. None takes exact
             leave-one-out over the training queries, which query maps need.
-        nodes: What is to be served; None makes one node of every document. Labels find nodes by node id, by the id of
+        nodes: The nodes to serve; None makes one node of every document. Labels find nodes by node id, by the id of
             the document that a node was cut from, or by text.
-        method: As of ``nudge_integrations.fit``, like ``metric``, ``step``, ``unseen_weight``, ``seed`` and
-            ``duplicates``: nodes with one text move as one by default, so that their text is enough to know them.
-        metric: What to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
+        method: As in ``nudge_integrations.fit``, like ``metric``, ``step``, ``unseen_weight``, ``seed``,
+            ``max_seconds`` and ``duplicates``.
+        metric: The metric to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
         step: Take this step instead of searching for it.
-        unseen_weight: 0 .. 1: how much the choice weighs queries for documents that nobody labelled.
-        seed: For whatever is sampled.
+        unseen_weight: 0 .. 1: the weight of queries for documents that nobody labelled.
+        seed: Seed of everything that is sampled.
         max_seconds: Leave out the query maps that would take longer.
-        duplicates: ``"merge"``, ``"keep"`` or ``"error"``.
-        encoder: ``"finetune"``, or a mapping of options of ``finetune_encoder``: train ``embed_model``, then a
-            sentence-transformers model in any form or its name, on the same labels first. Give a ``val_dataset`` with
-            it: queries that were trained on say little about the step.
+        duplicates: ``"merge"`` moves nodes with the same text as one, ``"keep"`` each alone, ``"error"`` refuses them.
+        finetune_encoder: True, or a mapping of options of ``nudge_integrations.finetune.finetune_encoder``: first train
+            ``embed_model``, a sentence-transformers model in any form or its name, on the same labels. Give a
+            ``val_dataset`` with it: queries that were trained on say little about the step.
         query_transform: Rewrites queries, alike when fitting and in ``as_retriever``, such as ``HyDEQueryTransform``.
-        use_nudge_n: As of the framework's former engine: True is ``method="nudge-n"``, False ``"nudge-m"``.
-        callback_manager: Traces the fit, and goes to retrievers and indexes.
+        use_nudge_n: As in the framework's former engine: True is ``method="nudge-n"``, False ``"nudge-m"``.
+        callback_manager: Traces the fit, and is passed to retrievers and indexes.
         show_progress: Whether to show progress bars.
         **solver_options: ``device`` and the rarer options of ``nudge_integrations.fit``.
 
     Raises:
         DatasetError: If a dataset cannot be read, or a relevant document is not among the nodes.
-        InputError: If node ids come twice, the device is not there, or options contradict each other.
+        InputError: If node ids come twice, the device is not there, or options contradict each other; on serving and
+            saving, if nothing was fitted yet.
 
     >>> engine = NudgeFinetuneEngine("pairs.json", embed_model)  # doctest: +SKIP
     >>> engine.finetune()  # doctest: +SKIP
@@ -92,14 +93,14 @@ class NudgeFinetuneEngine:
         seed: int = 0,
         max_seconds: float | None = None,
         duplicates: Literal["keep", "merge", "error"] = "merge",
-        encoder: EncoderOptions | None = None,
+        finetune_encoder: EncoderOptions = False,
         query_transform: BaseQueryTransform | None = None,
         use_nudge_n: bool | None = None,
         callback_manager: CallbackManager | None = None,
         show_progress: bool = False,
         **solver_options: Unpack[SolverOptions],
     ) -> None:
-        self._tuning = None if encoder is None else EncoderFinetuning.of(embed_model, encoder, query_transform)
+        self._tuning = EncoderFinetuning.of(embed_model, finetune_encoder, query_transform)
         self.embed_model = base_model(embed_model if self._tuning is None else self._tuning.base)
         self.method = chosen_method(method, use_nudge_n)
         self.metric = metric
@@ -126,8 +127,8 @@ class NudgeFinetuneEngine:
         Args:
             path: The folder of a saved nudge, or the nudge.
             embed_model: The embedding model, or encoder, that it was fitted with.
-            nodes: What is to be served.
-            **options: ``query_transform``, ``callback_manager`` and ``show_progress`` as of the constructor.
+            nodes: The nodes to serve.
+            **options: ``query_transform``, ``callback_manager`` and ``show_progress`` as in the constructor.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.
@@ -140,14 +141,8 @@ class NudgeFinetuneEngine:
         return engine
 
     @property
-    def nudge(self) -> Nudge:
-        """The result: what moved, where to, and what that is worth.
-
-        Raises:
-            InputError: If nothing was fitted yet.
-        """
-        if self._nudge is None:
-            raise InputError("nothing was fitted yet: call finetune() first")
+    def nudge(self) -> Nudge | None:
+        """The nudge that nodes are served with; None before the first fit."""
         return self._nudge
 
     @property
@@ -156,7 +151,7 @@ class NudgeFinetuneEngine:
         return list(self._training.nodes)
 
     def finetune(self) -> None:
-        """Embed what is not embedded yet, and fit; the result is ``nudge``, and whatever is built from now on.
+        """Embed what is not embedded yet, and fit; the result is ``nudge``, which everything built from now on uses.
 
         Raises:
             DatasetError: If the dataset has problems; ``RetrievalDataset.repaired`` leaves them out.
@@ -199,27 +194,27 @@ class NudgeFinetuneEngine:
         """Return an embedding model that gives every known text its nudged vector, and maps queries if the nudge does.
 
         Args:
-            **model_kwargs: As of `NudgedEmbedding`: ``extra_coordinate`` and fields of ``BaseEmbedding``.
+            **model_kwargs: As in `NudgedEmbedding`: ``extra_coordinate`` and fields of ``BaseEmbedding``.
         """
-        return NudgedEmbedding(self.embed_model, self.nudge, **model_kwargs)
+        return NudgedEmbedding(self.embed_model, self._fitted(), **model_kwargs)
 
     def get_finetuned_corpus_embeddings(self) -> NDArray[np.float32]:
         """Return the nudged vectors of all nodes, (n, d) float32 in the order of the nodes.
 
-        With a magnitude method (``nudge.similarity == "dot"``) they mean something under inner product alone;
-        `get_finetuned_nodes` and `as_index` see to that. With a query map, ask by ``nudge.transform_queries``.
+        With a magnitude method (``nudge.similarity == "dot"``) they are right under inner product alone;
+        `get_finetuned_nodes` and `as_index` see to that. With a query map, search by ``nudge.transform_queries``.
         """
-        return self._training.nudged(self.nudge)
+        return self._training.nudged(self._fitted())
 
     def get_finetuned_nodes(self, *, extra_coordinate: bool | None = None) -> list[BaseNode]:
         """Return copies of the nodes with nudged vectors as ``embedding``, for an index or a store.
 
         Args:
-            extra_coordinate: As of `NudgedEmbedding`, which embeds the queries for them: the same there and here.
+            extra_coordinate: As in `NudgedEmbedding`, which embeds the queries for them: give both the same.
         """
-        vectors = self.get_finetuned_corpus_embeddings()
-        if self.nudge.similarity == "dot" if extra_coordinate is None else extra_coordinate:
-            vectors = with_extra_coordinate(vectors, self.nudge.max_norm)
+        nudge, vectors = self._fitted(), self.get_finetuned_corpus_embeddings()
+        if nudge.similarity == "dot" if extra_coordinate is None else extra_coordinate:
+            vectors = with_extra_coordinate(vectors, nudge.max_norm)
         return with_embeddings(self._training.nodes, vectors)
 
     def as_retriever(self, similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K, **kwargs: Any) -> NudgeRetriever:
@@ -227,9 +222,9 @@ class NudgeFinetuneEngine:
 
         Args:
             similarity_top_k: How many nodes to return.
-            **kwargs: As of `NudgeRetriever`: ``filters`` and so on.
+            **kwargs: As in `NudgeRetriever`: ``filters`` and so on.
         """
-        nudge = self.nudge
+        nudge = self._fitted()
         self._training.embed_nodes()
         options = {"query_transform": self.query_transform, "callback_manager": self.callback_manager, **kwargs}
         options |= {"similarity_top_k": similarity_top_k, "vectors": self._training.vectors}
@@ -246,25 +241,25 @@ class NudgeFinetuneEngine:
         """Write nudged vectors to a vector store and return its index; nothing is embedded again.
 
         Nodes that are in the store already are replaced. The index embeds queries, and nodes that are inserted later,
-        through `NudgedEmbedding`. It knows nothing of ``query_transform``: wrap its retriever in the framework's
+        through `NudgedEmbedding`. It does not apply ``query_transform``: wrap its retriever in the framework's
         ``TransformRetriever``. A ``QueryBundle`` with an ``embedding`` must have it from `get_finetuned_model`.
 
         Args:
             vector_store: The store; None and no storage_context takes the framework's store in memory.
             storage_context: A storage context with the store in it.
             extra_coordinate: Whether vectors get one more coordinate, with which cosine and L2 rank by inner product.
-                None decides by what the store ranks by, and adds it where that cannot be told and lengths matter.
-            **kwargs: As of ``VectorStoreIndex``.
+                None decides by what the store ranks by, and adds it where that is unknown and lengths matter.
+            **kwargs: As in ``VectorStoreIndex``.
 
         Raises:
             SimilarityError: If the store would rank the vectors wrongly and cannot take the coordinate.
-            InputError: If both a store and a context are given, or the store cannot replace what it holds.
+            InputError: If both a store and a context are given, or the store cannot replace its nodes.
         """
         if vector_store is not None and storage_context is not None:
             raise InputError("as_index got a vector_store and a storage_context; the context has a store of its own")
         context = storage_context or StorageContext.from_defaults(vector_store=vector_store)
         if extra_coordinate is None:
-            extra_coordinate = needs_extra_coordinate(context.vector_store, self.nudge)
+            extra_coordinate = needs_extra_coordinate(context.vector_store, self._fitted())
         nodes = self.get_finetuned_nodes(extra_coordinate=extra_coordinate)
         model = self.get_finetuned_model(extra_coordinate=extra_coordinate)
         options = {"callback_manager": self.callback_manager, "show_progress": self.show_progress, **kwargs}
@@ -276,25 +271,30 @@ class NudgeFinetuneEngine:
         Raises:
             ArtifactError: If files of those names are there that are no nudge.
         """
-        self.nudge.save(path)
+        self._fitted().save(path)
 
     def __repr__(self) -> str:
-        """Say what is served and what came of the fit."""
+        """Show the sizes and the result of the fit."""
         result = f"method={self.method!r}, not fitted" if self._nudge is None else repr(self._nudge)
         return f"NudgeFinetuneEngine({len(self._training.nodes)} nodes, {self._training.queries} queries, {result})"
+
+    def _fitted(self) -> Nudge:
+        if self._nudge is None:
+            raise InputError("nothing was fitted yet: call finetune() first")
+        return self._nudge
 
     def _begin(self) -> None:
         if not self._training.queries:
             raise InputError("there are no labelled queries to fit: this engine serves a saved nudge, or got none")
-        tell_start(self.method, self.metric, len(self._training.nodes), self._training.queries)
+        send_start(self.method, self.metric, len(self._training.nodes), self._training.queries)
 
     def _tune(self) -> None:
         if self._tuning is not None:
-            self.embed_model = self._tuning.apply(self._training)
+            self.embed_model = self._tuning.run(self._training)
 
     def _fit(self) -> None:
         self._nudge = self._training.fit(method=self.method, metric=self.metric, **self._options)
-        tell_end(self._nudge)
+        send_end(self._nudge)
 
 
 register(NudgeFinetuneEngine)

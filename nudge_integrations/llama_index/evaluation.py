@@ -1,4 +1,4 @@
-"""Any LlamaIndex retriever against a dataset: every query counts, and one without results counts zero."""
+"""Evaluation of any LlamaIndex retriever: every query counts, and one without results counts zero."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def evaluate_retriever(
     retriever: BaseRetriever,
     dataset: RetrievalDataset,
     metrics: Sequence[str] = DEFAULT_METRICS,
-    k: int | None = None,
+    k: int = 10,
     *,
     show_progress: bool = False,
 ) -> Evaluation:
-    """Ask a retriever every query of a dataset and judge what it returns, by order and not by score.
+    """Run every query of a dataset through a retriever and evaluate the order of its results.
 
     Args:
-        retriever: Any LlamaIndex retriever. One with a ``similarity_top_k`` is asked for as many nodes as the metrics
-            look at, whatever it was made with; it stays as it is.
-        dataset: Queries and the ids of nodes that answer them.
+        retriever: Any LlamaIndex retriever. One with a ``similarity_top_k`` is searched as deep as the metrics look,
+            whatever it was made with; it is not changed.
+        dataset: Queries and the ids of their relevant nodes.
         metrics: Names such as ``"ndcg@10"``; ``"ndcg"`` is taken at ``k``.
-        k: The cutoff of metrics without one, 10 if None.
+        k: The cutoff of metrics without one.
         show_progress: Whether to show a bar over the queries.
 
     Returns:
@@ -39,41 +39,41 @@ def evaluate_retriever(
 
     Raises:
         InputError: If a metric is unknown.
-        DatasetError: If a query has no relevant document, or no node that was found is in the corpus.
+        DatasetError: If a query has no relevant document, or no result is in the corpus.
         MissingExtraError: If ir_measures is not installed.
 
     >>> evaluate_retriever(retriever, dataset, ["ndcg", "hit@1"], k=10)  # doctest: +SKIP
     Evaluation(ndcg@10=0.7312, hit@1=0.6133, queries=300)
     """
     names = _with_cutoff(metrics, k)
-    asked = _asking_for(retriever, names)
+    searched = _searched_deeper(retriever, names)
     bar = get_tqdm_iterable(list(dataset.queries.items()), show_progress, "Retrieving")
-    return evaluate({query: _ids(asked.retrieve(text)) for query, text in bar}, dataset, names)
+    return evaluate({query: _ids(searched.retrieve(text)) for query, text in bar}, dataset, names)
 
 
 async def aevaluate_retriever(
     retriever: BaseRetriever,
     dataset: RetrievalDataset,
     metrics: Sequence[str] = DEFAULT_METRICS,
-    k: int | None = None,
+    k: int = 10,
     *,
     workers: int = 4,
     show_progress: bool = False,
 ) -> Evaluation:
     """Do the same as `evaluate_retriever` with ``workers`` queries at once."""
     names = _with_cutoff(metrics, k)
-    asked = _asking_for(retriever, names)
-    jobs = [asked.aretrieve(text) for text in dataset.queries.values()]
-    found = await run_jobs(jobs, show_progress=show_progress, workers=workers, desc="Retrieving")
-    return evaluate(dict(zip(dataset.queries, map(_ids, found), strict=True)), dataset, names)
+    searched = _searched_deeper(retriever, names)
+    jobs = [searched.aretrieve(text) for text in dataset.queries.values()]
+    results = await run_jobs(jobs, show_progress=show_progress, workers=workers, desc="Retrieving")
+    return evaluate(dict(zip(dataset.queries, map(_ids, results), strict=True)), dataset, names)
 
 
-def _with_cutoff(metrics: Sequence[str], k: int | None) -> list[str]:
+def _with_cutoff(metrics: Sequence[str], k: int) -> list[str]:
     names = [metrics] if isinstance(metrics, str) else metrics
-    return [name if "@" in name else f"{name}@{10 if k is None else k}" for name in names]
+    return [name if "@" in name else f"{name}@{k}" for name in names]
 
 
-def _asking_for(retriever: BaseRetriever, metrics: Sequence[str]) -> BaseRetriever:
+def _searched_deeper(retriever: BaseRetriever, metrics: Sequence[str]) -> BaseRetriever:
     """Return a copy that returns at least as many nodes as the metrics look at; itself where it has no such number."""
     cutoffs = [name.partition("@")[2] for name in metrics]
     depth = max((int(cutoff) for cutoff in cutoffs if cutoff.isdecimal()), default=0)
@@ -85,5 +85,5 @@ def _asking_for(retriever: BaseRetriever, metrics: Sequence[str]) -> BaseRetriev
     return deeper
 
 
-def _ids(found: Sequence[NodeWithScore]) -> list[str]:
-    return list(dict.fromkeys(hit.node.node_id for hit in found))
+def _ids(results: Sequence[NodeWithScore]) -> list[str]:
+    return list(dict.fromkeys(hit.node.node_id for hit in results))

@@ -1,4 +1,4 @@
-"""What the engine tells LlamaIndex's instrumentation."""
+"""Events that the engine sends to LlamaIndex's instrumentation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from llama_index.core.instrumentation.events import BaseEvent
 
 from nudge_integrations.artifact import Nudge
 
-__all__ = ["NudgeFinetuneEndEvent", "NudgeFinetuneStartEvent", "tell_end", "tell_start"]
+__all__ = ["NudgeFinetuneEndEvent", "NudgeFinetuneStartEvent", "send_end", "send_start"]
 
 dispatcher = get_dispatcher(__name__)
 
@@ -16,8 +16,8 @@ class NudgeFinetuneStartEvent(BaseEvent):
     """A fit begins.
 
     Attributes:
-        method: The method asked for.
-        metric: What is to be maximised.
+        method: The method that was given.
+        metric: The metric to maximise.
         documents: Number of documents.
         queries: Number of labelled queries.
     """
@@ -41,7 +41,7 @@ class NudgeFinetuneEndEvent(BaseEvent):
         step: How far documents moved.
         moved_documents: How many moved.
         queries_mapped: Whether queries go through a query map from now on.
-        metric: What was maximised.
+        metric: The metric that was maximised.
         before: The metric at step 0.
         after: The metric at ``step``.
         status: ``"improved"``, ``"no_gain"`` or ``"fixed"``.
@@ -62,12 +62,12 @@ class NudgeFinetuneEndEvent(BaseEvent):
         return "NudgeFinetuneEndEvent"
 
 
-def tell_start(method: str, metric: str, documents: int, queries: int) -> None:
+def send_start(method: str, metric: str, documents: int, queries: int) -> None:
     """Send a `NudgeFinetuneStartEvent`."""
     dispatcher.event(NudgeFinetuneStartEvent(method=method, metric=metric, documents=documents, queries=queries))
 
 
-def tell_end(nudge: Nudge) -> None:
+def send_end(nudge: Nudge) -> None:
     """Send a `NudgeFinetuneEndEvent`."""
     dispatcher.event(
         NudgeFinetuneEndEvent(

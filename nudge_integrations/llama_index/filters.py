@@ -18,7 +18,7 @@ _JOINS: Mapping[FilterCondition, Callable[[list[bool]], bool]] = {
     FilterCondition.NOT: lambda matches: not any(matches),
 }
 
-# What a value in the metadata must be to the value of the filter. The text operators take texts alone.
+# Tests of a value in the metadata against the value of the filter. The text operators take texts alone.
 _TESTS: Mapping[FilterOperator, Callable[[Any, Any], bool]] = {
     FilterOperator.EQ: operator.eq,
     FilterOperator.NE: operator.ne,
@@ -26,13 +26,13 @@ _TESTS: Mapping[FilterOperator, Callable[[Any, Any], bool]] = {
     FilterOperator.GTE: operator.ge,
     FilterOperator.LT: operator.lt,
     FilterOperator.LTE: operator.le,
-    FilterOperator.IN: lambda found, wanted: found in wanted,
-    FilterOperator.NIN: lambda found, wanted: found not in wanted,
-    FilterOperator.CONTAINS: lambda found, wanted: wanted in found,
-    FilterOperator.ANY: lambda found, wanted: any(value in found for value in wanted),
-    FilterOperator.ALL: lambda found, wanted: all(value in found for value in wanted),
-    FilterOperator.TEXT_MATCH: lambda found, wanted: wanted + "" in found + "",
-    FilterOperator.TEXT_MATCH_INSENSITIVE: lambda found, wanted: wanted.lower() in found.lower(),
+    FilterOperator.IN: lambda value, target: value in target,
+    FilterOperator.NIN: lambda value, target: value not in target,
+    FilterOperator.CONTAINS: lambda value, target: target in value,
+    FilterOperator.ANY: lambda value, target: any(item in value for item in target),
+    FilterOperator.ALL: lambda value, target: all(item in value for item in target),
+    FilterOperator.TEXT_MATCH: lambda value, target: target + "" in value + "",
+    FilterOperator.TEXT_MATCH_INSENSITIVE: lambda value, target: target.lower() in value.lower(),
 }
 
 
@@ -56,14 +56,14 @@ def passes(filters: MetadataFilters, metadata: Mapping[str, Any]) -> bool:
     return not matches or _JOINS[filters.condition or FilterCondition.AND](matches)
 
 
-def _passes_one(wanted: MetadataFilter, found: Any) -> bool:
-    if wanted.operator == FilterOperator.IS_EMPTY:
-        return found is None or found in ("", [])
-    if found is None:
-        return wanted.operator in (FilterOperator.NE, FilterOperator.NIN)
+def _passes_one(test: MetadataFilter, value: Any) -> bool:
+    if test.operator == FilterOperator.IS_EMPTY:
+        return value is None or value in ("", [])
+    if value is None:
+        return test.operator in (FilterOperator.NE, FilterOperator.NIN)
     try:
-        return bool(_TESTS[wanted.operator](found, wanted.value))
+        return bool(_TESTS[test.operator](value, test.value))
     except (TypeError, AttributeError) as error:
         raise InputError(
-            f"the filter {wanted.key!r} {wanted.operator.value} {wanted.value!r} cannot be asked of {found!r} ({error})"
+            f"the filter {test.key!r} {test.operator.value} {test.value!r} cannot be applied to {value!r} ({error})"
         ) from error

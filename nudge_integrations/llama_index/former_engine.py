@@ -1,4 +1,4 @@
-"""What code that was written for the framework's former finetune engines relies on."""
+"""Compatibility with code that was written for the framework's former finetune engines."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["check_device", "chosen_method", "register"]
 
 
 def chosen_method(method: str, use_nudge_n: bool | None) -> str:
-    """Return the method that ``method`` and the former ``use_nudge_n`` ask for.
+    """Return the method for ``method`` and the former ``use_nudge_n``.
 
     Raises:
-        InputError: If both say something.
+        InputError: If both are given.
 
     >>> chosen_method("auto", True), chosen_method("auto", False), chosen_method("contrastive", None)
     ('nudge-n', 'nudge-m', 'contrastive')
@@ -42,7 +42,7 @@ def check_device(device: Any) -> None:
 
 
 def register(engine: type[Any]) -> None:
-    """Make a class an engine in the eyes of the framework's base class, where that package can be imported."""
+    """Register a class with the framework's base class for engines, where that package can be imported."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the package says on import that it is deprecated

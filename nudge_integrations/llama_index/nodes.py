@@ -1,4 +1,4 @@
-"""LlamaIndex nodes and what they are to a dataset: ids, the text that is embedded, vectors that are there already."""
+"""LlamaIndex nodes as documents of a dataset: their ids, the text that is embedded, labels over them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def embed_text(node: BaseNode) -> str:
 
 
 def text_of(node: BaseNode) -> str:
-    """Return the text that a node is known by: what is embedded, or its id where its vector is made of no text."""
+    """Return the text that a node is known by: the embedded one, or its id where its vector comes from no text."""
     text = "" if isinstance(node, ImageNode) else embed_text(node)
     return text if text.strip() else node.node_id
 

@@ -1,4 +1,4 @@
-"""Training pairs for nodes: questions asked of a LlamaIndex language model."""
+"""Training pairs for nodes: questions written by a LlamaIndex language model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nudge_integrations import generation
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.llama_index.embedding import base_model
-from nudge_integrations.llama_index.encoder import EmbeddingEncoder
+from nudge_integrations.llama_index.encoder import as_encoder
 from nudge_integrations.llama_index.nodes import check_ids, embed_text
 
 __all__ = ["agenerate_qa_pairs", "generate_qa_pairs"]
@@ -27,7 +27,7 @@ def generate_qa_pairs(
     Args:
         nodes: The nodes; their text is what an index embeds of them.
         llm: Any LlamaIndex language model.
-        embed_model: What ``round_trip`` and ``coverage`` compare vectors of.
+        embed_model: Makes the vectors that ``round_trip`` and ``coverage`` compare.
         **options: Those of ``nudge_integrations.generation.generate_qa_pairs``: ``questions_per_document``, ``prompt``,
             ``examples``, ``output_path`` (resumes by node id and content, never by count), ``workers``, ``retries``,
             ``on_failure``, ``round_trip`` (keep a question only if its own node is among this many nearest),
@@ -70,5 +70,5 @@ def _texts(nodes: Sequence[BaseNode]) -> dict[str, str]:
     return {node.node_id: embed_text(node) for node in nodes}
 
 
-def _encoder(embed_model: BaseEmbedding | Encoder | None) -> EmbeddingEncoder | None:
-    return None if embed_model is None else EmbeddingEncoder(base_model(embed_model))
+def _encoder(embed_model: BaseEmbedding | Encoder | None) -> Encoder | None:
+    return None if embed_model is None else as_encoder(base_model(embed_model))

@@ -40,11 +40,11 @@ class NudgeRetriever(BaseRetriever):
     Args:
         nodes: n nodes with distinct ids.
         embed_model: The embedding model, or encoder, that the nudge was fitted with.
-        nudge: What moved, and where to.
+        nudge: The nudge to serve the nodes with.
         similarity_top_k: How many nodes to return at most.
         filters: Only nodes whose metadata pass.
         query_transform: Rewrites queries before they are embedded, such as ``HyDEQueryTransform``.
-        vectors: (n, d) base vectors of the nodes, if they are there already; else the nodes are embedded, except those
+        vectors: (n, d) base vectors of the nodes, if they are known already; else the nodes are embedded, except those
             that come with an ``embedding``.
         show_progress: Whether to show the framework's bar while nodes are embedded.
         **kwargs: ``callback_manager``, ``object_map``, ``objects`` and ``verbose`` of ``BaseRetriever``.
@@ -73,7 +73,7 @@ class NudgeRetriever(BaseRetriever):
     ) -> None:
         self.embed_model = base_model(embed_model)
         check_model(self.embed_model, nudge)
-        self.nudge = nudge
+        self._nudge = nudge
         self.similarity_top_k = similarity_top_k
         self.filters = filters
         self.query_transform = query_transform
@@ -82,6 +82,11 @@ class NudgeRetriever(BaseRetriever):
         self._index = NudgedIndex()
         _insert(self._index, nodes, self._base_vectors(nodes) if vectors is None else vectors)
         self._index.apply(nudge)
+
+    @property
+    def nudge(self) -> Nudge:
+        """The nudge that nodes are served with."""
+        return self._nudge
 
     @property
     def vectors(self) -> NDArray[np.float32]:
@@ -140,7 +145,7 @@ class NudgeRetriever(BaseRetriever):
         Args:
             persist_dir: The folder.
             embed_model: The embedding model, or encoder, that the nudge was fitted with.
-            **kwargs: As of the constructor: ``similarity_top_k``, ``filters`` and so on.
+            **kwargs: As in the constructor: ``similarity_top_k``, ``filters`` and so on.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.
@@ -162,7 +167,7 @@ class NudgeRetriever(BaseRetriever):
         return True
 
     def __repr__(self) -> str:
-        """Say what is searched."""
+        """Show the number of nodes, the number of results and the nudge."""
         return f"NudgeRetriever({len(self)} nodes, similarity_top_k={self.similarity_top_k}, {self.nudge!r})"
 
     def _base_vectors(self, nodes: Sequence[BaseNode]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Vector stores behind LlamaIndex: what each ranks by, whether vectors fit in, and making room for them."""
+"""Vector stores of LlamaIndex: what each ranks by, whether vectors fit in, and removing what they replace."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _FAISS: Mapping[int, Ranking] = {0: "dot", 1: "l2"}
 
 
 def ranking_of(store: BasePydanticVectorStore) -> Ranking | None:
-    """Say what a store ranks by; None where that cannot be told."""
+    """Return what a store ranks by; None where that is unknown."""
     return _read(_RANKING_OF, store)
 
 
 def width_of(store: BasePydanticVectorStore) -> int | None:
-    """Return how many numbers a store's vectors have; None where that cannot be told, or the first vector decides."""
+    """Return how many numbers a store's vectors have; None where that is unknown, or the first vector decides."""
     return _read(_WIDTH_OF, store)
 
 
@@ -71,7 +71,7 @@ def filled_index(
         context: A storage context.
         nodes: Nodes with embeddings.
         embed_model: Embeds queries, and nodes that are inserted later.
-        **options: As of ``VectorStoreIndex``.
+        **options: As in ``VectorStoreIndex``.
 
     Raises:
         InputError: If the store cannot replace what it holds.

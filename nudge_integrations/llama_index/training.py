@@ -1,4 +1,4 @@
-"""What a fit starts from: nodes and labels, and their base vectors, each embedded once."""
+"""Training: nodes, labels and their base vectors, each embedded once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Training:
         self.nodes: list[BaseNode] = []
         self.vectors: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
         self._train = self._validation = RetrievalDataset({}, {}, {})
-        self._asked: dict[str, NDArray[np.float32]] = {}
+        self._query_vectors: dict[str, NDArray[np.float32]] = {}
 
     @property
     def queries(self) -> int:
@@ -51,7 +51,7 @@ class Training:
         """Take another embedding model; whatever was embedded will be embedded again."""
         self.embed_model = embed_model
         self.vectors = np.empty((0, 0), dtype=np.float32)
-        self._asked = {}
+        self._query_vectors = {}
 
     def labels(self) -> tuple[RetrievalDataset, RetrievalDataset | None]:
         """Return the training and the validation labels over the nodes; None for the latter where there are none.
@@ -140,16 +140,16 @@ class Training:
 
     def _new_queries(self) -> list[str]:
         texts = dict.fromkeys([*self._train.queries.values(), *self._validation.queries.values()])
-        return [text for text in texts if text not in self._asked]
+        return [text for text in texts if text not in self._query_vectors]
 
     def _keep_nodes(self, vectors: NDArray[np.float32]) -> None:
         self.vectors = np.concatenate([self.vectors, vectors]) if len(self.vectors) else vectors
 
     def _keep_queries(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        self._asked.update(zip(texts, vectors, strict=True))
+        self._query_vectors.update(zip(texts, vectors, strict=True))
 
     def _rows(self, texts: Iterable[str]) -> NDArray[np.float32]:
-        return np.asarray([self._asked[text] for text in texts], dtype=np.float32)
+        return np.asarray([self._query_vectors[text] for text in texts], dtype=np.float32)
 
 
 def _unknown(corpus: RetrievalDataset, nodes: Sequence[BaseNode]) -> list[BaseNode]:

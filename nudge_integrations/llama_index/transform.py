@@ -22,11 +22,11 @@ class NudgeTransform(TransformComponent):
     """A step for an ``IngestionPipeline``, after the embedding model: base vectors in, nudged vectors out.
 
     The pipeline's cache sees another nudge as another step. Where vectors have lengths that matter, they get one more
-    coordinate, so that cosine, L2 and inner product all rank by inner product. Ask the store with the queries of
+    coordinate, so that cosine, L2 and inner product all rank by inner product. Search the store with queries of
     ``NudgedEmbedding``, which go through the nudge's query map where there is one, and have the coordinate too.
 
     Args:
-        nudge: What moved, and where to.
+        nudge: The nudge to place nodes with.
         extra_coordinate: Whether to add the coordinate; None adds it exactly where it is needed.
 
     >>> pipeline = IngestionPipeline(transformations=[splitter, embed_model, NudgeTransform(nudge)])  # doctest: +SKIP
@@ -46,7 +46,7 @@ class NudgeTransform(TransformComponent):
 
     @property
     def nudge(self) -> Nudge:
-        """What moves, and where to."""
+        """The nudge that nodes are placed with."""
         return self._nudge
 
     @classmethod

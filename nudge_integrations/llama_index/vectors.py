@@ -1,4 +1,4 @@
-"""Base vectors of nodes and queries: given ones as they are, texts in batches, images through the image path."""
+"""Base vectors of nodes and queries: embeddings that are there, texts in batches, images through the image path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llama_index.core.utils import get_tqdm_iterable
 from numpy.typing import NDArray
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.llama_index.encoder import EmbeddingEncoder, EncoderEmbedding
+from nudge_integrations.llama_index.encoder import EncoderEmbedding
 from nudge_integrations.llama_index.nodes import embed_text
 
 __all__ = [
@@ -47,9 +47,9 @@ class _Work:
     @classmethod
     def of(cls, nodes: Sequence[BaseNode], embed_model: BaseEmbedding) -> _Work:
         bare = [row for row, node in enumerate(nodes) if node.embedding is None]
-        seeing = isinstance(embed_model, MultiModalEmbedding)
+        multi_modal = isinstance(embed_model, MultiModalEmbedding)
         images = [row for row in bare if isinstance(nodes[row], ImageNode)]
-        if images and not seeing:
+        if images and not multi_modal:
             raise InputError(
                 f"node {nodes[images[0]].node_id!r} (of {len(images)}) is an image, and {embed_model.class_name()} "
                 "embeds no images: take a multi-modal embedding model, or give the nodes their embedding"
@@ -93,8 +93,8 @@ def node_vectors(nodes: Sequence[BaseNode], embed_model: BaseEmbedding, *, show_
     texts = embed_model.get_text_embedding_batch(work.texts_to_embed(), show_progress=show_progress)
     if not work.images:
         return work.join(texts, ())
-    seeing = cast("MultiModalEmbedding", embed_model)
-    return work.join(texts, seeing.get_image_embedding_batch(work.images_to_embed(), show_progress=show_progress))
+    multi_modal = cast("MultiModalEmbedding", embed_model)
+    return work.join(texts, multi_modal.get_image_embedding_batch(work.images_to_embed(), show_progress=show_progress))
 
 
 async def anode_vectors(
@@ -105,8 +105,8 @@ async def anode_vectors(
     texts = await embed_model.aget_text_embedding_batch(work.texts_to_embed(), show_progress=show_progress)
     if not work.images:
         return work.join(texts, ())
-    seeing = cast("MultiModalEmbedding", embed_model)
-    images = await seeing.aget_image_embedding_batch(work.images_to_embed(), show_progress=show_progress)
+    multi_modal = cast("MultiModalEmbedding", embed_model)
+    images = await multi_modal.aget_image_embedding_batch(work.images_to_embed(), show_progress=show_progress)
     return work.join(texts, images)
 
 
@@ -135,13 +135,13 @@ def query_vectors(
     *,
     show_progress: bool = False,
 ) -> Vectors:
-    """Return the base vectors of queries, as a retriever would ask them: rewritten, then through the query path.
+    """Return the base vectors of queries: rewritten as in a retriever, then embedded through the query path.
 
     Returns:
         (m, d) float32.
     """
     if query_transform is None and isinstance(embed_model, EncoderEmbedding):
-        return EmbeddingEncoder(embed_model).encode_queries(texts)
+        return embed_model.encoder.encode_queries(list(texts))
     bar = get_tqdm_iterable(list(texts), show_progress, "Embedding queries")
     return np.asarray([query_vector(transformed(text, query_transform), embed_model) for text in bar], dtype=np.float32)
 

@@ -7,16 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-import numpy as np
-
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import as_matrix, as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.selection import CANDIDATES, select
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
 from nudge_integrations.solver import Solution, solve
-from nudge_integrations.vectors import as_rows
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +78,7 @@ def fit(
     unseen_weight: float = 0.0,
     seed: int = 0,
     max_seconds: float | None = None,
-    duplicates: Literal["keep", "merge", "error"] = "keep",
+    duplicates: Literal["keep", "merge", "error"] = "merge",
     document_vectors: Any = None,
     query_vectors: Any = None,
     validation_query_vectors: Any = None,
@@ -107,9 +105,10 @@ def fit(
             ``"auto"`` and ``"nudge"`` protect them as well, whatever else could be gained.
         seed: The seed of every sample.
         max_seconds: With a method that tries query maps: leave out what would take longer, the slowest first.
-        duplicates: What to do about several documents with one text, where a query asks for one of them. ``"keep"``:
-            each moves by its own labels; ids tell them apart, texts do not (``Nudge.ambiguous_texts``). ``"merge"``:
-            a document relevant under one id is relevant under all, so they move as one. ``"error"``: name them.
+        duplicates: What to do about several documents with one text, where a query asks for one of them. ``"merge"``:
+            what answers a query under one id answers it under all, so they move as one, and a text is enough to know
+            them. ``"keep"``: each moves by its own labels; ids tell them apart, texts do not
+            (``Nudge.ambiguous_texts``). ``"error"``: name them.
         document_vectors: (n, d) base vectors in the order of ``dataset.document_ids``, if they are there already: an
             array, a tensor or a memory map. Texts may then be empty.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
@@ -266,7 +265,7 @@ def _query_vectors(dataset: RetrievalDataset, encoder: Encoder | str, given: Any
 
 def _checked(vectors: Any, count: int, name: str, things: str) -> Any:
     # Counted only: a memory map may be larger than memory, and the solver looks at every vector anyway.
-    rows = vectors if hasattr(vectors, "shape") else np.asarray(vectors, dtype=np.float32)
+    rows = as_matrix(vectors, name)
     if len(rows) != count:
         raise InputError(f"{name} has {len(rows)} vectors, the dataset {count} {things}; give one each, in their order")
     return rows

@@ -1,27 +1,36 @@
 """How a nudged index lies on disk: a folder for each save, and one file that says which of them counts.
 
-``index-<random>/`` holds ``base``, and ``placed`` and ``nudge`` where there is one; ``collection.json`` names it and is
-replaced last, so a reader sees the old save or the new one, whole. Earlier saves are then removed.
+``index-<16 hex digits>/`` holds a marker that says whose it is, ``base``, and ``placed`` and ``nudge`` where there is
+one; ``collection.json`` names it and is replaced last, so a reader sees the old save or the new one, whole. Folders of
+earlier saves, and of saves that were killed, are then removed: those that the former ``collection.json`` named, or that
+hold the marker, and no others. One process writes at a time.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from pathlib import Path
+from typing import Any
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.errors import ArtifactError
+from nudge_integrations.errors import ArtifactError, CorruptArtifactError
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.manifest import load_files, save_files
+from nudge_integrations.storage import load_files, only_writer, save_files, write_atomically
 
 __all__ = ["read", "write"]
 
 _FORMAT = "nudge-integrations/nudged-index"
 _VERSION = 1
 _MANIFEST = "collection.json"
-_PREFIX = "index-"
+_FOLDER = re.compile(r"index-[0-9a-f]{16}")
+_MARKER = "saved-by.json"
+_MARKER_TEXT = f'{{"format": "{_FORMAT}"}}\n'
+
+# A reader starts again when a writer was faster; this many saves during one load would be odd.
+_MOST_RESTARTS = 1000
 
 
 def write(path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | None, nudge: Nudge | None) -> None:
@@ -29,23 +38,27 @@ def write(path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | N
 
     Raises:
         InputError: If metadata is no JSON; names the id.
-        ArtifactError: If the path is a file.
+        ArtifactError: If the path is a file, or a ``collection.json`` is there that is not of such a save.
     """
     folder = Path(path)
-    name = f"{_PREFIX}{secrets.token_hex(8)}"
-    try:
-        base.save(folder / name / "base")
-        if placed is not None and nudge is not None:
-            placed.save(folder / name / "placed")
-            nudge.save(folder / name / "nudge")
-        content = {"format": _FORMAT, "version": _VERSION, "index": name, "nudged": nudge is not None}
-        save_files(folder, _MANIFEST, content, {})
-    except BaseException:
-        shutil.rmtree(folder / name, ignore_errors=True)
-        raise
-    for other in folder.glob(f"{_PREFIX}*"):
-        if other.name != name:
-            shutil.rmtree(other, ignore_errors=True)
+    with only_writer(folder):
+        former = _content(folder)["index"] if (folder / _MANIFEST).exists() else None
+        name = f"index-{secrets.token_hex(8)}"
+        try:
+            write_atomically(folder / name / _MARKER, [_MARKER_TEXT])
+            base.save(folder / name / "base")
+            if placed is not None and nudge is not None:
+                placed.save(folder / name / "placed")
+                nudge.save(folder / name / "nudge")
+            content = {"format": _FORMAT, "version": _VERSION, "index": name, "nudged": nudge is not None}
+            save_files(folder, _MANIFEST, content, {}, locked=True)
+        except BaseException:
+            if not _is_saved(folder, name):
+                shutil.rmtree(folder / name, ignore_errors=True)
+            raise
+        for other in folder.iterdir():
+            if other.name != name and _FOLDER.fullmatch(other.name) and (other.name == former or _is_marked(other)):
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, ExactIndex | None, Nudge | None]:
@@ -55,10 +68,12 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, Exa
         CorruptArtifactError: If a file is missing, truncated or altered.
         ArtifactError: If it is of another format or a newer version.
     """
-    while True:
+    for _ in range(_MOST_RESTARTS):
         content = _content(path)
         folder = Path(path) / content["index"]
         try:
+            if not _is_marked(folder):
+                raise CorruptArtifactError(f"{folder / _MARKER} is missing or was altered; save the index again")
             base = ExactIndex.load(folder / "base", verify=verify)
             if not content["nudged"]:
                 return base, None, None
@@ -67,7 +82,32 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, Exa
             # A save that came between removed what was being read; one that did not leaves damage to report.
             if _content(path)["index"] == content["index"]:
                 raise
+    raise CorruptArtifactError(f"{path} changed {_MOST_RESTARTS} times while it was read; try again when it rests")
 
 
-def _content(path: str | os.PathLike[str]) -> dict[str, str]:
-    return load_files(path, _MANIFEST, (), format_name=_FORMAT, version=_VERSION)[0]
+def _content(path: str | os.PathLike[str]) -> dict[str, Any]:
+    content = load_files(path, _MANIFEST, (), format_name=_FORMAT, version=_VERSION)[0]
+    index = content.get("index")
+    if not isinstance(index, str) or not _FOLDER.fullmatch(index) or not isinstance(content.get("nudged"), bool):
+        raise CorruptArtifactError(
+            f"{Path(path) / _MANIFEST} names {index!r}, which is no folder of a saved index; "
+            "nothing of it can be trusted: save to another folder"
+        )
+    return content
+
+
+def _is_saved(folder: Path, name: str) -> bool:
+    """Tell whether a save that raised had come so far that it counts."""
+    try:
+        return bool(_content(folder)["index"] == name)
+    except ArtifactError:
+        return False
+
+
+def _is_marked(folder: Path) -> bool:
+    """Tell whether a folder is one that a save of ours began."""
+    marker = folder / _MARKER
+    try:
+        return marker.is_file() and marker.read_bytes() == _MARKER_TEXT.encode()
+    except OSError:  # a writer has just removed it
+        return False

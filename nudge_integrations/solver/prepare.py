@@ -11,8 +11,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from nudge_integrations.corpus.arrays import as_corpus, block_of, check_matrix, device_of, unit_rows
-from nudge_integrations.corpus.corpus import Corpus
+from nudge_integrations.corpus import Corpus, as_corpus, as_matrix
+from nudge_integrations.corpus.arrays import block_of, device_of, unit_block
 from nudge_integrations.errors import InputError
 from nudge_integrations.solver.labels import EvaluationQueries, Labels, group_codes
 from nudge_integrations.solver.options import Options, OptionValues
@@ -83,7 +83,7 @@ class Prepared:
         at = self.pools.at(self.evaluation_rows)
         documents, place = np.unique(rows, return_inverse=True)
         real = documents[documents < len(self.corpus)]
-        taken = unit_rows(torch.from_numpy(self.corpus.take(real)), "documents", real)
+        taken = unit_block(torch.from_numpy(self.corpus.take(real)), "documents", real)
         taken = torch.cat([taken, taken.new_zeros(len(documents) - len(real), taken.shape[1])])
         queries = self.evaluation.queries.cpu()
         scores = torch.stack([torch.linalg.vecdot(queries, taken[column]) for column in torch.from_numpy(place.reshape(rows.shape)).T])
@@ -161,7 +161,7 @@ def prepare_for(
     own = _drawn(able, options.max_queries, random)
     negatives, teaching = _searched_for(options, corpus, train[1], own if held_out is None else None, random, maps)
     device = train[0].device
-    documents_of = unit_rows(torch.from_numpy(corpus.take(rows)).to(device), "documents", rows)
+    documents_of = unit_block(torch.from_numpy(corpus.take(rows)).to(device), "documents", rows)
     evaluated = judge[0][torch.from_numpy(own).to(device)]
     static, pools, exact = searched(
         corpus,
@@ -174,7 +174,7 @@ def prepare_for(
         pool=_POOL if maps else 4 * options.measured.k,
     )
     sample = torch.from_numpy(corpus.sample(_SAMPLE if softmax or maps else 0, options.seed)).to(device)
-    sample = unit_rows(sample, "sampled documents")
+    sample = unit_block(sample, "sampled documents")
     return Prepared(
         corpus,
         options,
@@ -224,7 +224,7 @@ def _side(
     corpus: Corpus, options: Options, vectors: object, gains: object, name: str
 ) -> tuple[torch.Tensor, sparse.csr_array]:
     """Check queries and their gains against the corpus; return them on the device, the queries as asked for."""
-    rows = check_matrix(vectors, f"{name}queries")
+    rows = as_matrix(vectors, f"{name}queries")
     if rows.shape[1] != corpus.dimension:
         raise InputError(
             f"{name}queries have {rows.shape[1]} dimensions and documents {corpus.dimension}; "
@@ -233,7 +233,7 @@ def _side(
     documents = getattr(corpus, "vectors", None)
     device = device_of(np.zeros(0) if documents is None else documents, options.device)
     block = block_of(rows, slice(0, len(rows)), device)
-    unit = unit_rows(block if options.normalize_queries else block.clone(), f"{name}queries")
+    unit = unit_block(block if options.normalize_queries else block.clone(), f"{name}queries")
     relevance = _relevance(gains, len(rows), len(corpus), f"{name}relevance")
     return unit if options.normalize_queries else block, relevance
 

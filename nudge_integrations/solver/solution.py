@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 import torch
 
-from nudge_integrations.corpus.arrays import unit_rows
+from nudge_integrations.corpus.arrays import unit_block
 from nudge_integrations.errors import InputError
 from nudge_integrations.solver.curve import Curve
 
@@ -160,7 +160,7 @@ class Solution:
         return self._applied(torch.from_numpy(np.array(documents, dtype=np.float32))).numpy()
 
     def _applied(self, fresh: torch.Tensor) -> torch.Tensor:
-        moved = unit_rows(fresh, "documents")
+        moved = unit_block(fresh, "documents")
         if self.shift is not None:
             moved = torch.nn.functional.normalize(moved + torch.from_numpy(self.shift).to(moved), dim=1)
         moved[torch.from_numpy(self.rows).to(moved.device)] = torch.from_numpy(self.vectors).to(moved)

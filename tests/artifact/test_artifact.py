@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from query_maps import asked, map_alone
 from safetensors.numpy import load as load_tensors
 
-from nudge_integrations import manifest
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError, MismatchError
+from nudge_integrations.storage.sealing import seal
 
 FILES = ("nudge.json", "vectors.safetensors", "ids.jsonl")
 
@@ -76,7 +76,7 @@ def same(one: Any, other: Any) -> bool:
 
 @pytest.fixture(autouse=True)
 def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nudge_integrations.manifest.os.fsync", lambda _: None)
+    monkeypatch.setattr("nudge_integrations.storage.manifest.os.fsync", lambda _: None)
 
 
 # -- what it refuses
@@ -239,7 +239,7 @@ def test_a_sealed_manifest_that_makes_no_sense_is_refused(
     make().save(tmp_path)
     content = json.loads((tmp_path / "nudge.json").read_text())
     del content["sha256"]
-    (tmp_path / "nudge.json").write_bytes(manifest._seal({**content, **change}))
+    (tmp_path / "nudge.json").write_bytes(seal({**content, **change}))
     with pytest.raises(error, match=words):
         Nudge.load(tmp_path)
 
@@ -281,6 +281,30 @@ def test_attachments_go_with_the_nudge_that_they_belong_to(tmp_path: Path) -> No
     assert (tmp_path / "notes.txt").read_text() == "somebody's"
 
 
+@pytest.mark.parametrize("name", [*FILES, "Vectors.safetensors", "a/b", "../x", "nul\0", ".env", "x" * 300])
+def test_an_attachment_cannot_take_the_name_of_a_file_of_the_nudge_or_leave_the_folder(
+    tmp_path: Path, name: str
+) -> None:
+    make(3).save(tmp_path / "out")
+    with pytest.raises(InputError, match="cannot be the name of"):
+        make(2).save(tmp_path / "out", attachments={name: b"theirs"})
+    assert len(Nudge.load(tmp_path / "out")) == 3
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
+    assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("name", ["ids", "vectors", "nudge", "env", "*"])
+def test_an_attachment_whose_name_begins_like_other_files_leaves_them_alone(tmp_path: Path, name: str) -> None:
+    theirs = [".env.local", ".ids.jsonl.swp", ".ids.json", ".vectors.bak", ".nudge.json.swp", ".nudge.lock"]
+    for other in theirs:
+        (tmp_path / other).write_text("the user's")
+    for count in (2, 3):
+        make(count).save(tmp_path, attachments={name: b"ours"})
+        assert len(Nudge.load(tmp_path)) == count
+    assert sorted(os.listdir(tmp_path)) == sorted([*FILES, name, *theirs])
+    assert {(tmp_path / other).read_text() for other in theirs} == {"the user's"}
+
+
 def test_files_that_are_no_nudge_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "vectors.safetensors").write_bytes(b"somebody's model")
     with pytest.raises(ArtifactError, match=r"holds vectors\.safetensors, not written by this package"):
@@ -312,7 +336,7 @@ def test_a_save_that_dies_anywhere_leaves_the_old_nudge_or_the_new(
             original(source, target)
 
         with monkeypatch.context() as patch:
-            patch.setattr("nudge_integrations.manifest.os.replace", replace)
+            patch.setattr("nudge_integrations.storage.manifest.os.replace", replace)
             try:
                 new.save(folder)
             except OSError:
@@ -333,7 +357,7 @@ def test_a_full_disk_leaves_the_old_nudge(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("nudge_integrations.manifest.os.fsync", full)
+        patch.setattr("nudge_integrations.storage.manifest.os.fsync", full)
         with pytest.raises(OSError, match="No space"):
             make(2).save(tmp_path)
     assert Nudge.load(tmp_path).fingerprint == old.fingerprint

@@ -35,6 +35,11 @@ class Settings:
     threads: int
     repeats: int
     directory: Path | None
+    quick: bool
+    rows: list[str] | None
+    old: str | None
+    old_sizes: str
+    rounds: int
 
     def shape(self, documents: int, train: int) -> Shape:
         """A synthetic collection with these settings' other sizes."""
@@ -42,7 +47,7 @@ class Settings:
         return Shape(documents, self.dimension, train, self.evaluated, pool, seed=self.seed)
 
 
-def _with_data(shape: Shape, settings: Settings, jobs: Callable[[Path], Row]) -> Row:
+def with_data(shape: Shape, settings: Settings, jobs: Callable[[Path], Row]) -> Row:
     """Make a collection on disk, run jobs on it, and remove it."""
     with tempfile.TemporaryDirectory(dir=settings.directory) as name:
         note(f"making {shape.documents:,} x {shape.dimension} {shape.dtype} documents, {shape.train:,} train queries")
@@ -50,8 +55,9 @@ def _with_data(shape: Shape, settings: Settings, jobs: Callable[[Path], Row]) ->
         return {"shape": shape.as_dict(), **jobs(Path(name))}
 
 
-def _run(settings: Settings, what: str, job: Callable[..., Row], **arguments: Any) -> Row:
-    row = in_own_process(job, settings.threads, **arguments)
+def run(settings: Settings, what: str, job: Callable[..., Row], **arguments: Any) -> Row:
+    """One job in a process of its own; ``threads`` and ``package`` are those of `in_own_process`."""
+    row = in_own_process(job, arguments.pop("threads", settings.threads), **arguments)
     note(f"  {what}: {row['seconds']:.2f} s, {row['memory_mib']:,.0f} MiB")
     return row
 
@@ -60,17 +66,17 @@ def reference(settings: Settings) -> Row:
     """Both sides on the same data, and the floor."""
 
     def jobs(directory: Path) -> Row:
-        rows = {"floor": _run(settings, "floor", floor, directory=directory, repeats=settings.repeats)}
-        none = _run(settings, "no fine-tuning", _jobs.untouched, directory=directory)
+        rows = {"floor": run(settings, "floor", floor, directory=directory, repeats=settings.repeats)}
+        none = run(settings, "no fine-tuning", _jobs.untouched, directory=directory)
         for method in ("nudge-n", "nudge-m"):
-            rows[f"solve, {method}"] = _run(
+            rows[f"solve, {method}"] = run(
                 settings, method, _jobs.ours, directory=directory, method=method, repeats=settings.repeats
             )
         for name in _peers.NAMES:
-            rows[name] = _run(settings, name, _jobs.peer, directory=directory, name=name)
+            rows[name] = run(settings, name, _jobs.peer, directory=directory, name=name)
         return {"rows": rows, "none ndcg@10": none["ndcg@10"]}
 
-    return _with_data(settings.shape(settings.documents, settings.train), settings, jobs)
+    return with_data(settings.shape(settings.documents, settings.train), settings, jobs)
 
 
 def mapped(settings: Settings) -> Row:
@@ -78,12 +84,12 @@ def mapped(settings: Settings) -> Row:
 
     def jobs(directory: Path) -> Row:
         arguments = {"directory": directory, "mapped": True, "repeats": 1}
-        rows = {"floor": _run(settings, "floor", floor, **arguments)}
-        rows["solve, nudge-n"] = _run(settings, "nudge-n", _jobs.ours, method="nudge-n", judge=False, **arguments)
+        rows = {"floor": run(settings, "floor", floor, **arguments)}
+        rows["solve, nudge-n"] = run(settings, "nudge-n", _jobs.ours, method="nudge-n", judge=False, **arguments)
         return {"rows": rows}
 
     shape = replace(settings.shape(settings.mapped_documents, settings.mapped_train), dtype="float16")
-    return _with_data(shape, settings, jobs)
+    return with_data(shape, settings, jobs)
 
 
 def linear(settings: Settings) -> Row:
@@ -98,26 +104,26 @@ def linear(settings: Settings) -> Row:
     }
     found: dict[Shape, Row] = {}
     for shape in dict.fromkeys(shape for shapes in series.values() for shape in shapes):
-        found[shape] = _with_data(shape, settings, lambda directory: _ours_only(settings, directory))
+        found[shape] = with_data(shape, settings, lambda directory: _ours_only(settings, directory))
     return {name: [found[shape] for shape in shapes] for name, shapes in series.items()}
 
 
 def _ours_only(settings: Settings, directory: Path) -> Row:
-    return _run(
+    return run(
         settings, "nudge-n", _jobs.ours, directory=directory, method="nudge-n", judge=False, repeats=settings.repeats
     )
 
 
 def real(settings: Settings) -> Row:
     """Leave-one-out over every label of real collections, beside embedding their documents."""
-    speed = _run(settings, "embedding", _jobs.embed)
+    speed = run(settings, "embedding", _jobs.embed)
     collections: Row = {}
     for name in ("scifact", "nfcorpus"):
         if not _labelled.available(name):
             note(f"left out, not found in shared/data beside the checkout: {name}")
             continue
         rows = {
-            method: _run(settings, f"{name} {method}", _jobs.leave_one_out, name=name, method=method)
+            method: run(settings, f"{name} {method}", _jobs.leave_one_out, name=name, method=method)
             for method in ("nudge-n", "nudge-m", "contrastive", "auto")
         }
         documents = len(_labelled.read(name).documents)

@@ -16,15 +16,23 @@ HELD_ROWS = 131_072
 FORMS = ("queries first", "documents first")
 
 
-def floor(clock: Clock, *, directory: Path, mapped: bool = False, repeats: int = 3) -> dict[str, Any]:
-    """The product by the best of a few blocked forms, float32.
+def floor(
+    clock: Clock,
+    *,
+    directory: Path,
+    mapped: bool = False,
+    repeats: int = 3,
+    part: str = "chosen",
+    most: int | None = None,
+) -> dict[str, Any]:
+    """The product by the best of a few blocked forms, float32, of the first ``most`` queries of a part.
 
     ``product_seconds`` is the product alone, over documents that lie in memory as float32. Where the documents are a
     memory map, ``seconds`` is reading, converting and multiplying every block, else the product.
     """
     # A copy-on-write map: torch takes no read-only array, and nothing is written.
     documents = np.load(directory / "documents.npy", mmap_mode="c" if mapped else None)
-    queries = torch.from_numpy(_data.load_labels(directory, "chosen").queries)
+    queries = torch.from_numpy(_data.load_labels(directory, part).queries[:most])
     held = torch.from_numpy(np.array(documents[:HELD_ROWS], dtype=np.float32))
     trials = {(form, rows): _seconds(held, queries, form, rows) for form in FORMS for rows in ROWS}
     form, rows = min(trials, key=trials.__getitem__)

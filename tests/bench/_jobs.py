@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import _data
+import _entry
 import _labelled
 import _peers
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 from _labelled import Labels
 from _measure import Clock
 
-from nudge_integrations.solver import Solution, solve
+if TYPE_CHECKING:
+    from nudge_integrations.solver import Solution
 
 CONVERT_ROWS = 8_192
 STATED_TEXTS_PER_SECOND = 30.0
@@ -63,6 +65,8 @@ def ours(
     clock: Clock, *, directory: Path, method: str, mapped: bool = False, repeats: int = 3, judge: bool = True
 ) -> dict[str, Any]:
     """``solve`` over the same documents and labels, choosing on the same validation queries."""
+    from nudge_integrations.solver import solve
+
     documents = documents_of(directory, mapped=mapped)
     train, chosen = (_data.load_labels(directory, part) for part in ("train", "chosen"))
     held_out = (chosen.queries, chosen.gains)
@@ -78,12 +82,31 @@ def ours(
 
 def leave_one_out(clock: Clock, *, name: str, method: str) -> dict[str, Any]:
     """``solve`` over every label of a real collection, by leave-one-out."""
+    from nudge_integrations.solver import solve
+
     collection = _labelled.read(name)
     known = collection.labels
     solution: Solution = clock.timed(
         lambda: solve(collection.documents, known.queries, known.gains, method=method, metric="ndcg@10")
     )
     return {"queries": len(known), "labels": int(known.gains.nnz), **_described(solution)}
+
+
+def default(clock: Clock, *, directory: Path, mapped: bool = False) -> dict[str, Any]:
+    """``select`` over all labels, in whichever version of the package this process imports, and what it brings."""
+    documents, train = documents_of(directory, mapped=mapped), _data.load_labels(directory, "train")
+    select = _entry.select()
+    solution: Solution = clock.timed(lambda: select(documents, train.queries, train.gains, metric="ndcg@10"))
+    judged = _data.load_labels(directory, "judged")
+    if solution.query_map is not None:
+        judged = Labels(judged.queries + judged.queries @ solution.query_map, judged.gains)
+    return {
+        "method": solution.method,
+        "candidates": len(solution.candidates),
+        "baseline": 100 * solution.baseline,
+        "score": 100 * solution.score,
+        "ndcg@10": _ndcg(solution.apply(np.array(documents)), None, judged),
+    }
 
 
 def _described(solution: Solution) -> dict[str, Any]:

@@ -17,7 +17,7 @@ IntArray = npt.NDArray[np.int64]
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 SAMPLED = {"metatool": ("metatool", 3000)}
 WHOLE = {"metatool-all": "metatool"}
-NAMES = ("scifact", "nfcorpus", "stackfaq", "squad2", "sealtools", "metatool")
+NAMES = ("scifact", "nfcorpus", "stackfaq", "squad2", "sealtools", "metatool", "chitchat", "tfhub", "cosqa")
 
 
 @dataclass(frozen=True)

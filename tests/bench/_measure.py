@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 PAUSE = 0.004
@@ -63,8 +66,12 @@ class _Watch(threading.Thread):
 def _child(connection: Connection, job: Job, threads: int, arguments: dict[str, Any]) -> None:
     import logging
 
+    import _entry
     import torch
 
+    # Imported here, so that imports count neither as seconds nor as memory of a call.
+    with contextlib.suppress(ImportError):
+        _entry.select()
     torch.set_num_threads(threads)
     logging.getLogger("nudge_integrations").setLevel(logging.ERROR)
     connection.send(("imported", None))
@@ -74,8 +81,23 @@ def _child(connection: Connection, job: Job, threads: int, arguments: dict[str, 
     connection.send(("answer", {**answer, "all_seconds": clock.seconds, "all_cpu_seconds": clock.cpu_seconds}))
 
 
-def in_own_process(job: Job, threads: int, **arguments: Any) -> dict[str, Any]:
+@contextlib.contextmanager
+def _importing_from(folder: Path | None) -> Iterator[None]:
+    """A process started meanwhile looks here first; it takes over this one's ``sys.path``."""
+    if folder is None:
+        yield
+        return
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def in_own_process(job: Job, threads: int, *, package: Path | None = None, **arguments: Any) -> dict[str, Any]:
     """Run ``job(clock, **arguments)`` in a fresh process and return its answer with seconds and memory.
+
+    ``package`` is a folder to import the package from, where another version of it is measured.
 
     ``seconds`` is the median of the timed calls; ``memory_mib`` is the peak during them, ``over_import_mib`` and
     ``over_inputs_mib`` are that peak less what the process held after its imports and after loading its inputs.
@@ -84,7 +106,8 @@ def in_own_process(job: Job, threads: int, **arguments: Any) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_child, args=(there, job, threads, arguments))
-    process.start()
+    with _importing_from(package):
+        process.start()
     there.close()
     try:
         return _collect(here, process.pid or 0)
@@ -106,7 +129,7 @@ def _collect(connection: Connection, process: int) -> dict[str, Any]:
             watch.start()
         elif event == "stop":
             watch.stopped.set()
-            peak = max(peak, watch.peak)
+            peak = max(peak, loaded, watch.peak)  # a short call may end before the first sample
         else:
             seconds = sorted(value["all_seconds"])
             memory = {"memory_mib": peak, "over_import_mib": peak - imported, "over_inputs_mib": peak - loaded}

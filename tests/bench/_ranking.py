@@ -8,7 +8,7 @@ import numpy.typing as npt
 from _labelled import FloatArray, IntArray, Labels
 from ir_measures import R, Success, nDCG
 
-MEASURES = {"ndcg@10": nDCG @ 10, "hit@1": Success @ 1, "recall@10": R @ 10}
+MEASURES = {"ndcg@10": nDCG @ 10, "ndcg@5": nDCG @ 5, "hit@1": Success @ 1, "recall@10": R @ 10}
 DEPTH = 10
 
 

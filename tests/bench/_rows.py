@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from collections.abc import Collection as Container
 from typing import Any
 
+import _entry
 import _peers
 import numpy as np
 import torch
 from _labelled import Collection, FloatArray, Labels, Split, concatenate
 from _ranking import figures, judge, top
+from _tables import note
 
-from nudge_integrations.query_map import QueryMap, fit_iterated_ridge, fit_ridge, fit_trained
-from nudge_integrations.selection import CANDIDATES
-from nudge_integrations.selection.evaluator import Evaluator
-from nudge_integrations.selection.selecting import evaluate_candidates
+from nudge_integrations.errors import InputError
 from nudge_integrations.solver import Solution, solve
-from nudge_integrations.solver.metrics import parse_metric
-from nudge_integrations.solver.options import Options
 
 Row = dict[str, Any]
 Runner = Callable[[Collection, Split, int], Row]
@@ -28,6 +25,8 @@ METRIC = "ndcg@10"
 
 # PEFA's weight of a document's own vector (PEFA-XS), and of its score beside the neighbours' (PEFA-XL): its middle.
 WEIGHT, NEIGHBOURS = 0.5, 32
+# OATS' interpolation, also its middle: the same trust in a document's text as in its queries, tuned on nothing.
+OATS_WEIGHT = 0.5
 
 
 def _unit(rows: FloatArray) -> FloatArray:
@@ -41,6 +40,16 @@ def pefa_xs(collection: Collection, split: Split, seed: int) -> Row:
     sums = np.asarray((known.gains > 0).astype(np.float32).T @ known.queries, dtype=np.float32)
     moved = WEIGHT * collection.documents + (1.0 - WEIGHT) * _unit(sums)
     return {"figures": figures(moved.astype(np.float32), split.test)}
+
+
+def oats(collection: Collection, split: Split, seed: int) -> Row:
+    """Documents interpolated towards the centroid of their queries, made unit length; the others stay."""
+    known = concatenate(split.train, split.validation)
+    answers = (known.gains > 0).astype(np.float32)
+    counts = np.asarray(answers.sum(axis=0), dtype=np.float32).reshape(-1, 1)
+    centroids = np.asarray(answers.T @ known.queries) / np.maximum(counts, 1.0)
+    moved = (1.0 - OATS_WEIGHT) * collection.documents + OATS_WEIGHT * centroids
+    return {"figures": figures(np.where(counts > 0, _unit(moved.astype(np.float32)), collection.documents), split.test)}
 
 
 def pefa_xl(collection: Collection, split: Split, seed: int) -> Row:
@@ -59,20 +68,26 @@ def _means(scores: FloatArray, labels: Labels) -> dict[str, float]:
 
 
 def _evaluator(collection: Collection, known: Labels) -> Callable[[torch.Tensor], torch.Tensor]:
+    from nudge_integrations.selection.evaluator import Evaluator
+    from nudge_integrations.solver.metrics import parse_metric
+
     rows = np.arange(len(known))
     evaluator = Evaluator(collection.documents, known.gains, rows, parse_metric("ndcg@10"), 1 << 27)
     return lambda adapted: torch.from_numpy(evaluator.of(adapted))
 
 
-def _fit_map(name: str, collection: Collection, split: Split, seed: int) -> QueryMap:
+def _fit_map(name: str, collection: Collection, split: Split, seed: int) -> Any:
+    import nudge_integrations.query_map
+
     known = concatenate(split.train, split.validation)
     options: dict[str, Any] = {"evaluate": _evaluator(collection, known), "seed": seed}
     if name == "trained query map":
         options["validation"] = np.arange(len(split.train), len(known))
-    return MAPS[name](collection.documents, known.queries, known.gains, **options)
+    fit = getattr(nudge_integrations.query_map, MAPS[name])
+    return fit(collection.documents, known.queries, known.gains, **options)
 
 
-def _nudged(query_map: QueryMap, method: str, collection: Collection, split: Split, seed: int) -> Solution:
+def _nudged(query_map: Any, method: str, collection: Collection, split: Split, seed: int) -> Solution:
     """Move documents towards adapted queries, none of which is judged by what it taught the map."""
     options: dict[str, Any] = {"method": method, "metric": METRIC, "seed": seed}
     known = concatenate(split.train, split.validation)
@@ -93,7 +108,11 @@ def _mapped(names: Container[str], collection: Collection, split: Split, seed: i
         if title not in names and not after:
             continue
         start = time.perf_counter()
-        query_map = _fit_map(title, collection, split, seed)
+        try:
+            query_map = _fit_map(title, collection, split, seed)
+        except (ImportError, AttributeError) as error:
+            note(f"left out, not in this version: {', '.join([title, *after.values()])} ({error})")
+            continue
         fitting = time.perf_counter() - start
         if title in names:
             chosen = {"baseline": 100 * query_map.baseline, "score": 100 * query_map.score, "steps": query_map.steps}
@@ -146,25 +165,28 @@ ALONE: dict[str, Runner] = {
     "none": _none,
     "PEFA-XS": pefa_xs,
     "PEFA-XL": pefa_xl,
+    "OATS": oats,
     **{name: _peer(name) for name in _peers.NAMES},
     **{name: _nudge(name) for name in ("nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")},
     "auto, nudges alone": _nudge("auto"),
 }
-MAPS: dict[str, Callable[..., QueryMap]] = {
-    "trained query map": fit_trained,
-    "ridge": fit_ridge,
-    "iterated-ridge": fit_iterated_ridge,
-}
+# Their names in `nudge_integrations.query_map`, looked up when they are asked for.
+MAPS = {"trained query map": "fit_trained", "ridge": "fit_ridge", "iterated-ridge": "fit_iterated_ridge"}
 NUDGES = ("nudge-n", "nudge-m", "contrastive")  # after a map
 MAPPED = tuple(f"{title}{end}" for title in MAPS for end in ("", *(f" + {method}" for method in NUDGES)))
-# Candidates of one and the same fit; the seconds are those of them all, and so `auto`'s.
-TOGETHER = {name: (name,) for name in CANDIDATES if name != "nudge"} | {"auto": CANDIDATES}
-PROTECTED = "auto, unseen_weight=.5"
-ROWS = (*ALONE, *MAPPED, *TOGETHER, PROTECTED)
+CANDIDATES = ("query-map", "query-map+nudge", "nudge+query-map")
+AUTO, PROTECTED = "auto", "auto, unseen_weight=.5"
+# Options of `select`.
+SELECTED: dict[str, Row] = {
+    **{name: {"candidates": (name,)} for name in CANDIDATES},
+    AUTO: {},
+    PROTECTED: {"unseen_weight": 0.5},
+}
+ROWS = (*ALONE, *MAPPED, *SELECTED)
 
 
 def rows(names: Container[str], collection: Collection, split: Split, seed: int) -> dict[str, Row]:
-    """Return the rows asked for."""
+    """Return the rows asked for; without those of candidates and maps that this version of the package lacks."""
     found = {}
     for name, run in ALONE.items():
         if name in names:
@@ -172,22 +194,21 @@ def rows(names: Container[str], collection: Collection, split: Split, seed: int)
             row = run(collection, split, seed)
             found[name] = {"seconds": time.perf_counter() - start, **row}
     found |= _mapped(names, collection, split, seed)
-    for weight, titles in ((0.0, TOGETHER), (0.5, {PROTECTED: CANDIDATES})):
-        asked = {title: candidates for title, candidates in titles.items() if title in names}
-        found |= _together(asked, weight, collection, split, seed) if asked else {}
+    for name in SELECTED:
+        if name in names:
+            try:
+                found[name] = _selected(name, collection, split, seed)
+            except InputError as error:
+                if name not in CANDIDATES:
+                    raise
+                note(f"left out, not in this version: {name} ({error})")
     return found
 
 
-def _together(
-    asked: Mapping[str, tuple[str, ...]], unseen_weight: float, collection: Collection, split: Split, seed: int
-) -> dict[str, Row]:
+def _selected(name: str, collection: Collection, split: Split, seed: int) -> Row:
     known = concatenate(split.train, split.validation)
-    options = Options(metric=METRIC, unseen_weight=unseen_weight, seed=seed)
+    select = _entry.select()
     start = time.perf_counter()
-    result = evaluate_candidates(options, collection.documents, known.queries, known.gains, CANDIDATES)
+    solution = select(collection.documents, known.queries, known.gains, metric=METRIC, seed=seed, **SELECTED[name])
     seconds = time.perf_counter() - start
-    return {
-        title: {"seconds": seconds, **_served(solution, collection, split, solution.query_map)}
-        for title, candidates in asked.items()
-        for solution in (result.best(candidates),)
-    }
+    return {"seconds": seconds, **_served(solution, collection, split, solution.query_map)}

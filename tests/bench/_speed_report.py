@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import _default_report
 from _tables import markdown
 
 Row = dict[str, Any]
@@ -16,6 +17,7 @@ EXPECTED_FASTER = {"nudge-ft N": ("solve, nudge-n", 50.0), "nudge-ft M": ("solve
 def expectations(cases: Row) -> list[Row]:
     """One line an expectation: what, measured, the limit, met."""
     lines = [*_reference_lines(cases.get("reference")), *_mapped_lines(cases.get("mapped"))]
+    lines += _default_report.expected(cases.get("default"))
     return [
         {
             "what": what,
@@ -149,7 +151,14 @@ def _cuda(case: Row) -> list[str]:
     return ["## On the device", "", _sizes(case["shape"]), "", _run_table(case["rows"])]
 
 
-SECTIONS = {"reference": _reference, "mapped": _mapped, "linear": _linear, "real": _real, "cuda": _cuda}
+SECTIONS = {
+    "reference": _reference,
+    "mapped": _mapped,
+    "linear": _linear,
+    "real": _real,
+    "default": _default_report.sections,
+    "cuda": _cuda,
+}
 
 
 def report(result: Row) -> str:

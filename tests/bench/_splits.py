@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from _labelled import IntArray, Labels
+from _labelled import NAMES, IntArray, Labels
 from scipy.cluster.vq import kmeans2
 
 SHARE = 0.3  # of the labelled documents lose their labels
@@ -49,7 +49,7 @@ def _taught_by(teaching: IntArray, judged: IntArray, seed: int) -> Rows:
 
 # Table -> how it splits, and the collections that it is made of.
 TABLES: dict[str, tuple[Callable[[Labels, int], list[Rows]], tuple[str, ...]]] = {
-    "test": (at_random, ("scifact", "nfcorpus", "stackfaq", "squad2", "sealtools", "metatool")),
+    "test": (at_random, NAMES),
     "unseen": (by_document, ("squad2", "stackfaq", "scifact", "sealtools")),
     "clusters": (by_cluster, ("scifact", "nfcorpus", "stackfaq", "squad2", "sealtools")),
 }

@@ -15,6 +15,7 @@ from typing import Any
 import _labelled as labelled
 import numpy as np
 import torch
+from _against import difference_table, differences
 from _expected import compare
 from _ranking import MEASURES
 from _rows import PROTECTED, ROWS, rows
@@ -35,12 +36,12 @@ def measure(table: str, name: str, methods: list[str], seeds: list[int]) -> Row:
                 runs[method].append({"seed": seed, "judged": len(split.test), **row})
                 note(f"{table} {name} seed {seed} {method}: nDCG@10 {row['figures']['ndcg@10']:.1f}")
     sizes = {"documents": len(collection.documents), "queries": len(collection.labels)}
-    return {**sizes, "methods": {method: _summary(found) for method, found in runs.items()}}
+    return {**sizes, "methods": {method: _summary(found) for method, found in runs.items() if found}}
 
 
 def _summary(runs: list[Row]) -> Row:
     summary: Row = {}
-    for measure in MEASURES:
+    for measure in runs[0]["figures"]:
         values = [run["figures"][measure] for run in runs]
         summary[measure] = {"mean": float(np.mean(values)), "spread": float(np.std(values)), "values": values}
     return {**summary, "seconds": float(np.mean([run["seconds"] for run in runs])), "runs": runs}
@@ -53,6 +54,8 @@ def report(result: Row) -> str:
         every = [run for found in collections.values() for row in found["methods"].values() for run in row["runs"]]
         seeds = ", ".join(map(str, sorted({run["seed"] for run in every})))
         for metric in MEASURES if table == "test" else ("ndcg@10",):
+            if not any(metric in row for found in collections.values() for row in found["methods"].values()):
+                continue  # a run that was saved before the measure was taken
             parts += ["", f"## {metric}, {TITLES[table]} (seeds {seeds})", "", _grid(collections, metric)]
     parts += ["", "## Seconds for one fit", "", _grid(result["tables"].get("test", {}), "seconds")]
     if result["expected"]:
@@ -61,6 +64,8 @@ def report(result: Row) -> str:
             for line in result["expected"]
         ]
         parts += ["", "## Against what was expected", "", markdown(["nDCG@10", "measured", "at least", "met"], lines)]
+    if result.get("against"):
+        parts += ["", "## Against an earlier run, nDCG@10 of the same splits", "", difference_table(result["against"])]
     return "\n".join(parts) + "\n"
 
 
@@ -119,6 +124,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--from", dest="saved", nargs="+", type=Path, help="measure nothing: join saved JSON objects")
+    parser.add_argument("--against", nargs="+", type=Path, help="also compare with saved JSON objects, joined")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of markdown")
     return parser.parse_args()
 
@@ -142,11 +148,17 @@ def _measure(arguments: argparse.Namespace) -> Row:
     }
 
 
+def _read(paths: list[Path]) -> Row:
+    return join([json.loads(path.read_text()) for path in paths])
+
+
 def main() -> None:
     """Measure what the arguments ask for, or read it, and print it."""
     arguments = _arguments()
     saved = arguments.saved
-    result = join([json.loads(path.read_text()) for path in saved]) if saved else _measure(arguments)
+    result = _read(saved) if saved else _measure(arguments)
+    if arguments.against:
+        result["against"] = differences(result["tables"], _read(arguments.against)["tables"])
     sys.stdout.write(json.dumps(result, indent=1) + "\n" if arguments.json else report(result))
 
 

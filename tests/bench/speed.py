@@ -11,10 +11,13 @@ import os
 import sys
 from pathlib import Path
 
-from _cases import CASES, Row, Settings
+import _cases
+from _cases import Row, Settings
+from _default import ROWS, default
 from _speed_report import expectations, report
 from _tables import machine
 
+CASES = {**_cases.CASES, "default": default}
 QUICK = {"documents": 20_000, "mapped_documents": 100_000, "train": 5_000, "mapped_train": 5_000, "evaluated": 200}
 
 
@@ -34,9 +37,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeats", type=int, default=3, help="of solve and of the floor; the reference runs once")
+    parser.add_argument("--rows", nargs="+", choices=ROWS, help="of the case default; all")
+    parser.add_argument("--old", metavar="REVISION", help="case default: beside the code of a git revision")
+    parser.add_argument(
+        "--old-sizes",
+        choices=("small", "all"),
+        default="small",
+        help="which synthetic rows the old code runs too: up to 20,000 documents, or all; real collections always",
+    )
+    parser.add_argument("--rounds", type=int, default=1, help="case default: new and old take turns so many times")
     parser.add_argument("--directory", type=Path, help="where the data is made and removed; default: the system's")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda adds the case cuda")
-    parser.add_argument("--from", dest="saved", type=Path, help="measure nothing: show a saved JSON object")
+    parser.add_argument("--from", dest="saved", nargs="+", type=Path, help="measure nothing: join saved JSON objects")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of markdown")
     arguments = parser.parse_args()
     unknown = set(arguments.only or ()) - set(names)
@@ -62,10 +74,23 @@ def _measure(arguments: argparse.Namespace) -> Row:
     }
 
 
+def join(results: list[Row]) -> Row:
+    """Several runs as one: cases side by side, and rows of the case default; of the same, the last counts."""
+    cases: Row = {}
+    for result in results:
+        for name, case in result["cases"].items():
+            if name == "default" and name in cases:
+                before = cases[name]
+                case = {"rows": before["rows"] | case["rows"], "linear": case["linear"] or before["linear"]}
+            cases[name] = case
+    return {**results[0], "cases": cases, "expected": expectations(cases)}
+
+
 def main() -> None:
     """Measure what the arguments ask for, or read it, and print it."""
     arguments = _arguments()
-    result = json.loads(arguments.saved.read_text()) if arguments.saved else _measure(arguments)
+    saved = arguments.saved
+    result = join([json.loads(path.read_text()) for path in saved]) if saved else _measure(arguments)
     sys.stdout.write(json.dumps(result, indent=1) + "\n" if arguments.json else report(result))
 
 

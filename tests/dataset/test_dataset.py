@@ -19,8 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nudge_integrations.dataset import RetrievalDataset, files
+from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, NudgeError
+from nudge_integrations.storage import write_atomically
 
 CORPUS = {"d1": "cats purr", "d2": "dogs bark", "d3": "cows moo"}
 QUERIES = {"q1": "who purrs?", "q2": "who barks?"}
@@ -288,7 +289,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        files.write_atomically(path, failing())
+        write_atomically(path, failing())
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir()] == ["data.json"]
 

@@ -69,8 +69,8 @@ def test_retrievers_of_both_frameworks_are_evaluated_alike(real: Callable[[str],
     expected = evaluate((documents, encoder.encode_queries(list(some.queries.values()))), some, depth=10)
 
     nodes = with_embeddings(llama_index.to_nodes(train), documents)
-    plain = VectorStoreIndex(nodes, embed_model=llama_index.EncoderEmbedding(encoder))
-    store = InMemoryVectorStore(langchain.EncoderEmbeddings(encoder))
+    plain = VectorStoreIndex(nodes, embed_model=llama_index.as_embedding(encoder))
+    store = InMemoryVectorStore(langchain.as_embedding(encoder))
     store.add_documents(langchain.to_documents(train))
     for retriever in (plain.as_retriever(similarity_top_k=10), store.as_retriever(search_kwargs={"k": 10})):
         check_alike(evaluate(retriever, some), expected)

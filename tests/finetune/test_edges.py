@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 from llama_index.core.schema import TextNode
-from llama_index_doubles import WordEmbedding
+from llama_index_doubles import WordEmbedding, nudge_of
 from sentence_transformers import SentenceTransformer
 from tiny_encoder import planted_dataset, tiny_model
 
@@ -18,7 +18,7 @@ from nudge_integrations.encoding import SentenceTransformerEncoder
 from nudge_integrations.errors import InputError
 from nudge_integrations.finetune import finetune_encoder
 from nudge_integrations.langchain import NudgeRetriever as LangChainRetriever
-from nudge_integrations.llama_index import EncoderEmbedding, NudgeFinetuneEngine, to_nodes
+from nudge_integrations.llama_index import NudgeFinetuneEngine, as_embedding, as_encoder, to_nodes
 from nudge_integrations.pipeline import fit
 
 QUICK: dict[str, Any] = {"batch_size": 8, "epochs": 2, "hard_negatives": 0, "learning_rate": 5e-3}
@@ -49,7 +49,7 @@ def tuned(folder: Path) -> SentenceTransformerEncoder:
 
 
 def engine_of(model: Any, **options: Any) -> NudgeFinetuneEngine:
-    given = {"encoder": QUICK, "method": "nudge-n", "step": 0.2, **options}
+    given = {"finetune_encoder": QUICK, "method": "nudge-n", "step": 0.2, **options}
     return NudgeFinetuneEngine(TRAIN, model, VALIDATION, **given)
 
 
@@ -63,9 +63,8 @@ def test_the_engine_trains_the_encoder_and_everything_is_searched_with_it(
     engine = engine_of(folder)
     engine.finetune()
     nudge = fit(TRAIN, tuned, validation=VALIDATION, method="nudge-n", step=0.2)
-    assert isinstance(engine.embed_model, EncoderEmbedding)
-    assert engine.embed_model.fingerprint == tuned.fingerprint == engine.nudge.encoder
-    np.testing.assert_array_equal(engine.nudge.vectors, nudge.vectors)
+    assert as_encoder(engine.embed_model).fingerprint == tuned.fingerprint == nudge_of(engine).encoder
+    np.testing.assert_array_equal(nudge_of(engine).vectors, nudge.vectors)
     corpus = nudge.apply(TRAIN.document_ids, tuned.encode_documents(list(TRAIN.corpus.values())))
     np.testing.assert_allclose(engine.get_finetuned_corpus_embeddings(), corpus, atol=1e-6)
     for text in TEST.queries.values():
@@ -77,22 +76,22 @@ def test_the_engine_trains_the_encoder_and_everything_is_searched_with_it(
 
 
 def test_passing_the_trained_encoder_is_the_same(folder: Path, tuned: SentenceTransformerEncoder) -> None:
-    trained, passed = engine_of(folder), engine_of(tuned, encoder=None)
+    trained, passed = engine_of(folder), engine_of(tuned, finetune_encoder=False)
     trained.finetune()
     passed.finetune()
-    np.testing.assert_array_equal(trained.nudge.vectors, passed.nudge.vectors)
+    np.testing.assert_array_equal(nudge_of(trained).vectors, nudge_of(passed).vectors)
 
 
 def test_fitting_again_starts_again_and_new_labels_count(folder: Path) -> None:
     engine = engine_of(folder)
     asyncio.run(engine.afinetune())
-    first = engine.nudge
+    first = nudge_of(engine)
     engine.finetune()
-    assert engine.nudge.encoder == first.encoder
+    assert nudge_of(engine).encoder == first.encoder
     # One query at a time, or all at once: that changes last bits of what a model gives.
-    np.testing.assert_allclose(engine.nudge.vectors, first.vectors, atol=1e-6)
+    np.testing.assert_allclose(nudge_of(engine).vectors, first.vectors, atol=1e-6)
     engine.insert_data_and_finetune(TEST)
-    assert engine.nudge.encoder != first.encoder
+    assert nudge_of(engine).encoder != first.encoder
 
 
 @pytest.mark.parametrize("form", ["model", "encoder", "embedding", "hugging face", "name"])
@@ -102,27 +101,26 @@ def test_a_sentence_transformers_model_may_come_in_any_form(folder: Path, form: 
     forms: dict[str, Any] = {
         "model": model,
         "encoder": encoder,
-        "embedding": EncoderEmbedding(encoder),
+        "embedding": as_embedding(encoder),
         "hugging face": HuggingFaceEmbedding(model_name=str(folder), query_instruction="who "),
         "name": str(folder),
     }
-    taken = engine_of(forms[form], encoder="finetune").embed_model
-    assert isinstance(taken, EncoderEmbedding)
+    taken = engine_of(forms[form], finetune_encoder=True).embed_model
     if form == "hugging face":
         expected = SentenceTransformer(str(folder), device="cpu")
         expected.max_seq_length = 12
         encoder = SentenceTransformerEncoder(expected, query_prompt="who ", document_prompt="")
-    assert taken.fingerprint == encoder.fingerprint
+    assert as_encoder(taken).fingerprint == encoder.fingerprint
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": "train"}, "encoder is 'train', expected 'finetune' or a mapping"),
-        ({"encoder": {"validation": None, "progress": True}}, "progress, validation cannot be given here"),
+        ({"finetune_encoder": "train"}, "finetune_encoder is 'train', expected True, False or a mapping"),
+        ({"finetune_encoder": {"validation": None, "progress": True}}, "progress, validation cannot be given here"),
         ({"query_transform": object()}, "leave query_transform out"),
         ({"model": WordEmbedding()}, "whose weights cannot be trained here"),
-        ({"encoder": None}, "expected a LlamaIndex embedding model or an encoder"),
+        ({"finetune_encoder": False}, "expected a LlamaIndex embedding model or an encoder"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_at_once(options: dict[str, Any], message: str, folder: Path) -> None:

@@ -18,7 +18,9 @@ from llama_index.core.llms.callbacks import llm_completion_callback
 from llama_index.core.llms.custom import CustomLLM
 from numpy.typing import NDArray
 
+from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.llama_index import NudgeFinetuneEngine
 
 WIDTH = 32
 
@@ -142,3 +144,9 @@ def found(retriever: Any, text: str) -> list[str]:
 def unit(rows: Sequence[Sequence[float]] | NDArray[Any]) -> NDArray[np.float32]:
     array = np.asarray(rows, dtype=np.float64)
     return np.asarray(array / np.linalg.norm(array, axis=1, keepdims=True), dtype=np.float32)
+
+
+def nudge_of(engine: NudgeFinetuneEngine) -> Nudge:
+    """The nudge of an engine that was fitted."""
+    assert engine.nudge is not None
+    return engine.nudge

@@ -216,7 +216,7 @@ def test_searches_see_one_moment_while_others_write() -> None:
         (["a", "b"], [[1, 0], [float("inf"), 1]], "'b' is not finite"),
         (["a", "b"], [[1, 0], [0, 0]], "'b' is the zero vector"),
         (["a"], [[1, 0, 0]], "3 dimensions, expected 2"),
-        (["a"], [1.0, 0.0], r"must be an \(n, d\) array"),
+        (["a"], [1.0, 0.0], r"expected an \(n, d\) array"),
         (["a"], [["x", "y"]], "array of numbers"),
     ],
 )

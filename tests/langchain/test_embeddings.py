@@ -18,16 +18,15 @@ from nudge_integrations import Nudge, RetrievalDataset, fit
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError, MismatchError, SimilarityError
 from nudge_integrations.langchain import (
-    EmbeddingsEncoder,
-    EncoderEmbeddings,
     NudgedEmbeddings,
     NudgeRetriever,
     NudgeVectorStore,
+    as_embedding,
+    as_encoder,
     check_store,
     ranks_by,
     to_documents,
 )
-from nudge_integrations.langchain.embeddings import encoder_of
 
 TEXTS = {"cat": "cats purr all day", "dog": "dogs bark at night", "hen": "hens lay eggs", "cow": "cows give milk"}
 DATASET = RetrievalDataset(
@@ -61,12 +60,12 @@ class Watched(Embeddings):
 
 
 @pytest.fixture
-def base(encoder: Encoder) -> EncoderEmbeddings:
-    return EncoderEmbeddings(encoder)
+def base(encoder: Encoder) -> Embeddings:
+    return as_embedding(encoder)
 
 
 def fitted(base: Embeddings, method: str = "nudge-n", step: float = 0.5) -> Nudge:
-    return fit(DATASET, EmbeddingsEncoder(base), method=method, step=step)
+    return fit(DATASET, as_encoder(base), method=method, step=step)
 
 
 def test_known_texts_get_nudged_vectors_and_others_base_vectors(base: Embeddings) -> None:
@@ -145,16 +144,16 @@ def test_what_cannot_be_right_is_refused(base: Embeddings) -> None:
     with pytest.raises(InputError, match="nudged already"):
         NudgedEmbeddings(embedding, nudge)
     with pytest.raises(InputError, match="base vectors"):
-        encoder_of(embedding)
+        as_encoder(embedding)
     with pytest.raises(InputError, match="by id only"):
         NudgedEmbeddings(base, dataclasses.replace(nudge, text_hashes=()))
     with pytest.raises(MismatchError, match="another model"):
         NudgedEmbeddings(Watched(_Turned(base)), nudge).embed_documents(LIST)
-    named = fit(DATASET, base.encoder, step=0.5)  # type: ignore[attr-defined]
+    named = fit(DATASET, as_encoder(base), step=0.5)
     of_other_framework = dataclasses.replace(named, encoder="llama_index:HuggingFaceEmbedding:fake")
     assert NudgedEmbeddings(base, of_other_framework).embed_documents(LIST)
     with pytest.raises(MismatchError, match="fake-encoder"):
-        NudgedEmbeddings(EncoderEmbeddings(dataclasses.replace(base.encoder, fingerprint="other")), named)  # type: ignore[attr-defined]
+        NudgedEmbeddings(as_embedding(dataclasses.replace(as_encoder(base), fingerprint="other")), named)  # type: ignore[type-var]
 
 
 class _Turned(Embeddings):
@@ -195,7 +194,7 @@ def test_the_indexing_api_writes_to_our_store(base: Embeddings) -> None:
     store = NudgeVectorStore(base)
     index(to_documents(DATASET), records, store, key_encoder="sha256")
     # It gives documents ids of its own, so labels find them by text.
-    assert len(store.nudge(DATASET, step=0.5)) == 3
+    assert len(store.fit(DATASET, step=0.5)) == 3
     kept = index(to_documents(DATASET)[:3], records, store, cleanup="full", key_encoder="sha256")
     assert (kept["num_skipped"], kept["num_deleted"], len(store)) == (3, 1, 3)
 
@@ -255,7 +254,7 @@ def test_parents_are_found_by_their_nudged_pieces(base: Embeddings) -> None:
     retriever = classic.ParentDocumentRetriever(vectorstore=store, docstore=InMemoryStore(), child_splitter=splitter)
     retriever.add_documents([Document(page_content=text) for text in parents.values()], ids=list(parents))
     assert len(store) == 5
-    nudge = store.nudge(labels, parent_key="doc_id", step=0.9)
+    nudge = store.fit(labels, step=0.9)
     assert len(nudge) == 2
     assert retriever.invoke("a breakfast")[0].page_content == parents["farm"]
     several = classic.MultiVectorRetriever(vectorstore=store, docstore=retriever.docstore, id_key="doc_id")
@@ -266,10 +265,10 @@ def test_fingerprints_of_embeddings(base: Embeddings, encoder: Encoder) -> None:
     class Named(Watched):
         model = "model-1"
 
-    assert EmbeddingsEncoder(Named(base)).fingerprint.endswith("Named:model-1")
+    assert as_encoder(Named(base)).fingerprint.endswith("Named:model-1")
     named = Named(base)
     named.fingerprint = "its own"  # type: ignore[attr-defined]
-    assert EmbeddingsEncoder(named).fingerprint == "its own"
+    assert as_encoder(named).fingerprint == "its own"
     retriever = NudgeRetriever.from_documents(to_documents(DATASET), base, DATASET, step=0.5)
     assert retriever.nudge is not None
     assert retriever.nudge.encoder == encoder.fingerprint

@@ -21,9 +21,9 @@ from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation import evaluate
 from nudge_integrations.generation import GenerationReport
 from nudge_integrations.langchain import (
-    EncoderEmbeddings,
     NudgeRetriever,
     agenerate_qa_pairs,
+    as_embedding,
     generate_qa_pairs,
     langsmith_evaluators,
     to_documents,
@@ -108,7 +108,7 @@ def test_options_are_those_of_the_other_edge(encoder: Encoder) -> None:
         DOCUMENTS,
         Scripted(calls=[]),
         id_key="key",
-        embedding=EncoderEmbeddings(encoder),
+        embedding=as_embedding(encoder),
         round_trip=1,
         coverage=2,
         questions_per_document=1,
@@ -130,14 +130,14 @@ CORPUS = {"cat": "cats purr and sleep", "dog": "dogs bark at night", "cow": "cow
 def test_langsmith_examples_become_a_dataset_and_a_retriever(encoder: Encoder) -> None:
     dataset = RetrievalDataset.from_langsmith(EXAMPLES, corpus=CORPUS)
     assert sorted(dataset.qrels[str(EXAMPLES[1].id)].items()) == [("cat", 1), ("dog", 2)]
-    retriever = NudgeRetriever.from_documents(to_documents(dataset), EncoderEmbeddings(encoder), dataset, k=2)
+    retriever = NudgeRetriever.from_documents(to_documents(dataset), as_embedding(encoder), dataset, k=2)
     assert len(retriever.invoke("who barks")) == 2
 
 
 @pytest.mark.filterwarnings("ignore:.*is in beta")  # LangSmith's own evaluation without an upload
 def test_evaluators_work_in_langsmith_and_agree_with_our_own_evaluation(encoder: Encoder) -> None:
     dataset = RetrievalDataset.from_langsmith(EXAMPLES, corpus=CORPUS)
-    retriever = NudgeRetriever.from_documents(to_documents(dataset), EncoderEmbeddings(encoder), dataset, k=2)
+    retriever = NudgeRetriever.from_documents(to_documents(dataset), as_embedding(encoder), dataset, k=2)
     metrics = ["recall@1", "ndcg@10", "recall@10"]
     evaluators = langsmith_evaluators(dataset, metrics)
     results = langsmith_evaluate(

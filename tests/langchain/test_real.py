@@ -17,9 +17,9 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from nudge_integrations import RetrievalDataset
 from nudge_integrations.evaluation import evaluate
 from nudge_integrations.langchain import (
-    EncoderEmbeddings,
     NudgeRetriever,
     NudgeVectorStore,
+    as_embedding,
     to_documents,
 )
 from nudge_integrations.solver import solve
@@ -43,9 +43,7 @@ def test_the_figures_are_those_of_solve(real: Callable[[str], Any], name: str, m
     encoder = collection.encoder
     documents = encoder.encode_documents(list(train.corpus.values()))
     solution = solve(documents, encoder.encode_queries(list(train.queries.values())), train.relevance(), method=method)
-    retriever = NudgeRetriever.from_documents(
-        to_documents(train), EncoderEmbeddings(encoder), train, k=10, method=method, duplicates="keep"
-    )
+    retriever = NudgeRetriever.from_documents(to_documents(train), as_embedding(encoder), train, k=10, method=method)
     nudge = retriever.nudge
     assert nudge is not None
     assert (nudge.step, nudge.method, nudge.baseline, nudge.score) == pytest.approx(
@@ -62,7 +60,7 @@ def test_the_figures_are_those_of_solve(real: Callable[[str], Any], name: str, m
     assert [list(found[query]) for query in test.queries] == [list(expected[query]) for query in test.queries]
     after = evaluate(found, test).means
     assert after == evaluate(expected, test).means
-    plain = NudgeVectorStore(EncoderEmbeddings(encoder))
+    plain = NudgeVectorStore(as_embedding(encoder))
     plain.add_documents(to_documents(train))
     before = evaluate(run_of(NudgeRetriever(vectorstore=plain, k=10).invoke, test), test).means
     assert after["ndcg@10"] > before["ndcg@10"] + 0.02
@@ -78,7 +76,7 @@ def test_many_vectors_load_in_a_new_process_with_the_same_results(tmp_path: Path
     store.add_embeddings(texts, vectors, [{"row": row} for row in range(count)], [str(row) for row in range(count)])
     labels = {f"q{row}": {str(row * 100): 1} for row in range(50)}
     dataset = RetrievalDataset({}, {query: query for query in labels}, labels)
-    store.nudge(dataset, method="nudge-m", step=0.8)
+    store.fit(dataset, method="nudge-m", step=0.8)
     store.save_local(tmp_path / "store")
     queries = [f"q{row}" for row in range(5)]
     here = [

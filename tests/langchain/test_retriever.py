@@ -19,10 +19,10 @@ from nudge_integrations import Nudge, RetrievalDataset
 from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import CorruptArtifactError, DatasetError, InputError, MismatchError
 from nudge_integrations.langchain import (
-    EncoderEmbeddings,
     NudgedEmbeddings,
     NudgeRetriever,
     NudgeVectorStore,
+    as_embedding,
     to_documents,
 )
 
@@ -48,8 +48,8 @@ def dataset() -> RetrievalDataset:
 
 
 @pytest.fixture
-def embedding(encoder: Encoder) -> EncoderEmbeddings:
-    return EncoderEmbeddings(encoder)
+def embedding(encoder: Encoder) -> Embeddings:
+    return as_embedding(encoder)
 
 
 @pytest.fixture
@@ -167,11 +167,11 @@ def test_a_label_for_a_document_that_is_not_there_is_named(dataset: RetrievalDat
         NudgeRetriever.from_documents(documents, embedding, dataset)
 
 
-def test_one_text_under_two_ids_is_named_or_moved_as_one(dataset: RetrievalDataset, embedding: Embeddings) -> None:
+def test_documents_with_one_text_move_as_one_by_default(dataset: RetrievalDataset, embedding: Embeddings) -> None:
     documents = [*to_documents(dataset), Document(id="hen again", page_content=TEXTS["hen"])]
     with pytest.raises(DatasetError, match="'hen', 'hen again'"):
-        NudgeRetriever.from_documents(documents, embedding, dataset, step=0.5)
-    merged = NudgeRetriever.from_documents(documents, embedding, dataset, step=0.5, duplicates="merge")
+        NudgeRetriever.from_documents(documents, embedding, dataset, step=0.5, duplicates="error")
+    merged = NudgeRetriever.from_documents(documents, embedding, dataset, step=0.5)
     assert merged.nudge is not None
     assert (merged.nudge.vector("hen") == merged.nudge.vector("hen again")).all()
     NudgedEmbeddings(embedding, merged.nudge)
@@ -189,9 +189,11 @@ def test_labels_on_parents_spread_to_their_pieces(embedding: Embeddings) -> None
         Document(id="p3", page_content="trams are late", metadata={"doc_id": "city"}),
     ]
     dataset = RetrievalDataset({"farm": "...", "city": "..."}, {"q": "breakfast"}, {"q": {"farm": 1}})
-    retriever = NudgeRetriever.from_documents(pieces, embedding, dataset, parent_key="doc_id", step=0.5)
+    retriever = NudgeRetriever.from_documents(pieces, embedding, dataset, step=0.5)
     assert retriever.nudge is not None
     assert retriever.nudge.ids == ("p1", "p2")
+    with pytest.raises(DatasetError, match="'farm'"):
+        NudgeRetriever.from_documents(pieces, embedding, dataset, parent_key=None, step=0.5)
 
 
 def test_query_transform_is_the_same_at_fit_and_at_query_time(dataset: RetrievalDataset, embedding: Embeddings) -> None:

@@ -17,7 +17,7 @@ from langchain_tests.integration_tests import (
 from langchain_tests.unit_tests import EmbeddingsUnitTests
 
 from nudge_integrations import Nudge, RetrievalDataset, fit
-from nudge_integrations.langchain import EmbeddingsEncoder, NudgedEmbeddings, NudgeRetriever, NudgeVectorStore
+from nudge_integrations.langchain import NudgedEmbeddings, NudgeRetriever, NudgeVectorStore, as_encoder
 
 BASE = DeterministicFakeEmbedding(size=6)
 TEXTS = {f"d{row}": f"document number {row}" for row in range(8)}
@@ -25,7 +25,7 @@ DATASET = RetrievalDataset(TEXTS, {"q": "first", "r": "second"}, {"q": {"d1": 1}
 
 
 def fitted(method: str) -> Nudge:
-    return fit(DATASET, EmbeddingsEncoder(BASE), method=method, step=0.4)
+    return fit(DATASET, as_encoder(BASE), method=method, step=0.4)
 
 
 class TestNudgeRetriever(RetrieversIntegrationTests):

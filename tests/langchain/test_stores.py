@@ -23,10 +23,10 @@ from query_maps import asked, map_alone, mapped
 from nudge_integrations import Nudge, RetrievalDataset, fit
 from nudge_integrations.errors import InputError, MismatchError, SimilarityError
 from nudge_integrations.langchain import (
-    EncoderEmbeddings,
     NudgedEmbeddings,
     NudgeRetriever,
     NudgeVectorStore,
+    as_embedding,
     check_store,
     document_id,
     ranks_by,
@@ -193,7 +193,7 @@ class Fitted:
     """Real documents, labels and vectors; a nudge of each kind."""
 
     corpus: RetrievalDataset
-    embedding: EncoderEmbeddings
+    embedding: Embeddings
     base: Vectors
     nudges: dict[str, Nudge]
     queries: list[str]
@@ -216,7 +216,7 @@ def fitted(real: Callable[[str], Any]) -> Fitted:
     base = encoder.encode_documents(list(train.corpus.values()))
     nudges = {"nudge-n": fit(train, encoder, method="nudge-n"), "nudge-m": fit(train, encoder, method="nudge-m")}
     nudges |= {"nudge-m, mapped": mapped(nudges["nudge-m"]), "map alone": map_alone(nudges["nudge-n"])}
-    return Fitted(train, EncoderEmbeddings(encoder), base, nudges, list(test.queries.values())[:25])
+    return Fitted(train, as_embedding(encoder), base, nudges, list(test.queries.values())[:25])
 
 
 @pytest.fixture(scope="module")
@@ -361,7 +361,7 @@ def test_a_store_that_ranks_by_something_else_is_refused(fitted: Fitted) -> None
 
 def test_a_store_with_base_vectors_or_of_another_nudge_is_refused(fitted: Fitted) -> None:
     store = InMemoryVectorStore(fitted.embedding)
-    with pytest.raises(InputError, match="EncoderEmbeddings"):
+    with pytest.raises(InputError, match="EncoderEmbedding"):
         NudgeRetriever.from_vectorstore(store, fitted.nudges["nudge-n"])
     nudged = InMemoryVectorStore(NudgedEmbeddings(fitted.embedding, fitted.nudges["nudge-n"]))
     assert check_store(nudged) is nudged.embeddings
@@ -376,7 +376,7 @@ def test_our_own_store_is_copied_and_nudged(fitted: Fitted) -> None:
     for nudge in fitted.nudges.values():
         retriever = NudgeRetriever.from_vectorstore(store, nudge, k=K)
         check_ranking(fitted, nudge, lambda query, r=retriever: [str(d.id) for d in r.invoke(query)])  # type: ignore[misc]
-    assert store.applied is None
+    assert store.nudge is None
 
 
 def test_qdrant_results_have_their_id_in_metadata(fitted: Fitted) -> None:

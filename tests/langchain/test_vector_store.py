@@ -16,7 +16,7 @@ from query_maps import asked, map_alone, mapped
 from nudge_integrations import Nudge, RetrievalDataset, fit
 from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, DatasetError, InputError, MismatchError
-from nudge_integrations.langchain import EmbeddingsEncoder, EncoderEmbeddings, NudgedEmbeddings, NudgeVectorStore
+from nudge_integrations.langchain import NudgedEmbeddings, NudgeVectorStore, as_embedding, as_encoder
 
 ANIMALS = ["cats purr", "dogs bark", "cows moo", "hens cluck", "owls hoot", "frogs croak"]
 DOCUMENTS = [
@@ -46,8 +46,8 @@ class Counting(Embeddings):
 
 
 @pytest.fixture
-def embedding(encoder: Encoder) -> EncoderEmbeddings:
-    return EncoderEmbeddings(encoder)
+def embedding(encoder: Encoder) -> Embeddings:
+    return as_embedding(encoder)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_precomputed_vectors_are_not_embedded(embedding: Embeddings) -> None:
         store.add_embeddings(["a", "b"], [[1.0] * 32])
     with pytest.raises(InputError, match="dimensions"):
         store.add_embeddings(["a"], [[1.0] * 3])
-    store.nudge(FEEDBACK, step=0.5)
+    store.fit(FEEDBACK, step=0.5)
     assert counting.documents == []
 
 
@@ -158,7 +158,7 @@ def test_an_empty_store_finds_nothing(embedding: Embeddings) -> None:
 def test_marginal_relevance_begins_at_the_search_and_ends_at_the_most_different(
     store: NudgeVectorStore, method: str
 ) -> None:
-    store.nudge(FEEDBACK, method=method, step=1.0)
+    store.fit(FEEDBACK, method=method, step=1.0)
     nearest = ids(store.similarity_search("breakfast at night", k=6))
     assert ids(store.max_marginal_relevance_search("breakfast at night", k=6, lambda_mult=1.0)) == nearest
     diverse = ids(store.max_marginal_relevance_search("breakfast at night", k=3, lambda_mult=0.0))
@@ -191,7 +191,7 @@ def test_as_a_retriever_of_every_kind(store: NudgeVectorStore) -> None:
 
 
 def test_relevance_scores_lie_in_0_to_1_in_the_order_of_the_search(store: NudgeVectorStore) -> None:
-    store.nudge(FEEDBACK, method="nudge-m", step=2.0)
+    store.fit(FEEDBACK, method="nudge-m", step=2.0)
     found = store.similarity_search_with_relevance_scores("breakfast", k=6)
     assert ids([document for document, _ in found]) == ids(store.similarity_search("breakfast", k=6))
     scores = [score for _, score in found]
@@ -209,32 +209,32 @@ def test_nudge_serves_what_fit_gives_and_revert_takes_it_back_exactly(
     store: NudgeVectorStore, encoder: Encoder
 ) -> None:
     before = scores_of(store)
-    nudge = store.nudge(FEEDBACK, method="nudge-n", step=0.5)
+    nudge = store.fit(FEEDBACK, method="nudge-n", step=0.5)
     expected = fit(FEEDBACK, encoder, method="nudge-n", step=0.5)
-    assert store.applied is nudge
+    assert store.nudge is nudge
     np.testing.assert_allclose(nudge.vectors, expected.vectors, atol=1e-6)
     after = scores_of(store)
     assert after != before
     assert store.similarity_search("breakfast", k=1)[0].id == "d3"
-    store.nudge(FEEDBACK, method="nudge-n", step=0.5)
+    store.fit(FEEDBACK, method="nudge-n", step=0.5)
     assert scores_of(store) == after
     store.revert()
-    assert store.applied is None
+    assert store.nudge is None
     assert scores_of(store) == before
 
 
 def test_feedback_may_be_any_form_of_dataset_and_comes_with_options(store: NudgeVectorStore) -> None:
     old = {"queries": FEEDBACK.queries, "corpus": FEEDBACK.corpus, "relevant_docs": {"q": ["d3"], "r": ["d4", "d5"]}}
-    nudge = store.nudge(old, metric="mrr@3", method="contrastive", seed=3)
+    nudge = store.fit(old, metric="mrr@3", method="contrastive", seed=3)
     assert nudge.metric == "mrr@3"
     held_out = RetrievalDataset(FEEDBACK.corpus, {"v": "an early breakfast"}, {"v": {"d3": 1}})
-    assert store.nudge(FEEDBACK, validation=held_out).protocol == "validation"
+    assert store.fit(FEEDBACK, validation=held_out).protocol == "validation"
     with pytest.raises(DatasetError, match="'nobody'"):
-        store.nudge(RetrievalDataset({"nobody": "x"}, {"q": "y"}, {"q": {"nobody": 1}}))
+        store.fit(RetrievalDataset({"nobody": "x"}, {"q": "y"}, {"q": {"nobody": 1}}))
 
 
 def test_what_comes_after_the_nudge_is_placed_too(store: NudgeVectorStore) -> None:
-    nudge = store.nudge(FEEDBACK, method="nudge-m", step=1.0)
+    nudge = store.fit(FEEDBACK, method="nudge-m", step=1.0)
     before = scores_of(store)
     store.delete(["d3", "d4"])
     store.add_documents([DOCUMENTS[4], DOCUMENTS[3]])
@@ -252,7 +252,7 @@ def test_queries_are_mapped_also_after_a_change_and_loading_and_no_more_after_re
     store: NudgeVectorStore, embedding: Embeddings, tmp_path: Path, change: Callable[[Nudge], Nudge]
 ) -> None:
     before = scores_of(store)
-    nudge = change(fit(FEEDBACK, EmbeddingsEncoder(embedding), method="nudge-m", step=1.0))
+    nudge = change(fit(FEEDBACK, as_encoder(embedding), method="nudge-m", step=1.0))
     store.apply(nudge)
     store.add_documents([Document(id="new", page_content="eggs in a basket")])
     store.delete(["d0"])
@@ -263,7 +263,9 @@ def test_queries_are_mapped_also_after_a_change_and_loading_and_no_more_after_re
     vectors = nudge.apply(names, np.asarray(embedding.embed_documents(texts)))
     scores = vectors @ asked(nudge, [embedding.embed_query("breakfast")])[0]
     expected = sorted(zip(scores.tolist(), names, strict=True), reverse=True)
-    for served in (store, loaded, loaded.nudged_by(nudge)):
+    copied = loaded.base_copy()
+    copied.apply(nudge)
+    for served in (store, loaded, copied):
         found = served.similarity_search_with_score("breakfast", k=6)
         assert [document.id for document, _ in found] == [name for _, name in expected]
         assert [score for _, score in found] == pytest.approx([score for score, _ in expected], abs=1e-6)
@@ -279,14 +281,14 @@ def test_queries_are_mapped_also_after_a_change_and_loading_and_no_more_after_re
 def test_pieces_of_a_labelled_parent_all_move(embedding: Embeddings) -> None:
     store = NudgeVectorStore(embedding)
     store.add_documents(
-        [Document(id=f"p{row}", page_content=text, metadata={"doc_id": row // 2}) for row, text in enumerate(ANIMALS)]
+        [Document(id=f"p{row}", page_content=text, metadata={"book": row // 2}) for row, text in enumerate(ANIMALS)]
     )
     labels = RetrievalDataset({"0": "-", "1": "-", "2": "-"}, {"q": "breakfast"}, {"q": {"1": 1}})
-    assert store.nudge(labels, parent_key="doc_id", step=0.5).ids == ("p2", "p3")
+    assert store.fit(labels, parent_key="book", step=0.5).ids == ("p2", "p3")
 
 
 def test_nudged_embeddings_are_refused_as_a_base(store: NudgeVectorStore, embedding: Embeddings) -> None:
-    nudged = NudgedEmbeddings(embedding, store.nudge(FEEDBACK, step=0.5))
+    nudged = NudgedEmbeddings(embedding, store.fit(FEEDBACK, step=0.5))
     with pytest.raises(InputError, match="base embeddings"):
         NudgeVectorStore(nudged)
 
@@ -294,12 +296,12 @@ def test_nudged_embeddings_are_refused_as_a_base(store: NudgeVectorStore, embedd
 def test_saved_and_loaded(store: NudgeVectorStore, embedding: Embeddings, tmp_path: Path) -> None:
     for method in (None, "nudge-n", "nudge-m"):
         if method is not None:
-            store.nudge(FEEDBACK, method=method, step=0.7)
+            store.fit(FEEDBACK, method=method, step=0.7)
         store.save_local(tmp_path / "store")
         again = NudgeVectorStore.load_local(tmp_path / "store", embedding)
         assert scores_of(again) == scores_of(store)
         assert again.get_by_ids(["d2"]) == [DOCUMENTS[2]]
-        assert (again.applied is None) == (store.applied is None)
+        assert (again.nudge is None) == (store.nudge is None)
         again.revert()
         again.add_documents([Document(id="new", page_content="bees hum")])
         assert len(again) == 7
@@ -309,18 +311,18 @@ def test_saved_and_loaded(store: NudgeVectorStore, embedding: Embeddings, tmp_pa
 def test_a_loaded_store_can_be_nudged_from_its_base(
     store: NudgeVectorStore, embedding: Embeddings, tmp_path: Path
 ) -> None:
-    store.nudge(FEEDBACK, method="nudge-n", step=0.9)
+    store.fit(FEEDBACK, method="nudge-n", step=0.9)
     store.save_local(tmp_path)
     again = NudgeVectorStore.load_local(tmp_path, embedding)
     for one in (store, again):
-        one.nudge(FEEDBACK, method="nudge-n", step=0.3)
+        one.fit(FEEDBACK, method="nudge-n", step=0.3)
     assert scores_of(again) == scores_of(store)
 
 
 def test_nothing_saved_can_run_and_every_byte_counts(
     store: NudgeVectorStore, embedding: Embeddings, tmp_path: Path
 ) -> None:
-    store.nudge(FEEDBACK, method="nudge-n", step=0.5)
+    store.fit(FEEDBACK, method="nudge-n", step=0.5)
     store.save_local(tmp_path)
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
     assert {file.suffix for file in files} <= {".json", ".jsonl", ".npy", ".safetensors"}
@@ -351,7 +353,7 @@ def test_a_folder_without_a_store_is_named(embedding: Embeddings, tmp_path: Path
 
 
 def test_searches_go_on_while_others_write_and_nudge(store: NudgeVectorStore) -> None:
-    nudge = store.nudge(FEEDBACK, method="nudge-m", step=1.0)
+    nudge = store.fit(FEEDBACK, method="nudge-m", step=1.0)
     errors: list[BaseException] = []
     done = threading.Event()
 
@@ -376,10 +378,14 @@ def test_searches_go_on_while_others_write_and_nudge(store: NudgeVectorStore) ->
 
 
 def test_a_nudge_made_elsewhere_is_applied(store: NudgeVectorStore, embedding: Embeddings) -> None:
-    nudge = fit(FEEDBACK, EmbeddingsEncoder(embedding), method="nudge-n", step=0.5)
+    nudge = fit(FEEDBACK, as_encoder(embedding), method="nudge-n", step=0.5)
     assert isinstance(nudge, Nudge)
-    other = store.nudged_by(nudge)
-    assert store.applied is None
-    assert other.applied is nudge
+    before = dict(scores_of(store))
+    store.fit(FEEDBACK, method="nudge-n", step=0.2)
+    other = store.base_copy()
+    assert (other.nudge, dict(scores_of(other))) == (None, before)
+    other.apply(nudge)
+    assert store.nudge is not nudge
+    assert other.nudge is nudge
     other.delete(["d0"])
     assert len(store) == 6

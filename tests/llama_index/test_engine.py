@@ -27,6 +27,7 @@ from llama_index_doubles import (
     found,
     halves,
     labelled,
+    nudge_of,
     unit,
     words_vector,
 )
@@ -61,8 +62,8 @@ def test_what_comes_out_is_what_the_solver_says_on_the_same_vectors(method: str)
     documents = np.array([words_vector(text) for text in SEEN.corpus.values()], dtype=np.float32)
     queries = np.array([words_vector(text) for text in SEEN.queries.values()], dtype=np.float32)
     solution = solve(documents, queries, SEEN.relevance(), method=method)
-    assert engine.nudge.status == "improved"
-    np.testing.assert_array_equal(engine.nudge.vectors, solution.vectors)
+    assert nudge_of(engine).status == "improved"
+    np.testing.assert_array_equal(nudge_of(engine).vectors, solution.vectors)
     expected = solution.apply(documents)
     np.testing.assert_allclose(engine.get_finetuned_corpus_embeddings(), expected, atol=1e-6)
     text = ASKED.queries[ASKED.query_ids[0]]
@@ -101,7 +102,7 @@ def test_a_fit_may_map_queries_and_move_nothing() -> None:
     seen, asked = halves(labelled(answered=30, queries=8))
     engine = NudgeFinetuneEngine(seen, WordEmbedding(), method="query-map")
     engine.finetune()
-    assert (len(engine.nudge), engine.nudge.method, engine.nudge.query_map is None) == (0, "ridge", False)
+    assert (len(nudge_of(engine)), nudge_of(engine).method, nudge_of(engine).query_map is None) == (0, "ridge", False)
     exact, served = engine.as_retriever(similarity_top_k=10), engine.as_index().as_retriever(similarity_top_k=10)
     plain = VectorStoreIndex(to_nodes(seen), embed_model=WordEmbedding()).as_retriever(similarity_top_k=10)
     before, after, again = (evaluate_retriever(one, asked).means["ndcg@10"] for one in (plain, exact, served))
@@ -112,8 +113,8 @@ def test_a_fit_may_map_queries_and_move_nothing() -> None:
 def test_query_maps_that_would_take_too_long_are_left_out() -> None:
     engine = NudgeFinetuneEngine(labelled(answered=20), WordEmbedding(), max_seconds=0.0)
     engine.finetune()
-    assert engine.nudge.query_map is None
-    assert "left out for want of time" in engine.nudge.warnings[-1]
+    assert nudge_of(engine).query_map is None
+    assert "left out for want of time" in nudge_of(engine).warnings[-1]
 
 
 def test_an_artifact_of_another_model_is_refused(tmp_path: Path) -> None:
@@ -129,13 +130,13 @@ def test_fitting_twice_is_fitting_once_and_embeds_nothing_again() -> None:
     model = WordEmbedding()
     engine = NudgeFinetuneEngine(SEEN, model, method="nudge-n")
     engine.finetune()
-    first, calls = engine.nudge, len(model.calls)
+    first, calls = nudge_of(engine), len(model.calls)
     engine.finetune()
-    assert engine.nudge.fingerprint == first.fingerprint
+    assert nudge_of(engine).fingerprint == first.fingerprint
     assert len(model.calls) == calls
     again = NudgeFinetuneEngine(SEEN, engine.get_finetuned_model(), method="nudge-n")
     again.finetune()
-    assert again.nudge.fingerprint == first.fingerprint
+    assert nudge_of(again).fingerprint == first.fingerprint
 
 
 async def test_the_asynchronous_fit_is_the_same_and_goes_through_asynchronous_calls() -> None:
@@ -144,7 +145,7 @@ async def test_the_asynchronous_fit_is_the_same_and_goes_through_asynchronous_ca
     await engine.afinetune()
     other = NudgeFinetuneEngine(SEEN, WordEmbedding(), ASKED, method="nudge-n")
     other.finetune()
-    np.testing.assert_array_equal(engine.nudge.vectors, other.nudge.vectors)
+    np.testing.assert_array_equal(nudge_of(engine).vectors, nudge_of(other).vectors)
     assert {path for path, _ in model.calls} == {"abatch", "aquery"}
     retriever = engine.as_retriever(similarity_top_k=3)
     text = "nickname3 nickname3"
@@ -169,11 +170,11 @@ def test_nodes_are_embedded_as_the_index_embeds_them_and_labels_find_them() -> N
     model = WordEmbedding()
     engine = NudgeFinetuneEngine(labels, model, nodes=[*pieces, other, *rest], method="nudge-n", step=0.3)
     engine.finetune()
-    assert set(engine.nudge.ids) == {pieces[0].node_id, pieces[1].node_id, other.node_id, "d3"}
+    assert set(nudge_of(engine).ids) == {pieces[0].node_id, pieces[1].node_id, other.node_id, "d3"}
     assert "file: pets.txt\n\ncats purr" in model.texts("batch")
     assert pieces[0].get_content(metadata_mode=MetadataMode.EMBED) == "file: pets.txt\n\ncats purr"
     embedded = engine.get_finetuned_model().get_text_embedding("file: pets.txt\n\ncats purr")
-    np.testing.assert_allclose(embedded, engine.nudge.vector(pieces[0].node_id), atol=1e-6)
+    np.testing.assert_allclose(embedded, nudge_of(engine).vector(pieces[0].node_id), atol=1e-6)
     assert pieces[0].embedding is None
 
 
@@ -198,7 +199,7 @@ async def test_query_transforms_apply_asynchronously_too() -> None:
     engines = [NudgeFinetuneEngine(SEEN, WordEmbedding(), method="nudge-n", query_transform=transform) for _ in "ab"]
     engines[0].finetune()
     await engines[1].afinetune()
-    np.testing.assert_array_equal(engines[0].nudge.vectors, engines[1].nudge.vectors)
+    np.testing.assert_array_equal(nudge_of(engines[0]).vectors, nudge_of(engines[1]).vectors)
     retriever = engines[1].as_retriever(similarity_top_k=3)
     text = next(iter(SEEN.queries.values()))
     assert [hit.score for hit in await retriever.aretrieve(text)] == [hit.score for hit in retriever.retrieve(text)]
@@ -218,7 +219,7 @@ def test_given_vectors_are_used_and_images_go_the_image_path() -> None:
     assert sorted(model.texts("image")) == ["a blue cat", "a red cat"]
     assert not {"whatever", "", "caption"} & set(model.texts("batch"))
     bases = [words_vector(text) for text in ("the given one", "no text at all", "a red cat", "a blue cat")]
-    np.testing.assert_allclose(engine.nudge.base, unit(bases), atol=1e-6)
+    np.testing.assert_allclose(nudge_of(engine).base, unit(bases), atol=1e-6)
     assert {found(engine.as_retriever(similarity_top_k=1), text)[0] for text in queries.values()} == set(queries)
     index = engine.as_index().as_retriever(similarity_top_k=1)
     assert {found(index, text)[0] for text in queries.values()} == set(queries)
@@ -251,7 +252,7 @@ def test_an_event_tells_of_start_and_end() -> None:
     start = next(event for event in listener.events if isinstance(event, NudgeFinetuneStartEvent))
     end = next(event for event in listener.events if isinstance(event, NudgeFinetuneEndEvent))
     assert (start.method, start.documents, start.queries) == ("nudge-n", 40, len(SEEN))
-    nudge = engine.nudge
+    nudge = nudge_of(engine)
     assert (end.method, end.step, end.moved_documents) == ("nudge-n", nudge.step, len(nudge))
     assert end.queries_mapped is False
     assert (end.before, end.after, end.status) == (nudge.baseline, nudge.score, "improved")
@@ -289,7 +290,7 @@ def test_what_it_accepts_as_a_dataset(tmp_path: Path) -> None:
     for source in (SEEN, path, str(path), object_like, parts):
         engine = NudgeFinetuneEngine(source, WordEmbedding(), method="nudge-n")
         engine.finetune()
-        results.append(engine.nudge.fingerprint)
+        results.append(nudge_of(engine).fingerprint)
     assert len(set(results)) == 1
     with pytest.raises(DatasetError):
         NudgeFinetuneEngine(tmp_path / "absent.json", WordEmbedding())
@@ -332,11 +333,11 @@ def test_before_a_fit_there_is_nothing_to_serve() -> None:
 
 def test_a_magnitude_method_carries_the_extra_coordinate_where_it_is_needed() -> None:
     engine = fitted("nudge-m")
-    assert engine.nudge.similarity == "dot"
+    assert nudge_of(engine).similarity == "dot"
     assert len(engine.get_finetuned_model().get_query_embedding("x")) == WIDTH + 1
     assert len(engine.get_finetuned_nodes()[0].embedding or []) == WIDTH + 1
     assert engine.get_finetuned_corpus_embeddings().shape == (40, WIDTH)
     plain = engine.get_finetuned_model(extra_coordinate=False)
     assert len(plain.get_text_embedding("x")) == WIDTH
     assert isinstance(plain, NudgedEmbedding)
-    assert isinstance(engine.nudge, Nudge)
+    assert isinstance(nudge_of(engine), Nudge)

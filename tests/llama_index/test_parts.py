@@ -21,7 +21,7 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import IndexNode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.core.vector_stores import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
-from llama_index_doubles import WIDTH, ScriptedLLM, WordEmbedding, found, halves, labelled, words_vector
+from llama_index_doubles import WIDTH, ScriptedLLM, WordEmbedding, found, halves, labelled, nudge_of, words_vector
 from query_maps import asked, map_alone, mapped
 
 from nudge_integrations.artifact import Nudge
@@ -29,14 +29,14 @@ from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, DatasetError, InputError, MismatchError
 from nudge_integrations.generation import GenerationReport
 from nudge_integrations.llama_index import (
-    EmbeddingEncoder,
-    EncoderEmbedding,
     NudgedEmbedding,
     NudgeFinetuneEngine,
     NudgeRetriever,
     NudgeTransform,
     aevaluate_retriever,
     agenerate_qa_pairs,
+    as_embedding,
+    as_encoder,
     evaluate_retriever,
     generate_qa_pairs,
     to_nodes,
@@ -51,7 +51,7 @@ QUERY = "nickname3 nickname3"
 def fit(method: str = "nudge-n", step: float | None = None) -> Nudge:
     engine = NudgeFinetuneEngine(SEEN, WordEmbedding(), method=method, step=step)
     engine.finetune()
-    return engine.nudge
+    return nudge_of(engine)
 
 
 NUDGE, FARTHER, LONGER = fit(), fit(step=0.2), fit("nudge-m")
@@ -183,22 +183,24 @@ def test_a_nudge_on_a_nudge_starts_from_the_base() -> None:
 
 
 def test_encoders_and_embedding_models_stand_for_each_other(encoder: Encoder) -> None:
-    wrapped = EncoderEmbedding(encoder)
+    wrapped = as_embedding(encoder)
     texts = ["cats purr", "dogs bark"]
     np.testing.assert_allclose(wrapped.get_text_embedding_batch(texts), encoder.encode_documents(texts), atol=1e-6)
     np.testing.assert_allclose(wrapped.get_query_embedding("a"), encoder.encode_queries(["a"])[0], atol=1e-6)
     assert asyncio.run(wrapped.aget_text_embedding_batch(texts)) == wrapped.get_text_embedding_batch(texts)
-    assert EmbeddingEncoder(wrapped).fingerprint == encoder.fingerprint
-    np.testing.assert_array_equal(EmbeddingEncoder(wrapped).encode_queries(texts), encoder.encode_queries(texts))
+    assert as_encoder(wrapped) is encoder
+    assert as_embedding(wrapped) is wrapped
     model = WordEmbedding(query_instruction="find")
-    back = EmbeddingEncoder(model)
+    back = as_encoder(model)
+    assert back.fingerprint == fingerprint_of(model)
+    assert as_encoder(back) is back
     np.testing.assert_allclose(back.encode_queries(texts)[0], words_vector("find cats purr"), rtol=1e-6)
     np.testing.assert_allclose(back.encode_documents(texts)[0], words_vector("cats purr"), rtol=1e-6)
     engines = [NudgeFinetuneEngine(SEEN, either, method="nudge-n") for either in (encoder, wrapped)]
     for engine in engines:
         engine.finetune()
-    assert engines[0].nudge.encoder == encoder.fingerprint
-    assert engines[0].nudge.fingerprint == engines[1].nudge.fingerprint
+    assert nudge_of(engines[0]).encoder == encoder.fingerprint
+    assert nudge_of(engines[0]).fingerprint == nudge_of(engines[1]).fingerprint
 
 
 def test_without_the_framework_the_pip_line_is_said() -> None:
@@ -386,7 +388,7 @@ def test_each_operator_means_what_the_framework_says(
 
 def test_a_filter_that_cannot_be_asked_is_named() -> None:
     filters = MetadataFilters(filters=[MetadataFilter(key="number", value="x", operator=FilterOperator.TEXT_MATCH)])
-    with pytest.raises(InputError, match="'number' text_match 'x' cannot be asked of 3"):
+    with pytest.raises(InputError, match="'number' text_match 'x' cannot be applied to 3"):
         passes(filters, METADATA)
 
 

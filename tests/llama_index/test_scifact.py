@@ -96,6 +96,7 @@ def test_json_in_retriever_out(collection: Callable[[str], Path], tmp_path: Path
     documents = model.array(list(train.corpus.values()))
     solution = solve(documents, model.array(list(train.queries.values())), train.relevance(), method="nudge-n")
     unit = documents / np.linalg.norm(documents, axis=1, keepdims=True)
+    assert engine.nudge is not None
     np.testing.assert_array_equal(engine.nudge.vectors, solution.vectors)
     assert after.means == pytest.approx(evaluate(run_of(test, solution.apply(documents), model), test, METRICS).means)
     assert before.means == pytest.approx(evaluate(run_of(test, unit, model), test, METRICS).means)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.vector_stores import SimpleVectorStore
-from llama_index_doubles import WIDTH, WordEmbedding, found, halves, labelled, unit
+from llama_index_doubles import WIDTH, WordEmbedding, found, halves, labelled, nudge_of, unit
 from numpy.typing import NDArray
 from query_maps import asked, map_alone, mapped
 
@@ -175,8 +175,8 @@ def engines() -> dict[str, NudgeFinetuneEngine]:
     made = {method: NudgeFinetuneEngine(SEEN, WordEmbedding(), method=method) for method in ("nudge-n", "nudge-m")}
     for engine in made.values():
         engine.finetune()
-        assert engine.nudge.status == "improved"
-    nudges = {"nudge-m, mapped": mapped(made["nudge-m"].nudge), "map alone": map_alone(made["nudge-n"].nudge)}
+        assert nudge_of(engine).status == "improved"
+    nudges = {"nudge-m, mapped": mapped(nudge_of(made["nudge-m"])), "map alone": map_alone(nudge_of(made["nudge-n"]))}
     for name, nudge in nudges.items():
         made[name] = NudgeFinetuneEngine.from_artifact(nudge, WordEmbedding(), to_nodes(SEEN))
     return made
@@ -195,7 +195,7 @@ def check(kind: Kind, store: Any, engine: NudgeFinetuneEngine, expected: NDArray
     np.testing.assert_allclose(rows, wanted, rtol=1e-5, atol=1e-5 * float(np.abs(wanted).max()))
     exact = engine.as_retriever(similarity_top_k=10)
     served = index.as_retriever(similarity_top_k=10)
-    queries = asked(engine.nudge, [WordEmbedding().get_query_embedding(text) for text in QUERIES])
+    queries = asked(nudge_of(engine), [WordEmbedding().get_query_embedding(text) for text in QUERIES])
     order = np.argsort(-queries @ engine.get_finetuned_corpus_embeddings().T.astype(np.float64), axis=1)[:, :10]
     for text, rows in zip(QUERIES, order, strict=True):
         assert found(exact, text) == [SEEN.document_ids[row] for row in rows]

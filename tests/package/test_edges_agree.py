@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
 from llama_index.core.schema import QueryBundle
+from llama_index_doubles import nudge_of
 from query_maps import asked, map_alone, mapped
 
 from nudge_integrations import Nudge, RetrievalDataset, fit, langchain, llama_index
@@ -23,7 +24,7 @@ class Plain(Embeddings):
     """A framework's own embeddings: no fingerprint, but the same vectors."""
 
     def __init__(self, encoder: Any) -> None:
-        self.inner = langchain.EncoderEmbeddings(encoder)
+        self.inner = langchain.as_embedding(encoder)
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return self.inner.embed_documents(texts)
@@ -66,9 +67,9 @@ def test_each_fits_and_both_retrieve_the_same(real: Callable[[str], Any], name: 
     train, test, encoder = some(real, name)
     engine = llama_index.NudgeFinetuneEngine(train, encoder, nodes=llama_index.to_nodes(train), method=method)
     engine.finetune()
-    assert (engine.nudge.status, engine.nudge.query_map is not None) == ("improved", method == "query-map")
+    assert (nudge_of(engine).status, nudge_of(engine).query_map is not None) == ("improved", method == "query-map")
     retriever = langchain.NudgeRetriever.from_documents(
-        langchain.to_documents(train), encoder, train, k=10, method=method, duplicates="keep"
+        langchain.to_documents(train), encoder, train, k=10, method=method
     )
     one = asked_of_llama_index(engine.as_retriever(similarity_top_k=10), test)
     other = asked_of_langchain(retriever, test)
@@ -81,7 +82,7 @@ def test_each_fits_and_both_retrieve_the_same(real: Callable[[str], Any], name: 
 def test_what_one_edge_saves_the_other_serves(real: Callable[[str], Any], method: str, tmp_path: Path) -> None:
     train, test, encoder = some(real, "metatool")
     nodes, documents = llama_index.to_nodes(train), langchain.to_documents(train)
-    theirs, ours = llama_index.EncoderEmbedding(encoder), Plain(encoder)
+    theirs, ours = llama_index.as_embedding(encoder), Plain(encoder)
     fitted = langchain.NudgeRetriever.from_documents(documents, ours, train, k=5, method=method, step=0.4)
     assert fitted.nudge is not None
     fitted.nudge.save(tmp_path / "nudged")

@@ -23,6 +23,11 @@ PUBLIC = {
         *("ArtifactError", "CorruptArtifactError", "DatasetError", "InputError", "MismatchError"),
         *("MissingExtraError", "NudgeError", "SimilarityError"),
     ),
+    "nudge_integrations.storage": (
+        *("Buffer", "Log", "LogContent", "load_files", "make_folder", "only_writer", "replacing", "save_files"),
+        *("sync_folder", "write_atomically", "write_durably"),
+    ),
+    "nudge_integrations.corpus": ("Matrix", "as_matrix", "as_rows", "row_lengths", "unit_rows"),
     "nudge_integrations.query_map": (
         *("ContrastiveRidge", "Evaluate", "QueryMap", "contrastive_ridge", "fit_iterated_ridge", "fit_ridge"),
         *("fit_trained", "read_training", "residuals"),

@@ -196,26 +196,26 @@ def with_twin(dataset: RetrievalDataset) -> RetrievalDataset:
     return RetrievalDataset({**dataset.corpus, "twin": dataset.corpus["d3"]}, dataset.queries, qrels)
 
 
-def test_twins_move_by_their_own_labels_and_are_reported(encoder: Encoder, caplog: pytest.LogCaptureFixture) -> None:
+def test_twins_that_are_kept_apart_are_reported(encoder: Encoder, caplog: pytest.LogCaptureFixture) -> None:
     dataset = with_twin(labelled())
     with caplog.at_level(logging.INFO):
-        nudge = fit(dataset, encoder, method="nudge-n", step=0.5)
+        nudge = fit(dataset, encoder, method="nudge-n", step=0.5, duplicates="keep")
     assert dict(nudge.ambiguous_texts) == {text_hash(dataset.corpus["d3"]): ("d3", "twin")}
     assert not np.array_equal(nudge.vector("d3"), nudge.vector("twin"))
     assert "1 texts are shared by documents that part" in caplog.text
 
 
-def test_an_unlabelled_twin_stays_and_is_reported(encoder: Encoder) -> None:
+def test_an_unlabelled_twin_that_is_kept_apart_stays(encoder: Encoder) -> None:
     dataset = labelled()
     dataset = RetrievalDataset({**dataset.corpus, "twin": dataset.corpus["d3"]}, dataset.queries, dataset.qrels)
-    nudge = fit(dataset, encoder, method="nudge-n", step=0.5)
+    nudge = fit(dataset, encoder, method="nudge-n", step=0.5, duplicates="keep")
     assert "twin" not in nudge
     assert list(nudge.ambiguous_texts.values()) == [("d3", "twin")]
 
 
-def test_twins_that_are_merged_move_as_one(encoder: Encoder) -> None:
+def test_twins_move_as_one(encoder: Encoder) -> None:
     plain, dataset = labelled(), with_twin(labelled())
-    nudge = fit(dataset, encoder, method="nudge-n", step=0.5, duplicates="merge")
+    nudge = fit(dataset, encoder, method="nudge-n", step=0.5)
     np.testing.assert_array_equal(nudge.vector("d3"), nudge.vector("twin"))
     assert nudge.ambiguous_texts == {}
     # all labels of the text count, as if it had one id

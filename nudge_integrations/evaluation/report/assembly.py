@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import as_matrix, unit_rows
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation.comparison import Comparison
 from nudge_integrations.evaluation.drift import angles_between
@@ -17,7 +18,6 @@ from nudge_integrations.evaluation.report.projection import project
 from nudge_integrations.evaluation.report.renderings import Report
 from nudge_integrations.evaluation.report.wording import turns
 from nudge_integrations.solver import Solution
-from nudge_integrations.vectors import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,7 +108,7 @@ def _base(fitted: Solution | Nudge, documents: Any) -> NDArray[np.float32] | Non
         return fitted.base
     if documents is None:
         return None
-    rows = documents if hasattr(documents, "shape") else np.asarray(documents)
+    rows = as_matrix(documents, "documents")
     if tuple(rows.shape) != (fitted.documents, fitted.vectors.shape[1]):
         raise InputError(
             f"the solution is for documents of shape ({fitted.documents}, {fitted.vectors.shape[1]}); got "

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nudge_integrations.corpus import as_matrix, unit_rows
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation.report.contents import Projection
-from nudge_integrations.vectors import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +45,7 @@ def project(
     (3, 1, (3, 1, 0))
     """
     rng = np.random.default_rng(seed)
-    base = unit_rows(_some(documents, sample, rng), "documents")
+    base = unit_rows(_some(documents, "documents", sample, rng), "documents")
     if base.shape[1] < 2 or len(base) < 2:
         raise InputError(f"a picture needs two documents of two coordinates or more; got documents {base.shape}")
     dimension = base.shape[1]
@@ -61,7 +61,11 @@ def project(
     chosen = _rows(len(moved_from), _ARROWS, rng)
     starts = points(unit_rows(moved_from[chosen], "base vectors", dimension=dimension))
     ends = points(moved_to[chosen])
-    asked = [] if queries is None else points(unit_rows(_some(queries, _QUERIES, rng), "queries", dimension=dimension))
+    asked = (
+        []
+        if queries is None
+        else points(unit_rows(_some(queries, "queries", _QUERIES, rng), "queries", dimension=dimension))
+    )
     return Projection(
         corpus=tuple(points(base)),
         arrows=tuple(zip(starts, ends, strict=True)),
@@ -71,8 +75,8 @@ def project(
     )
 
 
-def _some(vectors: Any, most: int, rng: np.random.Generator) -> Any:
-    rows = vectors if hasattr(vectors, "shape") else np.asarray(vectors)
+def _some(vectors: Any, name: str, most: int, rng: np.random.Generator) -> Any:
+    rows = as_matrix(vectors, name)
     return rows[_rows(len(rows), most, rng)]
 
 

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nudge_integrations.dataset.files import write_atomically
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation.report.contents import Contents
+from nudge_integrations.storage import write_atomically
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

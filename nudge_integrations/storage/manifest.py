@@ -3,37 +3,44 @@
 One file, the manifest, is canonical JSON. It names every other file with its size and sha256 and ends in a sha256 of
 itself, so replacing it (``os.replace``, atomic) is the commit. A save goes
 
-    stage     write each file under a hidden name that ends in its sha256, flush it to disk
+    stage     write each file under a hidden name, ``.name.<sha256>``; give those that are to go such a name too
     commit    replace the manifest
-    settle    rename the staged files to their own names
+    settle    rename the staged files to their own names; remove those that are to go
 
-and a reader that finds a file not to be the one that the manifest names looks for it under its staged name. So a reader
-sees the old content or the new at any moment, and so does whoever comes after a crash or a full disk; a save that died
-between commit and settle is settled by the next one. Files that the former manifest named and the new one does not are
-removed; other files in the folder are never touched. On POSIX systems a lock on the folder keeps writers apart and
-vanishes with its process; elsewhere let one process write at a time.
+each flushed to disk before the next, and a reader that finds a file not to be the one that the manifest names looks for
+it under its staged name. So a reader sees the old content or the new at any moment, and so does whoever comes after a
+crash or a full disk; a save that died between commit and settle is settled by the next one. Nothing else in the folder
+is ever touched: names are checked before anything is written and before anything that a manifest says is believed. On
+POSIX systems a lock on the folder keeps writers apart and vanishes with its process; elsewhere let one process write at
+a time.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import mmap
 import os
+import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError
+from nudge_integrations.storage.atomic import make_folder, sync_folder, write_durably
+from nudge_integrations.storage.sealing import SHA256, Entries, check_names, entries_of, seal, unseal
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Buffer", "load_files", "save_files"]
+__all__ = ["Buffer", "load_files", "only_writer", "save_files"]
 
 Buffer: TypeAlias = bytes | mmap.mmap
+
+_STAGED = re.compile(rf"\.(?P<name>.+)\.(?P<ending>part|{SHA256})", re.DOTALL)
+# No manifest of ours is near this size; what is larger is not read.
+_LARGEST_MANIFEST = 1 << 30
 
 # A reader starts again when a writer was faster; this many saves during one load would be odd.
 _MOST_RESTARTS = 1000
@@ -44,6 +51,8 @@ def save_files(
     manifest: str,
     content: Mapping[str, Any],
     files: Mapping[str, Iterable[bytes | memoryview]],
+    *,
+    locked: bool = False,
 ) -> None:
     """Replace the files and the manifest in a folder, all at once.
 
@@ -52,25 +61,30 @@ def save_files(
         manifest: File name of the manifest.
         content: What else the manifest holds: JSON values. ``content["format"]`` says whose folder it is.
         files: File name -> its bytes, in pieces.
+        locked: Whether the caller is the `only_writer` of this folder already.
 
     Raises:
+        InputError: If a name cannot be a file's name here; nothing was written then.
         ArtifactError: If the path is no folder, or a file of that name is there which is not part of such a folder.
         OSError: If the disk refuses; what was there before is still there and readable.
     """
     folder = Path(directory)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ArtifactError(f"cannot save to {folder}: a file is in the way; give the path of a folder") from error
-    with _only_writer(folder):
+    check_names(manifest, files)
+    with nullcontext() if locked else only_writer(folder):
         former = _refuse_to_overwrite_others(folder, manifest, str(content["format"]), files)
         _settle(folder, manifest, {*files, *former})
-        entries = {name: _stage(folder, name, pieces) for name, pieces in files.items()}
-        _write(folder / f".{manifest}.part", [_seal({**content, "files": entries})])
-        os.replace(folder / f".{manifest}.part", folder / manifest)
-        _settle(folder, manifest, files)
-        for name in former - files.keys():
-            (folder / name).unlink(missing_ok=True)
+        try:
+            entries = {name: _stage(folder, name, pieces) for name, pieces in files.items()}
+            for name in former.keys() - files.keys():
+                with suppress(FileNotFoundError):
+                    os.replace(folder / name, _staged(folder, name, former[name]["sha256"]))
+            part = folder / f".{manifest}.part"
+            write_durably(part, [seal({**content, "files": entries})])
+            sync_folder(folder)
+            os.replace(part, folder / manifest)
+            sync_folder(folder)
+        finally:
+            _settle(folder, manifest, {*files, *former})
 
 
 def load_files(
@@ -103,9 +117,9 @@ def load_files(
     failures, seen = 0, None
     for _ in range(_MOST_RESTARTS):
         data, identity = _read_manifest(folder, manifest)
-        content = _unseal(data, folder / manifest)
+        content = unseal(data, folder / manifest)
         _check_format(content, folder / manifest, format_name, version)
-        wanted = dict.fromkeys((*names, *_names(content, folder / manifest)))
+        wanted = dict.fromkeys((*names, *entries_of(content, folder / manifest)))
         try:
             return content, {name: _open(folder, name, content["files"].get(name), verify) for name in wanted}
         except CorruptArtifactError:
@@ -128,7 +142,17 @@ def _check_format(content: Mapping[str, Any], path: Path, format_name: str, vers
 
 
 @contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
+def only_writer(directory: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep other writers out of a folder, on POSIX systems; it is created where it is absent.
+
+    Raises:
+        ArtifactError: If the path is no folder.
+    """
+    folder = Path(directory)
+    try:
+        make_folder(folder)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ArtifactError(f"cannot save to {folder}: a file is in the way; give the path of a folder") from error
     if sys.platform == "win32":
         yield
         return
@@ -141,48 +165,37 @@ def _only_writer(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _refuse_to_overwrite_others(folder: Path, manifest: str, format_name: str, names: Iterable[str]) -> set[str]:
-    """Return the names of the files that the manifest there names, which may be replaced."""
-    ours: set[str] = set()
+def _refuse_to_overwrite_others(folder: Path, manifest: str, format_name: str, names: Iterable[str]) -> Entries:
+    """Return the files that the manifest there names, which may be replaced."""
+    ours: dict[str, Any] = {}
+    former: Entries = {}
     with suppress(CorruptArtifactError):
-        content = _unseal(_read_manifest(folder, manifest)[0], folder / manifest)
+        content = unseal(_read_manifest(folder, manifest)[0], folder / manifest)
         if content.get("format") == format_name:
-            ours = {manifest, *_names(content, folder / manifest)}
+            former = entries_of(content, folder / manifest)
+            ours = {manifest: None, **former}
     others = [name for name in (manifest, *names) if name not in ours and (folder / name).exists()]
     if others:
         raise ArtifactError(
             f"{folder} holds {', '.join(others)}, not written by this package (or damaged); "
             "nothing was overwritten: choose another folder or remove them"
         )
-    return ours - {manifest}
-
-
-def _names(content: Mapping[str, Any], path: Path) -> list[str]:
-    names = content.get("files")
-    if not isinstance(names, dict) or any(name != Path(name).name for name in names):
-        raise CorruptArtifactError(f"{path} does not name the files beside it; nothing of it can be trusted")
-    return list(names)
+    return former
 
 
 def _stage(folder: Path, name: str, pieces: Iterable[bytes | memoryview]) -> dict[str, Any]:
-    part = folder / f".{name}.part"
-    try:
-        entry = _write(part, pieces)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    os.replace(part, _staged(folder, name, entry["sha256"]))
-    return entry
-
-
-def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> dict[str, Any]:
     digest, size = hashlib.sha256(), 0
-    with path.open("wb") as file:
+
+    def counted() -> Iterator[bytes | memoryview]:
+        nonlocal size
         for piece in pieces:
             digest.update(piece)
-            size += file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
+            size += memoryview(piece).nbytes
+            yield piece
+
+    part = folder / f".{name}.part"
+    write_durably(part, counted())
+    os.replace(part, _staged(folder, name, digest.hexdigest()))
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
@@ -190,47 +203,39 @@ def _staged(folder: Path, name: str, sha256: str) -> Path:
     return folder / f".{name}.{sha256}"
 
 
-def _settle(folder: Path, manifest: str, names: Iterable[str]) -> None:
-    """Give the files that the manifest names their own names, and remove what an interrupted save left."""
+def _settle(folder: Path, manifest: str, names: Collection[str]) -> None:
+    """Give the files that the manifest names their own names, and remove what a save left under staged names."""
     path = folder / manifest
-    entries = _unseal(path.read_bytes(), path)["files"] if path.exists() else {}
-    for name in names:
-        if name in entries and (staged := _staged(folder, name, entries[name]["sha256"])).exists():
-            os.replace(staged, folder / name)
-        for leftover in folder.glob(f".{name}.*"):
-            leftover.unlink()
-
-
-def _canonical(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
-
-
-def _seal(content: Mapping[str, Any]) -> bytes:
-    return _canonical({**content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()})
-
-
-def _unseal(data: bytes, path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(data)
-        # Compared as bytes, because a changed blank or a key given twice would read the same.
-        intact = isinstance(content, dict) and _canonical(content) == data
-        claimed = content.pop("sha256") if intact else None
-    except (ValueError, KeyError, RecursionError) as error:
-        raise CorruptArtifactError(f"{path} is truncated or altered: {error}; save it again") from error
-    if not intact or claimed != hashlib.sha256(_canonical(content)).hexdigest():
-        raise CorruptArtifactError(f"{path} is truncated or altered: its checksum does not fit; save it again")
-    return dict(content)
+    entries = entries_of(unseal(path.read_bytes(), path), path) if path.exists() else {}
+    left = [match for match in map(_STAGED.fullmatch, os.listdir(folder)) if match]
+    for match in left:
+        name, ending = match["name"], match["ending"]
+        if name in names and name in entries and ending == entries[name]["sha256"]:
+            os.replace(folder / match[0], folder / name)
+        elif name in (*names, manifest):
+            (folder / match[0]).unlink()
+    if left:
+        sync_folder(folder)
 
 
 def _read_manifest(folder: Path, manifest: str) -> tuple[bytes, tuple[int, int]]:
     try:
-        with (folder / manifest).open("rb") as file:
+        with _open_file(folder / manifest) as file:
             status = os.fstat(file.fileno())
+            if status.st_size > _LARGEST_MANIFEST:
+                raise CorruptArtifactError(f"{folder / manifest} has {status.st_size} bytes, which no manifest has")
             return file.read(), (status.st_ino, status.st_mtime_ns)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CorruptArtifactError(
             f"{folder} holds no {manifest}: nothing was saved there, or it was removed"
         ) from error
+
+
+def _open_file(path: Path) -> BinaryIO:
+    """Open a regular file to read; for anything else, such as a pipe, which would never end, FileNotFoundError."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    return path.open("rb")
 
 
 def _open(folder: Path, name: str, entry: Mapping[str, Any] | None, verify: bool) -> Buffer:
@@ -239,7 +244,7 @@ def _open(folder: Path, name: str, entry: Mapping[str, Any] | None, verify: bool
     fault = "is missing"
     for path in (folder / name, _staged(folder, name, entry["sha256"])):
         try:
-            with path.open("rb") as file:
+            with _open_file(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size != entry["bytes"]:
                     fault = f"has {size} bytes instead of {entry['bytes']}"

@@ -1,0 +1,19 @@
+"""Files that are replaced whole, folders of files that change all at once, and logs that only grow."""
+
+from nudge_integrations.storage.atomic import make_folder, replacing, sync_folder, write_atomically, write_durably
+from nudge_integrations.storage.log import Log, LogContent
+from nudge_integrations.storage.manifest import Buffer, load_files, only_writer, save_files
+
+__all__ = [
+    "Buffer",
+    "Log",
+    "LogContent",
+    "load_files",
+    "make_folder",
+    "only_writer",
+    "replacing",
+    "save_files",
+    "sync_folder",
+    "write_atomically",
+    "write_durably",
+]

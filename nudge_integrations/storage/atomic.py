@@ -1,0 +1,102 @@
+"""One file, replaced on success: whoever reads it sees the old content or the new, also after a crash.
+
+The new content is written to a name beside the file and flushed to disk, the name is moved over the file, and the
+folder is flushed, so that what was reported as written is there after a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["make_folder", "replacing", "sync_folder", "write_atomically", "write_durably"]
+
+
+def write_atomically(path: str | os.PathLike[str], pieces: Iterable[str | bytes | memoryview]) -> None:
+    r"""Replace a file by what the pieces hold, text as UTF-8; its folder is created where it is absent.
+
+    Raises:
+        OSError: If the disk refuses; the file is then as it was. So it is when the pieces raise.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_atomically(Path(folder) / "names.txt", ["one\n", b"two\n"])
+    ...     (Path(folder) / "names.txt").read_text()
+    'one\ntwo\n'
+    """
+    with replacing(path) as beside:
+        write_durably(beside, pieces)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    r"""Give a path beside a file; what is written there takes the file's place once the block ends without an error.
+
+    Args:
+        path: The file; its folder is created where it is absent.
+
+    Raises:
+        OSError: If the disk refuses; the file is then as it was. So it is when the block raises.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "zeros") as beside:
+    ...         _ = beside.write_bytes(bytes(3))
+    ...     (Path(folder) / "zeros").read_bytes()
+    b'\x00\x00\x00'
+    """
+    target = Path(path)
+    make_folder(target.parent)
+    # Without the file's own name in it, so that no name is too long.
+    beside = target.parent / f".{secrets.token_hex(16)}.part"
+    try:
+        yield beside
+        _sync_file(beside)
+        os.replace(beside, target)
+        sync_folder(target.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_durably(path: Path, pieces: Iterable[str | bytes | memoryview]) -> None:
+    """Write a file in place and flush it to disk; text becomes UTF-8."""
+    with path.open("wb") as file:
+        for piece in pieces:
+            file.write(piece.encode() if isinstance(piece, str) else piece)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents where they are absent, and flush their names to disk.
+
+    Raises:
+        FileExistsError, NotADirectoryError: If a file is in the way.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's names to disk, where the system can."""
+    if sys.platform != "win32":
+        _sync(folder, os.O_RDONLY)
+
+
+def _sync_file(path: Path) -> None:
+    _sync(path, os.O_RDWR)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
