@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nudge_integrations.corpus import parse_metric
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, compare, evaluate
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline import METHODS, QUERY_MAPS, fit
-from nudge_integrations.corpus import parse_metric
 
 if TYPE_CHECKING:
     import numpy as np

@@ -139,9 +139,7 @@ class ArrayCorpus:
             return unit
         return torch.nn.functional.normalize(unit + torch.from_numpy(self.shift).to(unit), dim=1)
 
-    def _search(
-        self, queries: torch.Tensor, k: int, floor: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _search(self, queries: torch.Tensor, k: int, floor: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         best = BestSoFar(queries, k, len(self), floor)
         parts = list(row_blocks(len(self), max(1, min(_BLOCK_ROWS, self.block_bytes // (12 * self.dimension + 5120)))))
         for part in tqdm(parts, desc="reading the corpus", unit="block", disable=not self.progress):

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from nudge_integrations.corpus import Metric, parse_metric
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError, MissingExtraError
 from nudge_integrations.evaluation.rankings import Similarity, Source, rankings_of
-from nudge_integrations.corpus import Metric, parse_metric
 
 __all__ = ["DEFAULT_METRICS", "Evaluation", "evaluate"]
 

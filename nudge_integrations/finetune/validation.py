@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from nudge_integrations.corpus import Metric
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.corpus import Metric
 
 __all__ = ["METRIC", "embedded", "validation_score"]
 

@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 from langchain_core.documents import Document
 
+from nudge_integrations.corpus import parse_metric
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation import DEFAULT_METRICS, evaluate
 from nudge_integrations.langchain.documents import document_id
-from nudge_integrations.corpus import parse_metric
 
 __all__ = ["Evaluator", "langsmith_evaluators"]
 

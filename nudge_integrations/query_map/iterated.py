@@ -1,63 +1,92 @@
 r"""The contrastive ridge taken in several steps: each looks at the softmax again from where the last one led.
 
-M <- M + u c K Q^T (Ybar - softmax((Q + Q M) D^T / tau)) D P, from M = 0. Each teaching query is followed as the map
-without it moves it, so that its responses say what is still missing for new queries. The responses of all steps add up
-to those of one ridge, which the closed forms of `nudge_integrations.query_map.ridge` then serve.
+M <- M + u c K Q^T (Ybar - softmax((Q + Q M) D^T / tau)) D P, from M = 0. No closed form says what such a map does for
+queries that were left out, as these have had a say in the responses of all others: it is fitted again without each of
+five folds of queries, and for each of two clusters alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nudge_integrations.query_map.ridge import Regression, RidgeMaps, Setting
-from nudge_integrations.solver.labels import group_codes
+from nudge_integrations.query_map.ridge import FittedMaps, Regression, RidgeMaps, Setting
+from nudge_integrations.query_map.teaching import Teaching
 
-__all__ = ["iterated_responses"]
-
-# Documents in the softmax: every step takes it anew, so that they are fewer than for one step.
-_SUPPORT = 2048
+__all__ = ["iterated_maps"]
 
 # The strength of a step. One serves all collections: how many steps are taken is what makes a map strong.
 _STRENGTH = 0.25
 
 
-def iterated_responses(
-    maps: RidgeMaps, setting: Setting, temperature: float, block_bytes: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield after each step the summed responses (t, d) of all queries, and those learned from each cluster alone.
+@dataclass(eq=False)
+class _Part:
+    """Queries that teach a map of their own.
+
+    Attributes:
+        queries, positives: (r, d) float32.
+        regression: On these queries.
+        map: (d, d) float32, as far as steps have led.
+    """
+
+    queries: torch.Tensor
+    positives: torch.Tensor
+    regression: Regression
+    map: torch.Tensor
+
+    @classmethod
+    def of(cls, learner: Teaching, regression: Regression, rows: NDArray[np.bool_]) -> _Part:
+        """Start with those of the teaching queries that a mask (t,) names."""
+        at = torch.from_numpy(rows)
+        queries = learner.queries[at]
+        return cls(queries, learner.positives[at], regression, queries.new_zeros(queries.shape[1], queries.shape[1]))
+
+    def step(self, maps: RidgeMaps, learner: Teaching, setting: Setting, block_bytes: int) -> None:
+        """Take one step."""
+        (temperature,) = temperatures = [float(str(setting.responses))]
+        found = learner.residuals(self.queries + self.queries @ self.map, self.positives, temperatures, block_bytes)
+        change = self.regression.fit(found[temperature], setting.penalty)
+        self.map = self.map + _STRENGTH * maps.scale(setting) * maps.whitened(change, setting.whitening)
+
+
+def iterated_maps(maps: RidgeMaps, learner: Teaching, setting: Setting, block_bytes: int) -> Iterator[FittedMaps]:
+    """Yield the maps after each step: of all queries, without each fold, of each cluster.
 
     Args:
-        maps: The teaching queries, and the whitening.
-        setting: Whitening and penalty of every step.
-        temperature: tau of the softmax.
+        maps: The contrastive ridges, whose regressions and whitening are shared.
+        learner: The same teaching queries, with the documents of the softmax.
+        setting: The temperature, whitening and penalty of every step.
         block_bytes: Bound on the temporary memory.
     """
-    everything = [(np.arange(len(maps.teaching.rows)), maps.whole)]
-    clusters = [(np.flatnonzero(maps.teaching.clusters == code), part) for code, part in maps.by_cluster.items()]
-    parts = (everything, clusters)
-    yield from zip(*(_steps(maps, setting, temperature, part, block_bytes) for part in parts), strict=True)
-
-
-def _steps(
-    maps: RidgeMaps,
-    setting: Setting,
-    temperature: float,
-    parts: list[tuple[NDArray[np.int64], Regression]],
-    block_bytes: int,
-) -> Iterator[torch.Tensor]:
-    """Yield the summed responses (t, d) after each step, learned within each part of the queries."""
-    teaching = maps.teaching.reduced(_SUPPORT, maps.seed)
-    groups = [group_codes(teaching.groups[rows]) for rows, _ in parts]
-    total, shifts = torch.zeros_like(teaching.queries), torch.zeros_like(teaching.queries)
+    clusters = learner.clusters
+    whole = _Part.of(learner, maps.whole, np.ones(len(clusters), bool))
+    folds = [(fold, _Part.of(learner, regression, ~fold)) for fold, regression in maps.folds]
+    parts = {code: _Part.of(learner, one, clusters == code) for code, one in maps.by_cluster.items()}
+    steps = 0
     while True:
-        found = teaching.residuals(teaching.queries + shifts, [temperature], block_bytes)[temperature]
-        total = total + found
-        for (rows, regression), codes in zip(parts, groups, strict=True):
-            at = torch.from_numpy(rows)
-            left_out = regression.left_out(total[at], setting.penalty, codes, np.arange(len(rows)))
-            shifts[at] = _STRENGTH * maps.scale(setting) * maps.whitened(left_out, setting.whitening)
-        yield total
+        steps += 1
+        for part in (whole, *(part for _, part in folds), *parts.values()):
+            part.step(maps, learner, setting, block_bytes)
+
+        def unseen(steps: int = steps) -> list[tuple[NDArray[np.bool_], torch.Tensor]]:
+            return _without_documents(maps, learner, setting, steps, block_bytes)
+
+        without_fold = [(fold, part.map) for fold, part in folds]
+        yield FittedMaps(steps, whole.map, without_fold, {code: part.map for code, part in parts.items()}, unseen)
+
+
+def _without_documents(
+    maps: RidgeMaps, learner: Teaching, setting: Setting, steps: int, block_bytes: int
+) -> list[tuple[NDArray[np.bool_], torch.Tensor]]:
+    """Return folds (t,) of queries, whole documents each, and the maps that the other queries teach."""
+    found = []
+    for fold in maps.document_folds:
+        part = _Part.of(learner, Regression.on(learner.queries[torch.from_numpy(~fold)]), ~fold)
+        for _ in range(steps):
+            part.step(maps, learner, setting, block_bytes)
+        found.append((fold, part.map))
+    return found

@@ -12,7 +12,7 @@ group g of queries is answered without itself by (I - H_gg)^-1 (Q_g K Q^T R - H_
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from nudge_integrations.query_map.teaching import Teaching, fold_codes
+from nudge_integrations.solver.labels import group_codes
 
 __all__ = ["Regression", "RidgeMaps", "Setting"]
 
@@ -37,7 +38,7 @@ class Setting(NamedTuple):
     """The settings of a contrastive ridge.
 
     Attributes:
-        responses: Which responses it is fitted to: the temperature of one step, or of several with their number.
+        responses: The softmax's temperature of one step, or of several with their number.
         whitening: mu.
         penalty: lambda.
     """
@@ -126,17 +127,36 @@ def _groups_of_many(groups: NDArray[np.int64], places: NDArray[np.int64]) -> lis
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class FittedMaps:
+    """Maps that were fitted again for everything that is left out.
+
+    Attributes:
+        steps: How many steps they took.
+        whole: (d, d) float32, that of all teaching queries.
+        without_fold: Folds of the queries (t,), and the maps of the others.
+        of_cluster: The map that each cluster teaches.
+        without_documents: Makes the same as ``without_fold`` for folds that hold all queries for a document.
+    """
+
+    steps: int
+    whole: torch.Tensor
+    without_fold: list[tuple[NDArray[np.bool_], torch.Tensor]]
+    of_cluster: dict[int, torch.Tensor]
+    without_documents: Callable[[], list[tuple[NDArray[np.bool_], torch.Tensor]]]
+
+
 @dataclass(eq=False)
 class RidgeMaps:
-    """Every map of the contrastive ridge that some responses and settings make.
+    """Every map that some settings make, and what each does for queries that were left out.
 
     Attributes:
         teaching: The queries.
         variance: (d,) float32, the eigenvalues of the documents' covariance.
         axes: (d, d) float32, its eigenvectors, one a column.
         seed: For folds.
-        responses: For each key (t, d) float32, those of all queries.
-        of_cluster: For each key the same, learned from each query's own cluster alone; absent where they are equal.
+        responses: For each temperature (t, d) float32, where queries should go.
+        iterated: The settings whose maps took several steps.
     """
 
     teaching: Teaching
@@ -144,8 +164,9 @@ class RidgeMaps:
     axes: torch.Tensor
     seed: int
     responses: dict[Hashable, torch.Tensor] = field(default_factory=dict)
-    of_cluster: dict[Hashable, torch.Tensor] = field(default_factory=dict)
+    iterated: dict[Setting, FittedMaps] = field(default_factory=dict)
     _scales: dict[Setting, float] = field(default_factory=dict)
+    _unseen: dict[Setting, list[tuple[NDArray[np.bool_], torch.Tensor]]] = field(default_factory=dict)
     _by_fold: tuple[Setting, list[tuple[NDArray[np.bool_], torch.Tensor]]] | None = None
 
     @classmethod
@@ -156,59 +177,51 @@ class RidgeMaps:
         return cls(teaching, torch.from_numpy(variance).to(like).clamp_min(0.0), torch.from_numpy(axes).to(like), seed)
 
     def map(self, setting: Setting) -> torch.Tensor:
-        """Return c K Q^T R P, (d, d): the map of strength 1."""
-        fitted = self.whole.fit(self.responses[setting.responses], setting.penalty)
-        return self.scale(setting) * self.whitened(fitted, setting.whitening)
+        """Return the map of strength 1, (d, d)."""
+        return self.scale(setting) * self._unscaled(setting)
 
     def seen(self, setting: Setting, places: NDArray[np.int64]) -> torch.Tensor:
-        """Return the shifts (p, d) at strength 1 of some teaching queries by the map without each one's group."""
+        """Return the shifts (p, d) at strength 1 of some teaching queries by maps without each one's group, or fold."""
+        if setting in self.iterated:
+            return self._by_maps(setting, self.iterated[setting].without_fold)[torch.from_numpy(places)]
         return self._left_out(setting, self.teaching.groups, places)
 
     def unseen(self, setting: Setting, places: NDArray[np.int64]) -> torch.Tensor:
-        """Return the same by the map without all queries for its most relevant document."""
+        """Return the same by maps without all queries for its most relevant document."""
+        if setting in self.iterated:
+            if setting not in self._unseen:
+                self._unseen[setting] = self.iterated[setting].without_documents()
+            return self._by_maps(setting, self._unseen[setting])[torch.from_numpy(places)]
         return self._left_out(setting, self.teaching.documents, places)
 
     def other_cluster(self, setting: Setting, places: NDArray[np.int64]) -> torch.Tensor:
         """Return the same by the map that the other cluster of queries teaches."""
-        key, clusters = setting.responses, self.teaching.clusters
-        responses = self.of_cluster.get(key, self.responses[key])
+        clusters = self.teaching.clusters
         found = torch.zeros_like(self.teaching.queries[:1]).repeat(len(places), 1)
-        for cluster in np.unique(clusters[places]):
+        for cluster in (0, 1):
             inside = torch.from_numpy(np.flatnonzero(clusters[places] == cluster))
-            others = torch.from_numpy(np.flatnonzero(clusters != cluster))
-            if len(others):
+            if len(inside) and (clusters != cluster).any():
                 queries = self.teaching.queries[torch.from_numpy(places)[inside]]
-                found[inside] = queries @ self.by_cluster[1 - int(cluster)].fit(responses[others], setting.penalty)
-        return self.scale(setting) * self.whitened(found, setting.whitening)
+                found[inside] = queries @ self._of_cluster(setting, 1 - cluster)
+        return self.scale(setting) * found
 
     def by_fold(self, setting: Setting) -> list[tuple[NDArray[np.bool_], torch.Tensor]]:
         """Return each fold (t,), and shifts (t, d) of all teaching queries by maps that know no label of the fold.
 
         The queries of the fold are shifted by the map of all others, the others by that map without their own group.
+        Where maps took several steps it is without their own fold: M without two folds is taken as M without one, plus
+        M without the other, less M, which is exact but for what the two do together.
         """
-        if self._by_fold is not None and self._by_fold[0] == setting:
-            return self._by_fold[1]
-        found = []
-        for fold, regression in self._folds:
-            kept = np.flatnonzero(~fold)
-            responses = self.responses[setting.responses][torch.from_numpy(kept)]
-            shifts = torch.empty_like(self.teaching.queries)
-            own = self.teaching.queries[torch.from_numpy(fold)]
-            shifts[torch.from_numpy(fold)] = own @ regression.fit(responses, setting.penalty)
-            groups = np.unique(self.teaching.groups[kept], return_inverse=True)[1]
-            shifts[torch.from_numpy(kept)] = regression.left_out(
-                responses, setting.penalty, groups, np.arange(len(kept))
-            )
-            found.append((fold, self.scale(setting) * self.whitened(shifts, setting.whitening)))
-        self._by_fold = setting, found
-        return found
+        if self._by_fold is None or self._by_fold[0] != setting:
+            folds = self._folds_of_iterated(setting) if setting in self.iterated else self._folds_of_ridge(setting)
+            self._by_fold = setting, [(fold, self.scale(setting) * shifts) for fold, shifts in folds]
+        return self._by_fold[1]
 
     def scale(self, setting: Setting) -> float:
         """Return c; 0 where nothing shifts."""
         if setting not in self._scales:
             queries = self.teaching.queries[:: max(1, len(self.teaching.queries) // _MEASURED)]
-            shift = queries @ self.whole.fit(self.responses[setting.responses], setting.penalty)
-            shifted = self._deviation(self.whitened(shift, setting.whitening))
+            shifted = self._deviation(queries @ self._unscaled(setting))
             self._scales[setting] = self._deviation(queries) / shifted if shifted > 0.0 else 0.0
         return self._scales[setting]
 
@@ -220,6 +233,47 @@ class RidgeMaps:
     def _deviation(self, vectors: torch.Tensor) -> float:
         """Return the standard deviation over documents of a vector's scores, summed over vectors (l, d)."""
         return float(torch.linalg.vector_norm((vectors @ self.axes) * self.variance.sqrt(), dim=1).sum())
+
+    def _unscaled(self, setting: Setting) -> torch.Tensor:
+        if setting in self.iterated:
+            return self.iterated[setting].whole
+        return self.whitened(self.whole.fit(self.responses[setting.responses], setting.penalty), setting.whitening)
+
+    def _of_cluster(self, setting: Setting, cluster: int) -> torch.Tensor:
+        if setting in self.iterated:
+            return self.iterated[setting].of_cluster[cluster]
+        rows = torch.from_numpy(self.teaching.clusters == cluster)
+        fitted = self.by_cluster[cluster].fit(self.responses[setting.responses][rows], setting.penalty)
+        return self.whitened(fitted, setting.whitening)
+
+    def _by_maps(self, setting: Setting, parts: list[tuple[NDArray[np.bool_], torch.Tensor]]) -> torch.Tensor:
+        """Return the shifts (t, d) of all teaching queries, each by the map of its fold."""
+        shifts = torch.empty_like(self.teaching.queries)
+        for fold, matrix in parts:
+            at = torch.from_numpy(fold)
+            shifts[at] = self.scale(setting) * (self.teaching.queries[at] @ matrix)
+        return shifts
+
+    def _folds_of_iterated(self, setting: Setting) -> Iterator[tuple[NDArray[np.bool_], torch.Tensor]]:
+        fitted, queries = self.iterated[setting], self.teaching.queries
+        for fold, without in fitted.without_fold:
+            shifts = torch.empty_like(queries)
+            for other, also_without in fitted.without_fold:
+                at = torch.from_numpy(other)
+                same = other is fold
+                shifts[at] = queries[at] @ (without if same else without + also_without - fitted.whole)
+            yield fold, shifts
+
+    def _folds_of_ridge(self, setting: Setting) -> Iterator[tuple[NDArray[np.bool_], torch.Tensor]]:
+        queries, responses = self.teaching.queries, self.responses[setting.responses]
+        for fold, regression in self.folds:
+            inside, kept = torch.from_numpy(fold), np.flatnonzero(~fold)
+            others = torch.from_numpy(kept)
+            shifts = torch.empty_like(queries)
+            shifts[inside] = queries[inside] @ regression.fit(responses[others], setting.penalty)
+            groups = group_codes(self.teaching.groups[kept])
+            shifts[others] = regression.left_out(responses[others], setting.penalty, groups, np.arange(len(kept)))
+            yield fold, self.whitened(shifts, setting.whitening)
 
     def _left_out(self, setting: Setting, groups: NDArray[np.int64], places: NDArray[np.int64]) -> torch.Tensor:
         found = self.whole.left_out(self.responses[setting.responses], setting.penalty, groups, places)
@@ -237,7 +291,14 @@ class RidgeMaps:
         return {code: Regression.on(self.teaching.queries[torch.from_numpy(clusters == code)]) for code in (0, 1)}
 
     @cached_property
-    def _folds(self) -> list[tuple[NDArray[np.bool_], Regression]]:
+    def folds(self) -> list[tuple[NDArray[np.bool_], Regression]]:
+        """Folds (t,) of whole groups, and the regressions on the queries outside each."""
         codes = fold_codes(self.teaching.groups, _FOLDS, self.seed)
-        folds = [codes == code for code in np.unique(codes)]
-        return [(fold, Regression.on(self.teaching.queries[torch.from_numpy(~fold)])) for fold in folds]
+        masks = [codes == code for code in np.unique(codes)]
+        return [(fold, Regression.on(self.teaching.queries[torch.from_numpy(~fold)])) for fold in masks]
+
+    @property
+    def document_folds(self) -> list[NDArray[np.bool_]]:
+        """Folds (t,) that hold all queries for a document."""
+        codes = fold_codes(self.teaching.documents, _FOLDS, self.seed)
+        return [codes == code for code in np.unique(codes)]

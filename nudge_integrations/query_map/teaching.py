@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from nudge_integrations.corpus.topk import row_blocks
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.labels import Labels, group_codes
 
-__all__ = ["Teaching", "fold_codes", "teaching_of"]
+__all__ = ["LabelledQueries", "Teaching", "fold_codes", "labelled_queries", "teaching_of"]
 
 # Documents of either kind that a softmax takes at most.
 _SUPPORT = 6144
@@ -35,45 +35,45 @@ _SHARED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Teaching:
-    """Queries that teach a query map.
+class LabelledQueries:
+    """Queries that have a relevant document.
 
     Attributes:
         rows: (t,) int64, which of the labelled queries these are, ascending.
         queries: (t, d) float32.
         positives: (t, d) float32, the mean of the documents that are relevant to each, weighed by gain: Ybar D.
-        support: (k, d) float32 unit vectors, the documents of the softmax.
-        log_weight: (k,) float32, the logarithm of how many documents each of them stands for.
         groups: (t,) int64, those of one group are left out together.
-        documents: (t,) int64, by the most relevant document: what is like one that nobody asked for.
-        clusters: (t,) int64, two k-means clusters, which share no document unless they share most: another topic.
-        cross_selection: (t,) bool, whole groups: each half is served by the setting that suits the other.
     """
 
     rows: NDArray[np.int64]
     queries: torch.Tensor
     positives: torch.Tensor
+    groups: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Teaching(LabelledQueries):
+    """Queries that teach a query map, and the documents that they are kept away from.
+
+    Attributes:
+        support: (k, d) float32 unit vectors, the documents of the softmax.
+        log_weight: (k,) float32, the logarithm of how many documents each of them stands for.
+        documents: (t,) int64, by the most relevant document: what is like one that nobody asked for.
+        clusters: (t,) int64, two k-means clusters, which share no document unless they share most: another topic.
+        cross_selection: (t,) bool, whole groups: each half is served by the setting that suits the other.
+    """
+
     support: torch.Tensor
     log_weight: torch.Tensor
-    groups: NDArray[np.int64]
     documents: NDArray[np.int64]
     clusters: NDArray[np.int64]
     cross_selection: NDArray[np.bool_]
 
-    def reduced(self, documents: int, seed: int) -> Teaching:
-        """Return the same with a softmax over a uniform sample of so many of the documents that it takes."""
-        if len(self.support) <= documents:
-            return self
-        kept = np.sort(np.random.default_rng(seed).choice(len(self.support), documents, replace=False))
-        at = torch.from_numpy(kept).to(self.support.device)
-        weight = self.log_weight[at] + math.log(len(self.support) / documents)
-        return replace(self, support=self.support[at], log_weight=weight)
-
     def residuals(
-        self, queries: torch.Tensor, temperatures: Sequence[float], block_bytes: int
+        self, queries: torch.Tensor, positives: torch.Tensor, temperatures: Sequence[float], block_bytes: int
     ) -> dict[float, torch.Tensor]:
-        """Return R (t, d) float32 for each temperature, for the teaching queries as they are given, of any length."""
-        found = {temperature: self.positives.clone() for temperature in temperatures}
+        """Return R (r, d) float32 for each temperature, for queries (r, d) of any length and their positives (r, d)."""
+        found = {temperature: positives.clone() for temperature in temperatures}
         for block in row_blocks(len(queries), max(1, block_bytes // (12 * max(1, len(self.support))))):
             scores = queries[block] @ self.support.T
             for temperature, residual in found.items():
@@ -86,23 +86,30 @@ def teaching_of(prepared: Prepared, support: int = _SUPPORT) -> Teaching:
     """Return the queries that have a pool and a relevant document, and what they learn from."""
     labels, seed = prepared.labels, prepared.options.seed
     able = np.diff(labels.gains.indptr)[prepared.pools.queries] > 0
-    rows = prepared.pools.queries[able]
-    queries = labels.queries[torch.from_numpy(rows).to(labels.queries.device)]
-    gains = labels.gains[rows]
-    documents = group_codes(np.asarray(gains.argmax(axis=1)).ravel()) if len(rows) else rows
+    learner = _labelled(labels, prepared.pools.queries[able])
+    documents = group_codes(np.asarray(labels.gains[learner.rows].argmax(axis=1)).ravel())
     vectors, log_weight = _support(prepared, support)
-    groups = group_codes(labels.groups[rows])
     return Teaching(
-        rows,
-        queries,
-        _positives(gains, labels),
+        learner.rows,
+        learner.queries,
+        learner.positives,
+        learner.groups,
         vectors,
         log_weight,
-        groups,
         documents,
-        _parted(_clusters(queries.double().cpu().numpy(), seed), documents),
-        fold_codes(groups, 2, seed) == 0,
+        _parted(_clusters(learner.queries.double().cpu().numpy(), seed), documents),
+        fold_codes(learner.groups, 2, seed) == 0,
     )
+
+
+def labelled_queries(prepared: Prepared) -> LabelledQueries:
+    """Return all queries that have a relevant document."""
+    return _labelled(prepared.labels, np.flatnonzero(np.diff(prepared.labels.gains.indptr)))
+
+
+def _labelled(labels: Labels, rows: NDArray[np.int64]) -> LabelledQueries:
+    queries = labels.queries[torch.from_numpy(rows).to(labels.queries.device)]
+    return LabelledQueries(rows, queries, _positives(labels.gains[rows], labels), group_codes(labels.groups[rows]))
 
 
 def fold_codes(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:

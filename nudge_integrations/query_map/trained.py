@@ -1,10 +1,10 @@
-"""A linear query map trained by gradient steps: what LlamaIndex, Chroma and the NUDGE paper call an query_map."""
+"""A linear query map trained by gradient steps: what LlamaIndex, Chroma and the NUDGE paper call a query adapter."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -12,10 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors.torch import save_file
 from tqdm import tqdm
 
+from nudge_integrations.corpus.topk import row_blocks
 from nudge_integrations.errors import InputError
-from nudge_integrations.query_map.arrays import row_blocks
 from nudge_integrations.query_map.query_map import Evaluate, QueryMap, moved
-from nudge_integrations.query_map.training import BLOCK_BYTES, TrainingSet, fold_codes, read_training
+from nudge_integrations.query_map.teaching import LabelledQueries, fold_codes, labelled_queries
+from nudge_integrations.solver import Options, OptionValues, Prepared
+from nudge_integrations.solver.prepare import prepare_for
+from nudge_integrations.solver.solving import prepared_options
+from nudge_integrations.storage import replacing
 
 __all__ = ["fit_trained"]
 
@@ -25,8 +29,8 @@ _VALIDATION_PART = 8
 
 def fit_trained(
     documents: object,
-    queries: object,
-    relevance: object,
+    queries: object = None,
+    relevance: object = None,
     *,
     evaluate: Evaluate,
     validation: ArrayLike | Sequence[int] | None = None,
@@ -37,10 +41,7 @@ def fit_trained(
     epochs: int = 100,
     patience: int = 10,
     checkpoint: Path | str | None = None,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    block_bytes: int = BLOCK_BYTES,
-    progress: bool = False,
+    **options: Unpack[OptionValues],
 ) -> QueryMap:
     r"""Train q' = unit(q + q M) from M = 0 by the softmax over the positives in a batch, and keep the best epoch.
 
@@ -62,10 +63,7 @@ def fit_trained(
         epochs: At most this many.
         patience: How many epochs without a gain end the training.
         checkpoint: Where to keep the best map so far, as safetensors; each better one replaces it whole.
-        seed: For the validation part and the order of batches.
-        device: Where to compute; None for where ``documents`` are.
-        block_bytes: Bound on temporary memory while the documents are read.
-        progress: Show a progress bar over epochs.
+        **options: See `Options`: seed (of the held-out part and the order of batches), device, block_bytes, progress.
 
     Returns:
         A `QueryMap` without held-out queries; its scores are means over the validation queries.
@@ -78,10 +76,10 @@ def fit_trained(
         >>> import numpy as np
         >>> from scipy import sparse
         >>> random = np.random.default_rng(0)
-        >>> documents = random.normal(size=(20, 4))
-        >>> relevant = np.arange(80) % 20
+        >>> documents = random.normal(size=(80, 4))
+        >>> relevant = np.arange(80)
         >>> queries = documents[relevant] @ np.roll(np.eye(4), 1, axis=1) + documents[relevant]
-        >>> relevance = sparse.csr_array((np.ones(80), (np.arange(80), relevant)), shape=(80, 20))
+        >>> relevance = sparse.csr_array((np.ones(80), (np.arange(80), relevant)), shape=(80, 80))
         >>> unit = torch.nn.functional.normalize(torch.from_numpy(documents).float())
         >>> def hit(adapted):
         ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(relevant)).float()
@@ -91,50 +89,40 @@ def fit_trained(
     """
     if min(temperature, learning_rate) <= 0 or min(batch_size, epochs, patience) < 1:
         raise InputError("temperature and learning_rate must be above 0; batch_size, epochs and patience at least 1")
-    training = read_training(
-        documents, queries, relevance, groups=groups, sample=0, seed=seed, device=device, block_bytes=block_bytes
-    )
-    held_out = _held_out(training, validation, seed)
-    rows = torch.from_numpy(np.flatnonzero(held_out)).to(training.rows.device)
+    if isinstance(documents, Prepared):
+        prepared = prepared_options(documents, queries, relevance, None, groups, options)
+    else:
+        asked = Options(max_queries=1).changed(**options)
+        prepared = prepare_for(asked, documents, queries, relevance, None, groups, softmax=False, maps=False)
+    learner = labelled_queries(prepared)
+    held_out = _held_out(learner, validation, prepared.options.seed)
+    every, rows = prepared.labels.queries, torch.from_numpy(learner.rows[held_out])
 
-    def score(trained_map: torch.Tensor) -> float:
-        values = evaluate(moved(training.queries, training.queries @ trained_map))[training.rows[rows]]
-        return float(values.double().mean())
+    def score(found: torch.Tensor) -> float:
+        return float(evaluate(moved(every, every @ found))[rows].double().mean())
 
-    best = baseline = score(torch.zeros_like(training.covariance).to(training.queries))
-    chosen, steps = torch.zeros_like(training.covariance).to(training.queries), 0
-    next_epoch = _epochs(training, ~held_out, temperature, learning_rate, batch_size, seed)
-    for epoch in tqdm(range(1, epochs + 1), desc="training the query map", unit="epoch", disable=not progress):
-        trained_map = next_epoch()
-        value = score(trained_map)
+    best = baseline = score(every.new_zeros(every.shape[1], every.shape[1]))
+    chosen, steps = every.new_zeros(every.shape[1], every.shape[1]), 0
+    train = _epochs(learner, ~held_out, temperature, learning_rate, batch_size, prepared.options.seed)
+    bar = tqdm(range(1, epochs + 1), desc="training the query map", unit="epoch", disable=not prepared.options.progress)
+    for epoch in bar:
+        found = train()
+        value = score(found)
         if value > best:
-            best, chosen, steps = value, trained_map, epoch
+            best, chosen, steps = value, found, epoch
             if checkpoint is not None:
-                _save(trained_map, Path(checkpoint))
+                _save(found, Path(checkpoint))
         elif epoch - steps >= patience:
             break
-    return QueryMap(
-        map=chosen.cpu().numpy(),
-        name="trained",
-        temperature=temperature,
-        whitening=None,
-        penalty=None,
-        strength=float(steps > 0),
-        scale=1.0,
-        steps=steps,
-        baseline=baseline,
-        score=best,
-        held_out_queries=None,
-        normaliser="sampled",
-    )
+    return QueryMap(chosen.cpu().numpy(), temperature, steps, baseline, best)
 
 
-def _held_out(training: TrainingSet, validation: ArrayLike | Sequence[int] | None, seed: int) -> NDArray[np.bool_]:
+def _held_out(learner: LabelledQueries, validation: ArrayLike | Sequence[int] | None, seed: int) -> NDArray[np.bool_]:
     """Return (l,) which of the queries that have a relevant document are held out."""
     if validation is None:
-        held_out: NDArray[np.bool_] = fold_codes(training.groups, _VALIDATION_PART, seed) == 0
+        held_out: NDArray[np.bool_] = fold_codes(learner.groups, _VALIDATION_PART, seed) == 0
     else:
-        held_out = np.isin(training.rows.cpu().numpy(), np.asarray(validation))
+        held_out = np.isin(learner.rows, np.asarray(validation))
     if held_out.all() or not held_out.any():
         raise InputError(
             f"{held_out.sum()} of {len(held_out)} queries with a relevant document are held out; "
@@ -144,11 +132,11 @@ def _held_out(training: TrainingSet, validation: ArrayLike | Sequence[int] | Non
 
 
 def _epochs(
-    training: TrainingSet, teaching: NDArray[np.bool_], temperature: float, rate: float, batch_size: int, seed: int
+    learner: LabelledQueries, teaching: NDArray[np.bool_], temperature: float, rate: float, batch_size: int, seed: int
 ) -> Callable[[], torch.Tensor]:
     """Return a function that trains one more epoch and returns the map (d, d)."""
-    kept = torch.from_numpy(np.flatnonzero(teaching)).to(training.rows.device)
-    queries, positives = training.labelled_queries[kept], torch.nn.functional.normalize(training.positives[kept], dim=1)
+    kept = torch.from_numpy(np.flatnonzero(teaching)).to(learner.queries.device)
+    queries, positives = learner.queries[kept], torch.nn.functional.normalize(learner.positives[kept], dim=1)
     weight = torch.zeros(queries.shape[1], queries.shape[1], device=queries.device, requires_grad=True)
     optimiser = torch.optim.AdamW([weight], lr=rate)
     generator = torch.Generator().manual_seed(seed)
@@ -159,7 +147,7 @@ def _epochs(
             batch = order[part]
             own = positives[batch]
             scores = moved(queries[batch], queries[batch] @ weight) @ own.T / temperature
-            # Queries with the same positives are no negatives for each other.
+            # Queries with the same positives are no negatives to each other.
             same = (own @ own.T > 1.0 - 1e-5).fill_diagonal_(False)
             target = torch.arange(len(batch), device=scores.device)
             loss = torch.nn.functional.cross_entropy(scores.masked_fill(same, -torch.inf), target)
@@ -170,8 +158,7 @@ def _epochs(
     return epoch
 
 
-def _save(trained_map: torch.Tensor, path: Path) -> None:
+def _save(found: torch.Tensor, path: Path) -> None:
     """Write a map so that the file is whole at every moment."""
-    beside = path.with_name(f"{path.name}.tmp")
-    save_file({"map": trained_map.cpu().contiguous()}, beside)
-    os.replace(beside, path)
+    with replacing(path) as beside:
+        save_file({"map": found.cpu().contiguous()}, beside)

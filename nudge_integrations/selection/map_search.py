@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from nudge_integrations.query_map.iterated import iterated_responses
+from nudge_integrations.query_map.iterated import iterated_maps
 from nudge_integrations.query_map.ridge import RidgeMaps, Setting
 from nudge_integrations.query_map.teaching import teaching_of
 from nudge_integrations.selection.pool_evaluator import STRENGTH, PoolEvaluator
@@ -23,7 +23,7 @@ from nudge_integrations.solver.decision import QueryScores, mean
 from nudge_integrations.solver.nudge_search import coarse_rows
 from nudge_integrations.solver.rank_changes import RankChanges
 
-__all__ = ["EvaluatedSetting", "FoundMap", "MapSearch", "TEMPERATURES", "WHITENINGS", "search_map"]
+__all__ = ["TEMPERATURES", "WHITENINGS", "EvaluatedSetting", "FoundMap", "MapSearch", "search_map"]
 
 TEMPERATURES, WHITENINGS, PENALTIES = (0.1, 0.05, 0.03), (1.0, 0.1, 0.03), (0.001, 0.01, 0.1, 1.0)
 _START = Setting(0.05, 0.1, 0.1)
@@ -32,10 +32,13 @@ _START = Setting(0.05, 0.1, 0.1)
 TOLERATED = 0.001
 
 # How many groups of queries, on pools of which depth, settings are first compared by; how many of the best by all.
-_COARSE, _DEPTH, _FINALISTS = 384, 64, 3
+_COARSE, _DEPTH, _FINALISTS = 384, 64, 2
 
 # The numbers of steps that are tried one after another, and the penalty of each.
 _STEPS, _STEP_PENALTY = (2, 3, 4, 6, 8), 0.1
+
+# Documents of either kind in their softmax: every step takes it anew, so that they are fewer than for one step.
+_STEP_SUPPORT = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,9 @@ class MapSearch:
         options = prepared.options
         teaching = teaching_of(prepared)
         maps = RidgeMaps.of(teaching, prepared.covariance, options.seed)
-        maps.responses.update(teaching.residuals(teaching.queries, TEMPERATURES, options.block_bytes))
+        maps.responses.update(
+            teaching.residuals(teaching.queries, teaching.positives, TEMPERATURES, options.block_bytes)
+        )
         full = PoolEvaluator.of(prepared, rows)
         some = coarse_rows(prepared.evaluation.groups[rows], options.seed, _COARSE)
         places = np.searchsorted(teaching.rows, prepared.evaluation_rows)
@@ -165,9 +170,9 @@ def search_map(search: MapSearch, kinds: Sequence[str] = ("ridge", "iterated-rid
     if best.gain <= 0.0:
         return None
     steps = _in_steps(search, best) if "iterated-ridge" in kinds else []
-    tried = [*tried, *steps] if "ridge" in kinds else steps
     ranked = sorted((one for one in tried if one.gain > 0.0), key=lambda one: -one.gain)
-    finalists = search.best_of((one.setting for one in ranked[:_FINALISTS]), search.full)
+    ranked = ranked[:_FINALISTS] if "ridge" in kinds else []
+    finalists = search.best_of((one.setting for one in (*ranked, *steps[-2:])), search.full)
     finalists = [one for one in finalists if one.gain > 0.0]
     return _cross_selected(search, finalists) if finalists else None
 
@@ -194,21 +199,20 @@ def _in_steps(search: MapSearch, one_step: EvaluatedSetting) -> list[EvaluatedSe
     temperature = one_step.setting.responses
     if not isinstance(temperature, float):
         return []
+    options, best = search.prepared.options, 0.0
     start = one_step.setting._replace(penalty=_STEP_PENALTY)
-    best, found = one_step.gain, []
-    steps = iterated_responses(search.maps, start, temperature, search.prepared.options.block_bytes)
-    for number, (responses, of_cluster) in enumerate(steps, start=1):
-        if number not in _STEPS:
+    learner = teaching_of(search.prepared, _STEP_SUPPORT)
+    found: list[EvaluatedSetting] = []
+    for maps in islice(iterated_maps(search.maps, learner, start, options.block_bytes), _STEPS[-1]):
+        if maps.steps not in _STEPS:
             continue
-        setting = start._replace(responses=(temperature, number))
-        search.maps.responses[setting.responses], search.maps.of_cluster[setting.responses] = responses, of_cluster
+        setting = start._replace(responses=(temperature, maps.steps))
+        search.maps.iterated[setting] = maps
         evaluated = search.evaluated(setting, search.coarse, best)
         if evaluated.gain <= best:
             break
         best = evaluated.gain
         found.append(evaluated)
-        if number == _STEPS[-1]:
-            break
     return found
 
 

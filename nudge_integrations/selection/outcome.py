@@ -12,12 +12,12 @@ from nudge_integrations.query_map.ridge import Setting
 from nudge_integrations.selection.confirm import confirm_map, confirm_pair
 from nudge_integrations.selection.map_search import FoundMap, MapSearch
 from nudge_integrations.selection.pairs import FoundPair
-from nudge_integrations.solver import Candidate, Curve, PerQuery, Prepared, Solution
+from nudge_integrations.selection.pool_evaluator import STRENGTH
+from nudge_integrations.solver import Candidate, PerQuery, Prepared, Solution
 from nudge_integrations.solver.curve import curve_of
 from nudge_integrations.solver.decision import Decision, QueryScores, gain_and_error, mean, unseen_warning
 from nudge_integrations.solver.nudge_search import NudgeResult
 from nudge_integrations.solver.solving import solution_of
-from nudge_integrations.selection.pool_evaluator import STRENGTH
 
 __all__ = ["Fitted", "confirmed", "fitted_map", "fitted_pair", "solution_with"]
 
@@ -45,7 +45,11 @@ class Fitted:
     def setting(self) -> tuple[Setting, float]:
         """The map's setting and strength."""
         found = self.found
-        return (found.best.setting, found.best.strength) if isinstance(found, FoundMap) else (found.setting, found.strength)
+        return (
+            (found.best.setting, found.best.strength)
+            if isinstance(found, FoundMap)
+            else (found.setting, found.strength)
+        )
 
     def query_map(self) -> NDArray[np.float32]:
         """Return the map, (d, d)."""
@@ -91,11 +95,18 @@ def confirmed(
     exact = confirm_map(best.search, found) if isinstance(found, FoundMap) else confirm_pair(best.search, found)
     was = best.candidate
     some = _line(
-        best.search, was.method, was.temperature, was.step,
-        QueryScores(exact.scores.seen[rows], exact.scores.unseen[rows]), rows, alone.baseline[rows],
+        best.search,
+        was.method,
+        was.temperature,
+        was.step,
+        QueryScores(exact.scores.seen[rows], exact.scores.unseen[rows]),
+        rows,
+        alone.baseline[rows],
     )
     every = np.arange(len(alone.baseline))
-    line = replace(_line(best.search, was.method, was.temperature, was.step, exact.scores, every, alone.baseline), exact=True)
+    line = replace(
+        _line(best.search, was.method, was.temperature, was.step, exact.scores, every, alone.baseline), exact=True
+    )
     moved = abs(some.score - was.score) > _MOVED * was.standard_error
     kept = [replace(one, candidate=line, scores=exact.scores) if one is best else one for one in fitted]
     return kept, exact.rows if moved and not prepared.pools.whole else None
@@ -118,9 +129,7 @@ def solution_with(
     return replace(_solution(prepared, start, best), warnings=(*_warnings(prepared, best, baseline), *notes))
 
 
-def _may_win(
-    prepared: Prepared, one: Fitted, scores: QueryScores, baseline: NDArray[np.float64], least: float
-) -> bool:
+def _may_win(prepared: Prepared, one: Fitted, scores: QueryScores, baseline: NDArray[np.float64], least: float) -> bool:
     options, line = prepared.options, one.candidate
     if line.gain <= max(least, options.standard_errors * line.standard_error):
         return False

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nudge_integrations.query_map.ridge import Setting
 from nudge_integrations.selection.map_search import EvaluatedSetting, FoundMap, MapSearch
-from nudge_integrations.solver import Options, Prepared
+from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.decision import QueryScores, mean
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
 from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, search_nudges, target_of
@@ -176,9 +176,7 @@ def pool_static(search: MapSearch) -> Static:
     return static
 
 
-def _evaluation(
-    prepared: Prepared, labels: Labels, rows: NDArray[np.int64], static: Static
-) -> EvaluationQueries:
+def _evaluation(prepared: Prepared, labels: Labels, rows: NDArray[np.int64], static: Static) -> EvaluationQueries:
     evaluation = prepared.evaluation.take(rows)
     queries = labels.queries[torch.from_numpy(prepared.evaluation_rows[rows])]
     scores, found = static(rows, queries)

@@ -20,7 +20,7 @@ from nudge_integrations.solver.path import Strength
 from nudge_integrations.solver.rank_changes import RankChanges, changes_on
 from nudge_integrations.solver.segments import ScorePaths, segment_of
 
-__all__ = ["PoolEvaluator", "STRENGTH"]
+__all__ = ["STRENGTH", "PoolEvaluator"]
 
 STRENGTH = Strength()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Unpack
 
 import numpy as np
@@ -16,7 +16,7 @@ from nudge_integrations.selection.map_search import MapSearch, search_map
 from nudge_integrations.selection.outcome import Fitted, confirmed, fitted_map, fitted_pair, solution_with
 from nudge_integrations.selection.pairs import search_pair
 from nudge_integrations.solver import Options, OptionValues, Prepared, Solution
-from nudge_integrations.solver.decision import decide, gain_and_error, mean
+from nudge_integrations.solver.decision import decide, mean
 from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, search_nudges
 from nudge_integrations.solver.prepare import prepare_for
 from nudge_integrations.solver.solving import log_outcome, prepared_options, solution_of

@@ -11,7 +11,16 @@ from scipy.special import ndtr, stdtrit
 from nudge_integrations.solver.prepare import Prepared
 from nudge_integrations.solver.solution import Candidate, Status
 
-__all__ = ["Decision", "QueryScores", "decide", "gain_and_error", "mean", "noise_groups", "too_few_labels", "unseen_warning"]
+__all__ = [
+    "Decision",
+    "QueryScores",
+    "decide",
+    "gain_and_error",
+    "mean",
+    "noise_groups",
+    "too_few_labels",
+    "unseen_warning",
+]
 
 # Fewer queries than this are often about a few documents, and steps and directions that suit these by chance are found
 # easily. With 10 to 29 neighbouring queries of four collections, a guard of 2 standard errors over queries let through

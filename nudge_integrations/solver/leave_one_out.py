@@ -24,7 +24,7 @@ from nudge_integrations.solver.path import Path
 from nudge_integrations.solver.ragged import ragged
 from nudge_integrations.solver.targets import NO_DIRECTION, Targets, cosine_between
 
-__all__ = ["Pairs", "Scores", "query_blocks", "labelled_pairs", "scores_of"]
+__all__ = ["Pairs", "Scores", "labelled_pairs", "query_blocks", "scores_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,9 @@ def _left_out(
     removed = torch.zeros(len(pairs), labels.queries.shape[1], device=labels.queries.device)
     _add(removed, pair, torch.from_numpy(own.data).to(removed), labels.queries, rows[own.coords[0]])
     if targets.direction.temperature is not None:
-        _add_negatives(removed, targets, labels, np.split(rows, np.searchsorted(of_member, range(1, len(group)))), pairs)
+        _add_negatives(
+            removed, targets, labels, np.split(rows, np.searchsorted(of_member, range(1, len(group)))), pairs
+        )
     left = labels.support()[column] - np.bincount(pair, minlength=len(pairs))
     return pair_group, column, left, removed
 

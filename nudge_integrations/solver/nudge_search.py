@@ -110,9 +110,7 @@ def _close_to_best(objectives: list[NDArray[np.float64]], prepared: Prepared) ->
     return near
 
 
-def search_step(
-    prepared: Prepared, labels: Labels, method: str, targets: Targets, options: Options
-) -> NudgeResult:
+def search_step(prepared: Prepared, labels: Labels, method: str, targets: Targets, options: Options) -> NudgeResult:
     """Find the best step of one direction, or evaluate the step given."""
     evaluation, path = prepared.evaluation, targets.path
     sweep = Sweep(labels, evaluation, options.measured, options.block_bytes, options.progress)

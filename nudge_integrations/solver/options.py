@@ -13,7 +13,7 @@ from nudge_integrations.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["METHODS", "OptionValues", "Options", "TEMPERATURES"]
+__all__ = ["METHODS", "TEMPERATURES", "OptionValues", "Options"]
 
 METHODS = ("auto", "nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")
 TEMPERATURES = (0.2, 0.1, 0.07, 0.05, 0.03)

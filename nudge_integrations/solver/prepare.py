@@ -86,7 +86,9 @@ class Prepared:
         taken = unit_block(torch.from_numpy(self.corpus.take(real)), "documents", real)
         taken = torch.cat([taken, taken.new_zeros(len(documents) - len(real), taken.shape[1])])
         queries = self.evaluation.queries.cpu()
-        scores = torch.stack([torch.linalg.vecdot(queries, taken[column]) for column in torch.from_numpy(place.reshape(rows.shape)).T])
+        scores = torch.stack(
+            [torch.linalg.vecdot(queries, taken[column]) for column in torch.from_numpy(place.reshape(rows.shape)).T]
+        )
         return replace(self, pools=self.pools.with_documents(at, scores.T.numpy(), rows, len(self.corpus)))
 
     @property
@@ -146,9 +148,7 @@ def prepare_for(
     maps: bool = True,
 ) -> Prepared:
     """Do what `prepare` does; without a softmax or query maps less is searched."""
-    corpus = as_corpus(
-        documents, device=options.device, block_bytes=options.block_bytes, progress=options.progress
-    )
+    corpus = as_corpus(documents, device=options.device, block_bytes=options.block_bytes, progress=options.progress)
     train = _side(corpus, options, queries, relevance, "")
     held_out = None if validation is None else _side(corpus, options, *_two(validation), "validation ")
     if groups is not None and held_out is not None:

@@ -138,9 +138,7 @@ def _slack(path: Path, scores: Scores, cosine: torch.Tensor) -> torch.Tensor:
     return torch.where(apart > 0.0, apart * steep, 0.0).add_(slack)
 
 
-def _blended(
-    path: Path, scores: Scores, cosine: torch.Tensor, parameter: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _blended(path: Path, scores: Scores, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor]:
     base, end, turned = path.blend(cosine, parameter)
     return (scores.base * base).addcmul_(scores.end, end), turned
 

@@ -153,9 +153,7 @@ def one_after_another(parts: list[tuple[float, RankChanges]]) -> RankChanges:
     )
 
 
-def values_at(
-    path: Path, metric: Metric, paths: ScorePaths, parameter: float, queries: int
-) -> NDArray[np.float64]:
+def values_at(path: Path, metric: Metric, paths: ScorePaths, parameter: float, queries: int) -> NDArray[np.float64]:
     """Return (queries,) float64, the metric at one parameter, by sorting each query's documents there."""
     scores = path.score(paths.coefficients, np.array(parameter))
     # Scores that tie are ordered by corpus row, as a chain: each is compared with the one before it.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nudge_integrations.solver.path import Path
 
-__all__ = ["SLACK", "Segment", "ScorePaths", "segment_of"]
+__all__ = ["SLACK", "ScorePaths", "Segment", "segment_of"]
 
 # Rounding of float32 scores may not drop a document that reaches the threshold exactly.
 SLACK = 1e-5

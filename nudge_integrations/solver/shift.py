@@ -78,7 +78,10 @@ def _evaluated(
     # A line's scores come divided by 1 + t.
     scale = 1.0 + result.candidate.step if path.similarity == "dot" else 1.0
     for block in query_blocks(evaluation, labels, prepared.options.block_bytes):
-        pairs, scores = labelled_pairs(targets, labels, evaluation, block), scores_of(targets, labels, evaluation, block)
+        pairs, scores = (
+            labelled_pairs(targets, labels, evaluation, block),
+            scores_of(targets, labels, evaluation, block),
+        )
         at_rest = (evaluation.queries[block] @ shifted.T).double().cpu().numpy()
         base, end = (part.double().cpu().numpy() for part in (scores.base, scores.end))
         cosine = np.broadcast_to(scores.cosine.double().cpu().numpy(), base.shape)

@@ -76,9 +76,7 @@ def solve(
     else:
         asked = Options().changed(**options)
         softmax = asked.temperatures != (None,)
-        prepared = prepare_for(
-            asked, documents, queries, relevance, validation, groups, softmax=softmax, maps=False
-        )
+        prepared = prepare_for(asked, documents, queries, relevance, validation, groups, softmax=softmax, maps=False)
     solution = solve_prepared(prepared)
     log_outcome(solution)
     return solution
@@ -100,7 +98,9 @@ def prepared_options(
     if any(value is not None for value in (queries, relevance, validation, groups)):
         raise InputError("what was prepared holds queries, relevance, validation and groups; give it alone")
     asked, now = prepared.options.changed(**options), prepared.options
-    fixed = [name for name in ("max_queries", "normalize_queries", "seed") if getattr(asked, name) != getattr(now, name)]
+    fixed = [
+        name for name in ("max_queries", "normalize_queries", "seed") if getattr(asked, name) != getattr(now, name)
+    ]
     if asked.measured.k > now.measured.k:
         fixed.append("metric")
     if fixed:
@@ -127,9 +127,7 @@ def solve_prepared(prepared: Prepared) -> Solution:
     return solution_of(prepared, best, candidates, decision)
 
 
-def solution_of(
-    prepared: Prepared, best: NudgeResult, candidates: Sequence[Candidate], decision: Decision
-) -> Solution:
+def solution_of(prepared: Prepared, best: NudgeResult, candidates: Sequence[Candidate], decision: Decision) -> Solution:
     """Return the solution of the best nudge, or of doing nothing."""
     options, chosen, path = prepared.options, best.candidate, best.targets.path
     moves, baseline = decision.status != "no_gain", mean(best.baseline)

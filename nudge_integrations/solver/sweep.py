@@ -59,9 +59,7 @@ class Sweep:
         path, k, parts = targets.path, self.metric.k, [np.zeros(0)]
         for block, pairs, own in self._blocks(targets, unseen):
             scores = scores_of(targets, self.labels, self.evaluation, block)
-            segments = candidate_segments(
-                path, self.labels, self.evaluation, block, k, scores, pairs, at=parameter
-            )
+            segments = candidate_segments(path, self.labels, self.evaluation, block, k, scores, pairs, at=parameter)
             for _, _, others in segments:
                 paths = ScorePaths.join(others, own)
                 parts.append(values_at(path, self.metric, paths, parameter, block.stop - block.start))
@@ -82,7 +80,9 @@ class Sweep:
     def _blocks(self, targets: Targets, unseen: bool) -> Iterator[tuple[slice, Pairs, ScorePaths]]:
         """Yield blocks of queries with the pairs that their own labels name, and the paths of these."""
         weights, gains = self.metric.weights(self.evaluation.gains), self.evaluation.gains
-        with tqdm(total=len(self.evaluation), desc="searching the step", unit="query", disable=not self.progress) as bar:
+        with tqdm(
+            total=len(self.evaluation), desc="searching the step", unit="query", disable=not self.progress
+        ) as bar:
             for block in query_blocks(self.evaluation, self.labels, self.block_bytes):
                 pairs = labelled_pairs(targets, self.labels, self.evaluation, block)
                 weight = _weights_at(pairs, gains[block], weights[gains.indptr[block.start] :])
@@ -93,8 +93,10 @@ class Sweep:
                     end, cosine = np.where(relevant, rest, end), np.where(relevant, 1.0, cosine)
                 coefficients = targets.path.coefficients(pairs.base, end, cosine)
                 rows = self.labels.rows[pairs.column]
-                yield block, pairs, ScorePaths(
-                    pairs.query, rows, coefficients, relevant, np.where(relevant, weight, 0.0)
+                yield (
+                    block,
+                    pairs,
+                    ScorePaths(pairs.query, rows, coefficients, relevant, np.where(relevant, weight, 0.0)),
                 )
                 bar.update(block.stop - block.start)
 
