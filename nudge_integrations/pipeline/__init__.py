@@ -7,6 +7,6 @@
 The edges to frameworks stand on both.
 """
 
-from nudge_integrations.pipeline.fitting import METHODS, QUERY_MAPS, SolverOptions, fit
+from nudge_integrations.pipeline.fitting import METHODS, QUERY_MAPS, fit
 
-__all__ = ["METHODS", "QUERY_MAPS", "SolverOptions", "fit"]
+__all__ = ["METHODS", "QUERY_MAPS", "fit"]

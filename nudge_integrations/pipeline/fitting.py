@@ -5,66 +5,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus import as_matrix, as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.selection import CANDIDATES, select
+from nudge_integrations.selection import CANDIDATES, SINGLE_CANDIDATES, select
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
-from nudge_integrations.solver import Solution, solve
+from nudge_integrations.solver import Options, OptionValues, Solution, solve
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import ArrayLike
     from scipy import sparse
 
-__all__ = ["METHODS", "QUERY_MAPS", "SolverOptions", "fit"]
+__all__ = ["METHODS", "QUERY_MAPS", "fit"]
 
 logger = logging.getLogger(__name__)
 
 
-# The candidates of `select` for each method of `fit`.
-SELECTED: dict[str, tuple[str, ...]] = {
-    "auto": CANDIDATES,
-    "query-map": ("query-map",),
-    "query-map+nudge": ("query-map+nudge",),
-    "nudge+query-map": ("nudge+query-map",),
-}
-
-
-# Options of nudges alone, and their defaults.
-_FOR_NUDGES: dict[str, Any] = {
-    "validation": None,
-    "step": None,
-    "temperature": None,
-    "graded": False,
-    "refit": True,
-    "normalize_queries": True,
-    "shift": False,
-}
-
-
-# All methods of `fit`; those of query maps are evaluated by leave-one-out and take no validation set.
-QUERY_MAPS = tuple(name for name in SELECTED if name != "auto")
+# All methods of `fit`: "auto" and those with query maps are chosen by `select`, the others by `solve`.
+QUERY_MAPS = (*(name for name in CANDIDATES if name != "nudge"), *SINGLE_CANDIDATES)
 METHODS = ("auto", "nudge", *(name for name in SOLVER_METHODS if name != "auto"), *QUERY_MAPS)
 
-
-class SolverOptions(TypedDict, total=False):
-    """The rarer options of `solve`, which `fit` hands on as they are."""
-
-    temperature: float | None
-    graded: bool
-    refit: bool
-    groups: ArrayLike | Sequence[object] | None
-    max_queries: int
-    normalize_queries: bool
-    shift: bool
-    standard_errors: float
-    device: str | torch.device | None
-    block_bytes: int
+# Options of nudges alone: they take precedence over the query maps of "auto".
+_FOR_NUDGES = ("step", "temperature", "graded", "refit", "normalize_queries", "shift")
 
 
 def fit(
@@ -73,17 +39,12 @@ def fit(
     *,
     validation: RetrievalDataset | None = None,
     method: str = "auto",
-    metric: str = "ndcg@10",
-    step: float | None = None,
-    unseen_weight: float = 0.0,
-    seed: int = 0,
-    max_seconds: float | None = None,
+    groups: ArrayLike | Sequence[object] | None = None,
     duplicates: Literal["keep", "merge", "error"] = "merge",
     document_vectors: Any = None,
     query_vectors: Any = None,
     validation_query_vectors: Any = None,
-    progress: bool = False,
-    **solver_options: Unpack[SolverOptions],
+    **options: Unpack[OptionValues],
 ) -> Nudge:
     """Find out which documents to move where, from queries and their relevant documents.
 
@@ -93,18 +54,15 @@ def fit(
         dataset: n documents, m queries and which document is relevant to which query. Every query counts.
         encoder: Makes the vectors. Its fingerprint alone will do when all vectors are given.
         validation: Other queries about the same documents, to choose the step by; None for exact leave-one-out.
-        method: ``"auto"``: the best of nudging documents, adapting queries by a linear map, both in either order, and
-            nothing, see `nudge_integrations.selection`; without the maps where a validation set, a step or an option of
-            nudges alone is given. A map changes queries: serve them through `Nudge.transform_queries`, as every
-            retriever and embedding of this package does. Or one of them alone: ``"nudge"``, ``"query-map"``,
-            ``"query-map+nudge"``, ``"nudge+query-map"``; or one kind of nudge: ``"nudge-n"``, ``"nudge-m"``,
-            ``"nudge-m+n"``, ``"nudge-s"``, ``"contrastive"``.
-        metric: What to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
-        step: Take this step instead of searching for it.
-        unseen_weight: 0 .. 1: how much the choice weighs queries for unlabelled documents; from 0.5 on
-            ``"auto"`` and ``"nudge"`` protect them as well, whatever else could be gained.
-        seed: The seed of every sample.
-        max_seconds: With a method that tries query maps: leave out what would take longer, the slowest first.
+        method: ``"auto"``: the best of nudging documents, mapping queries linearly, both, and nothing, see
+            `nudge_integrations.selection`; without the maps where a validation set or an option of nudges alone (step,
+            temperature, graded, refit, normalize_queries, shift) is given. A map changes queries: serve them through
+            `Nudge.transform_queries`, as every retriever and embedding of this package does. ``"nudge"``,
+            ``"query-map"`` and ``"query-map+nudge"`` are the best of their kind, and whatever ``nudge.method`` answers
+            is a single one: ``"nudge-n"``, ``"nudge-m"``, ``"nudge-m+n"``, ``"nudge-s"``, ``"contrastive"``,
+            ``"ridge"``, ``"iterated-ridge"``, ``"ridge+contrastive"``, ...
+        groups: (m,) names; queries of one group are left out together. None: those with equal text are one group, as
+            are copies of one question that would answer each other.
         duplicates: What to do about several documents with one text, where a query asks for one of them. ``"merge"``:
             what answers a query under one id answers it under all, so they move as one, and a text is enough to know
             them. ``"keep"``: each moves by its own labels; ids tell them apart, texts do not
@@ -113,8 +71,8 @@ def fit(
             array, a tensor or a memory map. Texts may then be empty.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
         validation_query_vectors: The same for the queries of ``validation``.
-        progress: Show progress bars.
-        **solver_options: Handed on to `solve`.
+        **options: See `nudge_integrations.solver.Options`: metric="ndcg@10", step=None, unseen_weight=0.0, seed=0,
+            max_seconds=None, progress=False, ...
 
     Returns:
         The nudge; where nothing gained beyond noise, its status is ``"no_gain"`` and nothing moves.
@@ -138,15 +96,16 @@ def fit(
     if validation is not None:
         validation_queries = _query_vectors(validation, encoder, validation_query_vectors, "validation_query_vectors")
         held_out = (validation_queries, _relevance(validation, dataset, twins))
-    solution = _solved(
-        documents,
-        _query_vectors(dataset, encoder, query_vectors, "query_vectors"),
-        _relevance(dataset, dataset, twins),
-        method,
-        max_seconds,
-        {"validation": held_out, "step": step},
-        {"metric": metric, "unseen_weight": unseen_weight, "seed": seed, "progress": progress, **solver_options},
-    )
+    elif groups is None:
+        groups = dataset.query_groups()
+    queries = _query_vectors(dataset, encoder, query_vectors, "query_vectors")
+    data = documents, queries, _relevance(dataset, dataset, twins)
+    if _selects(method, held_out is not None, options):
+        candidates = CANDIDATES if method == "auto" else (method,)
+        solution = select(*data, candidates=candidates, groups=groups, **options)
+    else:
+        single = "auto" if method == "nudge" else method
+        solution = solve(*data, method=single, validation=held_out, groups=groups, **options)
     nudge = Nudge.from_solution(
         _together(solution, dataset, twins),
         ids=dataset.document_ids,
@@ -161,27 +120,22 @@ def fit(
     return nudge
 
 
-def _solved(
-    documents: Any,
-    queries: Any,
-    relevance: sparse.csr_array,
-    method: str,
-    max_seconds: float | None,
-    of_nudges: dict[str, Any],
-    options: dict[str, Any],
-) -> Solution:
-    """Choose among nudges and query maps, or among nudges alone where an option is only for them."""
-    for_nudges = [name for name in (*of_nudges, *options) if name in _FOR_NUDGES]
-    given = [name for name in for_nudges if {**of_nudges, **options}[name] != _FOR_NUDGES[name]]
-    if method in SELECTED and not given:
-        shared = {name: value for name, value in options.items() if name not in _FOR_NUDGES}
-        candidates = SELECTED[method]
-        return select(documents, queries, relevance, candidates=candidates, max_seconds=max_seconds, **shared)
-    if method in QUERY_MAPS:
+def _selects(method: str, held_out: bool, options: OptionValues) -> bool:
+    """Say whether query maps are tried.
+
+    Raises:
+        InputError: If they were asked for with an option of nudges alone, or the method is unknown.
+    """
+    if method not in METHODS:
+        raise InputError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
+    changed = Options().changed(**options)
+    given = [name for name in _FOR_NUDGES if getattr(changed, name) != getattr(Options(), name)]
+    given += ["validation"] if held_out else []
+    if method in QUERY_MAPS and given:
         raise InputError(
             f"method={method!r} is evaluated by leave-one-out and takes no {', '.join(given)}=; leave it out"
         )
-    return solve(documents, queries, relevance, method="auto" if method == "nudge" else method, **of_nudges, **options)
+    return method in QUERY_MAPS or (method == "auto" and not given)
 
 
 def _check(dataset: RetrievalDataset, validation: RetrievalDataset | None, *, blank_texts_allowed: bool) -> None:

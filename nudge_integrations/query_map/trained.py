@@ -76,10 +76,10 @@ def fit_trained(
         >>> import numpy as np
         >>> from scipy import sparse
         >>> random = np.random.default_rng(0)
-        >>> documents = random.normal(size=(80, 4))
-        >>> relevant = np.arange(80)
-        >>> queries = documents[relevant] @ np.roll(np.eye(4), 1, axis=1) + documents[relevant]
-        >>> relevance = sparse.csr_array((np.ones(80), (np.arange(80), relevant)), shape=(80, 80))
+        >>> documents = random.normal(size=(200, 8))
+        >>> relevant = np.arange(200)
+        >>> queries = documents + np.roll(documents, 1, axis=1)
+        >>> relevance = sparse.csr_array(np.eye(200))
         >>> unit = torch.nn.functional.normalize(torch.from_numpy(documents).float())
         >>> def hit(adapted):
         ...     return ((adapted @ unit.T).argmax(dim=1) == torch.from_numpy(relevant)).float()

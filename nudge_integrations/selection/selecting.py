@@ -102,8 +102,10 @@ def select(
     else:
         changed = Options().changed(**options)
         prepared = prepare_for(changed, documents, queries, relevance, None, groups, maps=asked.maps)
-    if prepared.options.method != "auto" or prepared.options.step is not None or prepared.held_out is not None:
-        raise InputError("select() compares methods by leave-one-out: give method, step and validation to solve()")
+    given = prepared.options
+    if given.step is not None or given.shift or prepared.held_out is not None:
+        raise InputError("select() compares by leave-one-out: give step=, shift= and validation= to solve()")
+    prepared = prepared.with_options(replace(given, method="auto"))
     solution = _Selection(prepared, asked, start).solution()
     log_outcome(solution)
     return solution
@@ -133,7 +135,7 @@ class _Selection:
         self, alone: NudgeResult, alone_gains: bool, nudge_seconds: float
     ) -> tuple[list[Fitted], tuple[str, ...]]:
         """Return maps and pairs, the best of them with its exact figures, and what was left out in words."""
-        evaluation, options = self.prepared.evaluation, self.prepared.options
+        evaluation = self.prepared.evaluation
         if len(np.unique(evaluation.groups)) < _FEWEST_QUERIES:
             few = f"fewer than {_FEWEST_QUERIES} labelled queries say too little about one"
             return [], (f"query maps were not tried: {few}",)

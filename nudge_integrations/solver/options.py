@@ -23,9 +23,8 @@ _PROTECTED_FROM = 0.5
 
 
 class OptionValues(TypedDict, total=False):
-    """The options as keyword arguments; `Options` says what each means and what it is where nothing is said."""
+    """All options but the method as keyword arguments; `Options` says what each means and what it is by default."""
 
-    method: str
     metric: str
     step: float | None
     unseen_weight: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Unpack
 
 import numpy as np
@@ -29,6 +29,7 @@ def solve(
     queries: object = None,
     relevance: object = None,
     *,
+    method: str = "auto",
     validation: tuple[object, object] | None = None,
     groups: ArrayLike | Sequence[object] | None = None,
     **options: Unpack[OptionValues],
@@ -43,10 +44,11 @@ def solve(
             length on reading and read once, in blocks; or any `Corpus`; or a `Prepared`, in place of all data.
         queries: (m, d), the labelled queries.
         relevance: (m, n) scipy sparse gains, > 0 where a document answers a query. Duplicate entries are summed.
+        method: One of the methods of `Options`; ``"auto"`` is the best of nothing, nudge-n and contrastive.
         validation: ``(queries, relevance)`` held out to choose the step by; None for exact leave-one-out.
         groups: (m,) names; queries of one group (near-duplicates, one user) are left out together. None: those with
             equal vectors are one group.
-        **options: See `Options`: method="auto", metric="ndcg@10", step=None, unseen_weight=0.0, ...
+        **options: See `Options`: metric="ndcg@10", step=None, unseen_weight=0.0, seed=0, ...
 
     Returns:
         A `Solution`. Where no gain is beyond noise its status is ``"no_gain"``, nothing moves, and ``reason`` says why.
@@ -72,9 +74,9 @@ def solve(
         ('improved', True)
     """
     if isinstance(documents, Prepared):
-        prepared = prepared_options(documents, queries, relevance, validation, groups, options)
+        prepared = prepared_options(documents, queries, relevance, validation, groups, {**options, "method": method})
     else:
-        asked = Options().changed(**options)
+        asked = Options().changed(**options, method=method)
         softmax = asked.temperatures != (None,)
         prepared = prepare_for(asked, documents, queries, relevance, validation, groups, softmax=softmax, maps=False)
     solution = solve_prepared(prepared)
@@ -88,7 +90,7 @@ def prepared_options(
     relevance: object,
     validation: object,
     groups: object,
-    options: OptionValues,
+    options: Mapping[str, object],
 ) -> Prepared:
     """Return something prepared with options changed that do not need the corpus again.
 
