@@ -19,7 +19,7 @@ from nudge_integrations.selection.map_search import EvaluatedSetting, FoundMap, 
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.decision import QueryScores, mean
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
-from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, search_nudges, target_of
+from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, evaluated_by, search_nudges, target_of
 from nudge_integrations.solver.sweep import Sweep
 
 __all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair", "unseen_scores"]
@@ -114,15 +114,16 @@ def _pair(
     options = replace(prepared.options, method=way[0], step=None, progress=False)
     labels = adapted_labels(search, setting, strength, shifts)
     static = pool_static(search)
-    evaluation = _evaluation(prepared, labels, rows, static)
-    adapted = replace(prepared, labels=labels, evaluation=evaluation)
+    compared = evaluated_by(replace(prepared, labels=labels), rows)
+    labels = compared.labels
+    adapted = replace(compared, evaluation=_evaluation(prepared, labels, rows, static))
     nudge = search_nudges(adapted, options, way[1])[0]
     if nudge.candidate.gain <= nudge.candidate.standard_error * min(1.0, options.standard_errors):
         return None
-    seen, static_rows = fold_scores(search, setting, strength, nudge, rows, static)
+    seen, static_rows = fold_scores(search, setting, strength, nudge, labels.negatives, rows, static)
     objective = seen
     if options.unseen_weight:
-        unseen = unseen_scores(search, setting, strength, nudge, rows, static)
+        unseen = unseen_scores(search, setting, strength, nudge, labels.negatives, rows, static)
         objective = QueryScores(seen, unseen).objective(options.unseen_weight)
     baseline = evaluated.objective.start[np.searchsorted(search.full.rows, rows)]
     return FoundPair(setting, strength, nudge, labels, baseline, seen, static_rows, objective)
@@ -140,7 +141,13 @@ def adapted_labels(search: MapSearch, setting: Setting, strength: float, shifts:
 
 
 def fold_scores(
-    search: MapSearch, setting: Setting, strength: float, nudge: NudgeResult, rows: NDArray[np.int64], static: Static
+    search: MapSearch,
+    setting: Setting,
+    strength: float,
+    nudge: NudgeResult,
+    negatives: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    static: Static,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the metric (p,) of evaluation queries, each by maps and documents that do not know the labels of its fold.
 
@@ -151,18 +158,24 @@ def fold_scores(
     for fold, shifts in search.maps.by_fold(setting):
         inside = np.flatnonzero(fold[search.places[rows]])
         if len(inside):
-            labels = adapted_labels(search, setting, strength, shifts)
+            labels = replace(adapted_labels(search, setting, strength, shifts), negatives=negatives)
             evaluation = _evaluation(prepared, labels, rows[inside], static)
             scores[inside], best[inside] = _values(prepared, labels, evaluation, nudge, unseen=False), evaluation.rows
     return scores, best
 
 
 def unseen_scores(
-    search: MapSearch, setting: Setting, strength: float, nudge: NudgeResult, rows: NDArray[np.int64], static: Static
+    search: MapSearch,
+    setting: Setting,
+    strength: float,
+    nudge: NudgeResult,
+    negatives: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    static: Static,
 ) -> NDArray[np.float64]:
     """Return the metric (p,) of evaluation queries as if nobody had labelled the documents relevant to them."""
     shifts = search.maps.unseen(setting, np.arange(len(search.maps.teaching.rows)))
-    labels = adapted_labels(search, setting, strength, shifts)
+    labels = replace(adapted_labels(search, setting, strength, shifts), negatives=negatives)
     evaluation = _evaluation(search.prepared, labels, rows, static)
     return _values(search.prepared, labels, evaluation, nudge, unseen=True)
 
