@@ -24,13 +24,12 @@ from nudge_integrations.solver.sweep import Sweep
 
 __all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair", "unseen_scores"]
 
-# What comparing the strengths below may cost, in scores of labelled documents; where all queries would cost more, some of
-# them compare, of so many groups at least.
+# What comparing the strengths below may cost, in scores of labelled documents; where all queries would cost more, some
+# of them compare, of so many groups at least.
 _SCORES, _COARSE = 1_200_000, 512
 
-# Strengths, as parts of the best map's alone, that are tried before a nudge, which does a part of the work and for some
-# documents better.
-_PARTS = (0.5, 1.0, 0.25)
+# Parts of a map's strength alone that are tried before a nudge, which does a part of the work, for some documents better.
+_FIRST_PART, _LEAST_PART = 0.5, 0.25
 
 Static = Callable[[NDArray[np.int64], torch.Tensor | None], tuple[NDArray[np.float64], NDArray[np.int64]]]
 """Takes places among the evaluation queries (p,) and their adapted vectors (p, d); returns scores and rows (p, k) of
@@ -80,30 +79,33 @@ def search_pair(
         method, temperatures = str(only), replace(options, method=only).temperatures
     elif not alone_gains:
         method, temperatures = "auto", options.temperatures
-    shifts = search.maps.seen(found.best.setting, np.arange(len(search.maps.teaching.rows)))
     groups = search.prepared.evaluation.groups[search.full.rows]
     affordable = _SCORES // max(1, len(search.prepared.labels.rows))
     some = search.full.rows[coarse_rows(groups, options.seed, max(_COARSE, affordable))]
-    worth: dict[float, float] = {}
-    for part in _PARTS:
-        # A weaker map is tried where a stronger one was worse.
-        if part == min(_PARTS) and worth.get(max(_PARTS), -1.0) > worth.get(_PARTS[0], -1.0):
-            break
-        strength = part * found.best.strength
-        pair = _pair(search, found.best, strength, shifts, some, (method, temperatures))
-        if pair is not None:
-            worth[part] = mean(pair.objective)
-    if not worth:
+    tried: dict[tuple[int, float], float] = {}
+
+    def attempt(place: int, part: float) -> None:
+        one = found.finalists[place]
+        pair = _pair(search, one, part * one.strength, some, (method, temperatures))
+        tried[place, part] = -1.0 if pair is None else mean(pair.objective)
+
+    for place in range(len(found.finalists)):
+        attempt(place, _FIRST_PART)
+    best = max(tried, key=tried.__getitem__)[0]
+    attempt(best, 1.0)
+    if tried[best, 1.0] <= tried[best, _FIRST_PART]:
+        attempt(best, _LEAST_PART)
+    place, part = max(tried, key=tried.__getitem__)
+    if tried[place, part] < 0.0:
         return None
-    strength = max(worth, key=worth.__getitem__) * found.best.strength
-    return _pair(search, found.best, strength, shifts, search.full.rows, (method, temperatures))
+    one = found.finalists[place]
+    return _pair(search, one, part * one.strength, search.full.rows, (method, temperatures))
 
 
 def _pair(
     search: MapSearch,
     evaluated: EvaluatedSetting,
     strength: float,
-    shifts: torch.Tensor,
     rows: NDArray[np.int64],
     way: tuple[str, tuple[float | None, ...]],
 ) -> FoundPair | None:
@@ -112,6 +114,7 @@ def _pair(
     if not evaluated.allowed(strength):
         return None
     options = replace(prepared.options, method=way[0], step=None, progress=False)
+    shifts = search.maps.seen(setting, np.arange(len(search.maps.teaching.rows)))
     labels = adapted_labels(search, setting, strength, shifts)
     static = pool_static(search)
     compared = evaluated_by(replace(prepared, labels=labels), rows)
