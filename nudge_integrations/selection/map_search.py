@@ -32,7 +32,7 @@ _START = Setting(0.05, 0.1, 0.1)
 TOLERATED = 0.001
 
 # How many groups of queries, on pools of which depth, settings are first compared by; how many of the best by all.
-_COARSE, _DEPTH, _FINALISTS = 384, 64, 2
+_COARSE, _DEPTH, _FINALISTS = 1024, 64, 2
 
 # The numbers of steps that are tried one after another, and the penalty of each.
 _STEPS, _STEP_PENALTY = (2, 3, 4, 6, 8), 0.1

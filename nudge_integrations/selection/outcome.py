@@ -15,7 +15,14 @@ from nudge_integrations.selection.pairs import FoundPair
 from nudge_integrations.selection.pool_evaluator import STRENGTH
 from nudge_integrations.solver import Candidate, PerQuery, Prepared, Solution
 from nudge_integrations.solver.curve import curve_of
-from nudge_integrations.solver.decision import Decision, QueryScores, gain_and_error, mean, unseen_warning
+from nudge_integrations.solver.decision import (
+    Decision,
+    QueryScores,
+    gain_and_error,
+    mean,
+    repetition_warning,
+    unseen_warning,
+)
 from nudge_integrations.solver.nudge_search import NudgeResult
 from nudge_integrations.solver.solving import solution_of
 
@@ -138,8 +145,10 @@ def _may_win(prepared: Prepared, one: Fitted, scores: QueryScores, baseline: NDA
 
 
 def _warnings(prepared: Prepared, best: Fitted, baseline: NDArray[np.float64]) -> tuple[str, ...]:
-    scores = best.scores
-    return () if scores is None else unseen_warning(prepared, scores, baseline, prepared.options.standard_errors)
+    if best.scores is None:
+        return ()
+    unseen = unseen_warning(prepared, best.scores, baseline, prepared.options.standard_errors)
+    return (*unseen, *repetition_warning(prepared))
 
 
 def _line(

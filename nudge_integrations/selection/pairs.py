@@ -28,7 +28,7 @@ __all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair"
 # of them compare, of so many groups at least.
 _SCORES, _COARSE = 1_200_000, 512
 
-# Parts of a map's strength alone that are tried before a nudge, which does a part of the work, for some documents better.
+# Parts of a map's strength alone that are tried before a nudge, which does a part of the work.
 _FIRST_PART, _LEAST_PART = 0.5, 0.25
 
 Static = Callable[[NDArray[np.int64], torch.Tensor | None], tuple[NDArray[np.float64], NDArray[np.int64]]]
