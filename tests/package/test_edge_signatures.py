@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, get_type_hints
@@ -13,7 +14,7 @@ from llama_index.core.instrumentation.events import BaseEvent
 from nudge_integrations import Encoder, Nudge, RetrievalDataset, fit, langchain, llama_index
 from nudge_integrations.errors import InputError
 from nudge_integrations.langchain.fitting import FitOptions
-from nudge_integrations.pipeline import SolverOptions
+from nudge_integrations.solver import Options, OptionValues
 
 EDGES = (llama_index, langchain)
 edges = pytest.mark.parametrize("edge", EDGES, ids=["llama_index", "langchain"])
@@ -66,11 +67,19 @@ def test_a_parameter_has_one_default_wherever_it_is() -> None:
 
 
 def test_the_engine_and_the_store_take_the_same_options_of_a_fit() -> None:
-    options = set(FitOptions.__annotations__) - set(SolverOptions.__annotations__)
+    assert set(get_type_hints(OptionValues)) == {field.name for field in fields(Options)} - {"method"}
+    options = set(get_type_hints(FitOptions)) - set(get_type_hints(OptionValues))
     assert options <= set(inspect.signature(fit).parameters)
-    engine = set(inspect.signature(llama_index.NudgeFinetuneEngine).parameters)
-    assert options - engine == {"validation", "progress"}  # LlamaIndex has its own words for these:
-    assert {"val_dataset", "show_progress"} <= engine
+    engine = inspect.signature(llama_index.NudgeFinetuneEngine).parameters
+    assert options - set(engine) == {"validation"}  # LlamaIndex has its own words for this, and for progress:
+    assert {"val_dataset", "show_progress"} <= set(engine)
+    assert engine["options"].annotation == inspect.signature(fit).parameters["options"].annotation
+
+
+@pytest.mark.parametrize("option", sorted({field.name for field in fields(Options)} - {"method"}))
+def test_no_function_declares_an_option_of_a_fit_again(option: str) -> None:
+    inner = {"metric", "seed", "step", "device", "progress"}  # words that mean something else elsewhere
+    assert option in inner or option not in defaults()
 
 
 @edges
