@@ -19,7 +19,7 @@ from nudge_integrations.query_map.teaching import teaching_of
 from nudge_integrations.selection.pool_evaluator import STRENGTH, PoolEvaluator
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.curve import Bound, best_step, mixed
-from nudge_integrations.solver.decision import QueryScores, mean
+from nudge_integrations.solver.decision import mean
 from nudge_integrations.solver.nudge_search import coarse_rows
 from nudge_integrations.solver.rank_changes import RankChanges
 
@@ -32,7 +32,7 @@ _START = Setting(0.05, 0.1, 0.1)
 TOLERATED = 0.001
 
 # How many groups of queries, on pools of which depth, settings are first compared by; how many of the best by all.
-_COARSE, _DEPTH, _FINALISTS = 384, 64, 2
+_COARSE, _DEPTH, _FINALISTS = 384, 64, 3
 
 # The numbers of steps that are tried one after another, and the penalty of each.
 _STEPS, _STEP_PENALTY = (2, 3, 4, 6, 8), 0.1
@@ -88,13 +88,17 @@ class FoundMap:
     Attributes:
         best: Its setting and strength, by all evaluation queries.
         for_halves: The setting and the strength's parameter that suit the queries outside and inside the half.
-        scores: (e,) each, each half of the queries served by what suits the other; on pools.
+        seen: (e,) float64, the metric of each half of the queries served by what suits the other; on pools.
+        objective: (e,) float64, what is maximised.
+        unseen: The mean metric as if nobody had labelled the documents that are relevant, of some of the queries.
         baseline: (e,) float64, the metric of the queries as they are.
     """
 
     best: EvaluatedSetting
     for_halves: tuple[tuple[Setting, float], tuple[Setting, float]]
-    scores: QueryScores
+    seen: NDArray[np.float64]
+    objective: NDArray[np.float64]
+    unseen: float
     baseline: NDArray[np.float64]
 
 
@@ -136,7 +140,7 @@ class MapSearch:
         return self.evaluated(_START, self.coarse)
 
     def evaluated(self, setting: Setting, evaluator: PoolEvaluator, least: float = 0.0) -> EvaluatedSetting:
-        """Return a setting at its best strength; what gains no more than ``least`` anywhere is not looked at further."""
+        """Return a setting at its best strength; one that gains no more than ``least`` is not looked at further."""
         key = (id(evaluator), setting)
         if key not in self._known:
             self._known[key] = self._evaluated(setting, evaluator, least)
@@ -217,21 +221,22 @@ def _in_steps(search: MapSearch, one_step: EvaluatedSetting) -> list[EvaluatedSe
 
 
 def _cross_selected(search: MapSearch, finalists: list[EvaluatedSetting]) -> FoundMap:
-    """Serve each half of the queries by the setting and strength that suit the other: the best of many looks too good."""
-    evaluator, maps = search.full, search.maps
-    places = search.places[evaluator.rows]
-    half = maps.teaching.cross_selection[places]
+    """Serve each half of the queries by what suits the other half: the best of many looks too good to its own."""
+    half = search.maps.teaching.cross_selection[search.places[search.full.rows]]
     chosen = []
     for side in (False, True):
         options = [(one, *one.best_for(half == side)) for one in finalists]
         chosen.append(max(options, key=lambda option: option[2])[:2])
-    seen = np.where(half, chosen[0][0].seen.at(chosen[0][1]), chosen[1][0].seen.at(chosen[1][1]))
-    unseen = [evaluator.changes(maps.unseen(one.setting, places)).at(parameter) for one, parameter in chosen]
-    scores = QueryScores(seen, np.where(half, *unseen))
+    seen = np.where(half, *(one.seen.at(parameter) for one, parameter in chosen))
+    objective = np.where(half, *(one.objective.at(parameter) for one, parameter in chosen))
+    best, some = finalists[0], search.coarse
+    unseen = some.changes(search.maps.unseen(best.setting, search.places[some.rows]))
     (outside, at_outside), (inside, at_inside) = chosen
     return FoundMap(
-        finalists[0],
+        best,
         ((outside.setting, at_outside), (inside.setting, at_inside)),
-        scores,
-        finalists[0].seen.start,
+        seen,
+        objective,
+        mean(unseen.at(best.parameter)),
+        best.seen.start,
     )

@@ -1,8 +1,8 @@
 """A nudge after a map: documents move towards queries adapted by the map that is best with it.
 
-Each query that moves documents is adapted by a map fitted without it, as new queries will be. Leave-one-out of the nudge
-alone would be too kind: the maps that adapt the *other* queries, towards which documents move, were fitted to the one
-left out as well. So pairs are compared by folds of queries whose labels no map has seen.
+Each query that moves documents is adapted by a map fitted without it, as new queries will be. Leave-one-out of the
+nudge alone would be too kind: the maps that adapt the *other* queries, towards which documents move, were fitted to the
+one left out as well. So pairs are compared by folds of queries whose labels no map has seen.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from nudge_integrations.selection.map_search import EvaluatedSetting, FoundMap, 
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.decision import QueryScores, mean
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
-from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, search_nudges, target_of
+from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, evaluated_by, search_nudges, target_of
 from nudge_integrations.solver.sweep import Sweep
 
 __all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair", "unseen_scores"]
 
-# How many groups of queries compare the strengths below.
-_COARSE = 384
+# What comparing the strengths below may cost, in scores of labelled documents; where all queries would cost more, some of
+# them compare, of so many groups at least.
+_SCORES, _COARSE = 1_200_000, 512
 
 # Strengths, as parts of the best map's alone, that are tried before a nudge, which does a part of the work and for some
 # documents better.
 _PARTS = (0.5, 1.0, 0.25)
 
 Static = Callable[[NDArray[np.int64], torch.Tensor | None], tuple[NDArray[np.float64], NDArray[np.int64]]]
-"""Takes places among the evaluation queries (p,) and their adapted vectors (p, d); returns scores and rows (p, k) of the
-best documents that nobody labelled."""
+"""Takes places among the evaluation queries (p,) and their adapted vectors (p, d); returns scores and rows (p, k) of
+the best documents that nobody labelled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,8 @@ def search_pair(
         method, temperatures = "auto", options.temperatures
     shifts = search.maps.seen(found.best.setting, np.arange(len(search.maps.teaching.rows)))
     groups = search.prepared.evaluation.groups[search.full.rows]
-    some = search.full.rows[coarse_rows(groups, options.seed, _COARSE)]
+    affordable = _SCORES // max(1, len(search.prepared.labels.rows))
+    some = search.full.rows[coarse_rows(groups, options.seed, max(_COARSE, affordable))]
     worth: dict[float, float] = {}
     for part in _PARTS:
         # A weaker map is tried where a stronger one was worse.
@@ -112,15 +114,16 @@ def _pair(
     options = replace(prepared.options, method=way[0], step=None, progress=False)
     labels = adapted_labels(search, setting, strength, shifts)
     static = pool_static(search)
-    evaluation = _evaluation(prepared, labels, rows, static)
-    adapted = replace(prepared, labels=labels, evaluation=evaluation)
+    compared = evaluated_by(replace(prepared, labels=labels), rows)
+    labels = compared.labels
+    adapted = replace(compared, evaluation=_evaluation(prepared, labels, rows, static))
     nudge = search_nudges(adapted, options, way[1])[0]
     if nudge.candidate.gain <= nudge.candidate.standard_error * min(1.0, options.standard_errors):
         return None
-    seen, static_rows = fold_scores(search, setting, strength, nudge, rows, static)
+    seen, static_rows = fold_scores(search, setting, strength, nudge, labels.negatives, rows, static)
     objective = seen
     if options.unseen_weight:
-        unseen = unseen_scores(search, setting, strength, nudge, rows, static)
+        unseen = unseen_scores(search, setting, strength, nudge, labels.negatives, rows, static)
         objective = QueryScores(seen, unseen).objective(options.unseen_weight)
     baseline = evaluated.objective.start[np.searchsorted(search.full.rows, rows)]
     return FoundPair(setting, strength, nudge, labels, baseline, seen, static_rows, objective)
@@ -138,7 +141,13 @@ def adapted_labels(search: MapSearch, setting: Setting, strength: float, shifts:
 
 
 def fold_scores(
-    search: MapSearch, setting: Setting, strength: float, nudge: NudgeResult, rows: NDArray[np.int64], static: Static
+    search: MapSearch,
+    setting: Setting,
+    strength: float,
+    nudge: NudgeResult,
+    negatives: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    static: Static,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the metric (p,) of evaluation queries, each by maps and documents that do not know the labels of its fold.
 
@@ -149,18 +158,24 @@ def fold_scores(
     for fold, shifts in search.maps.by_fold(setting):
         inside = np.flatnonzero(fold[search.places[rows]])
         if len(inside):
-            labels = adapted_labels(search, setting, strength, shifts)
+            labels = replace(adapted_labels(search, setting, strength, shifts), negatives=negatives)
             evaluation = _evaluation(prepared, labels, rows[inside], static)
             scores[inside], best[inside] = _values(prepared, labels, evaluation, nudge, unseen=False), evaluation.rows
     return scores, best
 
 
 def unseen_scores(
-    search: MapSearch, setting: Setting, strength: float, nudge: NudgeResult, rows: NDArray[np.int64], static: Static
+    search: MapSearch,
+    setting: Setting,
+    strength: float,
+    nudge: NudgeResult,
+    negatives: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    static: Static,
 ) -> NDArray[np.float64]:
-    """Return the metric (p,) of evaluation queries as if nobody had labelled the documents that are relevant to them."""
+    """Return the metric (p,) of evaluation queries as if nobody had labelled the documents relevant to them."""
     shifts = search.maps.unseen(setting, np.arange(len(search.maps.teaching.rows)))
-    labels = adapted_labels(search, setting, strength, shifts)
+    labels = replace(adapted_labels(search, setting, strength, shifts), negatives=negatives)
     evaluation = _evaluation(search.prepared, labels, rows, static)
     return _values(search.prepared, labels, evaluation, nudge, unseen=True)
 
