@@ -25,7 +25,7 @@ __all__ = ["STRENGTH", "PoolEvaluator"]
 STRENGTH = Strength()
 
 # A score costs about so many times as much where documents are gathered for it as in a product with all of them.
-_GATHERING = 8
+_GATHERING = 100
 
 # Documents that are gathered at a time: what they take stays in the processor's cache.
 _GATHERED = 4096
