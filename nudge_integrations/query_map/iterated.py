@@ -28,27 +28,26 @@ class _Part:
     """Queries that teach a map of their own.
 
     Attributes:
-        queries, positives: (r, d) float32.
+        rows: (r,) int64, which of the teaching queries these are.
         regression: On these queries.
         map: (d, d) float32, as far as steps have led.
     """
 
-    queries: torch.Tensor
-    positives: torch.Tensor
+    rows: torch.Tensor
     regression: Regression
     map: torch.Tensor
 
     @classmethod
     def of(cls, learner: Teaching, regression: Regression, rows: NDArray[np.bool_]) -> _Part:
         """Start with those of the teaching queries that a mask (t,) names."""
-        at = torch.from_numpy(rows)
-        queries = learner.queries[at]
-        return cls(queries, learner.positives[at], regression, queries.new_zeros(queries.shape[1], queries.shape[1]))
+        width = learner.queries.shape[1]
+        return cls(torch.from_numpy(np.flatnonzero(rows)), regression, learner.queries.new_zeros(width, width))
 
     def step(self, maps: RidgeMaps, learner: Teaching, setting: Setting, block_bytes: int) -> None:
         """Take one step."""
         (temperature,) = temperatures = [float(str(setting.responses))]
-        found = learner.residuals(self.queries + self.queries @ self.map, self.positives, temperatures, block_bytes)
+        queries = learner.queries[self.rows]
+        found = learner.residuals(queries + queries @ self.map, learner.positives[self.rows], temperatures, block_bytes)
         change = self.regression.fit(found[temperature], setting.penalty)
         self.map = self.map + _STRENGTH * maps.scale(setting) * maps.whitened(change, setting.whitening)
 

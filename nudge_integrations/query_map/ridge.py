@@ -56,13 +56,11 @@ class Regression:
     """Ridge regression on queries for every penalty at once, in the eigenbasis of Q^T Q.
 
     Attributes:
-        queries: (t, d) float32, Q.
         energy: (d,) float32, the eigenvalues of Q^T Q.
         basis: (d, d) float32, its eigenvectors, one a column.
         rotated: (t, d) float32, Q times the basis.
     """
 
-    queries: torch.Tensor
     energy: torch.Tensor
     basis: torch.Tensor
     rotated: torch.Tensor
@@ -73,7 +71,7 @@ class Regression:
         rows = queries.double()
         energy, basis = eigh((rows.T @ rows).cpu().numpy())
         found = torch.from_numpy(basis).to(queries)
-        return cls(queries, torch.from_numpy(energy).to(queries).clamp_min(0.0), found, queries @ found)
+        return cls(torch.from_numpy(energy).to(queries).clamp_min(0.0), found, queries @ found)
 
     def inverse(self, penalty: float) -> torch.Tensor:
         """Return (d,) the eigenvalues of K."""

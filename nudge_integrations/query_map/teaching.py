@@ -74,7 +74,7 @@ class Teaching(LabelledQueries):
     ) -> dict[float, torch.Tensor]:
         """Return R (r, d) float32 for each temperature, for queries (r, d) of any length and their positives (r, d)."""
         found = {temperature: positives.clone() for temperature in temperatures}
-        for block in row_blocks(len(queries), max(1, block_bytes // (12 * max(1, len(self.support))))):
+        for block in row_blocks(len(queries), max(1, block_bytes // (24 * max(1, len(self.support))))):
             scores = queries[block] @ self.support.T
             for temperature, residual in found.items():
                 weights = torch.softmax((scores / temperature).add_(self.log_weight), dim=1)

@@ -64,6 +64,11 @@ class EvaluatedSetting:
     bounds: tuple[Bound, ...]
 
     @property
+    def kind(self) -> str:
+        """``"ridge"``, or ``"iterated-ridge"`` where it took several steps."""
+        return "ridge" if isinstance(self.setting.responses, float) else "iterated-ridge"
+
+    @property
     def strength(self) -> float:
         """The strength u."""
         return float(STRENGTH.steps(np.array(self.parameter)))

@@ -67,15 +67,14 @@ class Fitted:
 
 def fitted_map(search: MapSearch, found: FoundMap) -> Fitted:
     """Return a map with its figures on pools."""
-    setting = found.best.setting
-    line = _line(search, _kind(setting), None, 0.0, found.seen, found.unseen, found.objective - found.baseline)
+    line = _line(search, found.best.kind, None, 0.0, found.seen, found.unseen, found.objective - found.baseline)
     return Fitted(search, found, line)
 
 
 def fitted_pair(search: MapSearch, pair: FoundPair) -> Fitted:
     """Return a pair with its figures on pools."""
     nudge = pair.nudge.candidate
-    name = f"{_kind(pair.setting)}+{nudge.method}"
+    name = f"{pair.kind}+{nudge.method}"
     gains = pair.objective - pair.baseline
     line = _line(search, name, nudge.temperature, nudge.step, pair.seen, nudge.unseen_score, gains)
     return Fitted(search, pair, line)
@@ -164,10 +163,6 @@ def _line(
     rows = search.full.rows
     gain, error = gain_and_error(gains, search.prepared.evaluation.groups[rows])
     return Candidate(method, temperature, step, mean(seen), unseen, gain, error, len(rows), search.prepared.pools.whole)
-
-
-def _kind(setting: Setting) -> str:
-    return "ridge" if isinstance(setting.responses, float) else "iterated-ridge"
 
 
 def _nothing(nudge: Solution) -> Solution:

@@ -41,6 +41,7 @@ class FoundPair:
     """A map, and a nudge towards the queries that it adapts.
 
     Attributes:
+        kind: Which kind of map it is.
         setting: The map's setting.
         strength: Its strength.
         nudge: The documents moved.
@@ -51,6 +52,7 @@ class FoundPair:
         objective: (p,) float64, what is maximised.
     """
 
+    kind: str
     setting: Setting
     strength: float
     nudge: NudgeResult
@@ -82,23 +84,24 @@ def search_pair(
     groups = search.prepared.evaluation.groups[search.full.rows]
     affordable = _SCORES // max(1, len(search.prepared.labels.rows))
     some = search.full.rows[coarse_rows(groups, options.seed, max(_COARSE, affordable))]
-    tried: dict[tuple[int, float], float] = {}
+    tried: dict[tuple[str, float], float] = {}
+    best_of_kind = {one.kind: one for one in reversed(found.finalists)}
 
-    def attempt(place: int, part: float) -> None:
-        one = found.finalists[place]
+    def attempt(kind: str, part: float) -> None:
+        one = best_of_kind[kind]
         pair = _pair(search, one, part * one.strength, some, (method, temperatures))
-        tried[place, part] = -1.0 if pair is None else mean(pair.objective)
+        tried[kind, part] = -1.0 if pair is None else mean(pair.objective)
 
-    for place in range(len(found.finalists)):
-        attempt(place, _FIRST_PART)
+    for kind in best_of_kind:
+        attempt(kind, _FIRST_PART)
     best = max(tried, key=tried.__getitem__)[0]
     attempt(best, 1.0)
     if tried[best, 1.0] <= tried[best, _FIRST_PART]:
         attempt(best, _LEAST_PART)
-    place, part = max(tried, key=tried.__getitem__)
-    if tried[place, part] < 0.0:
+    kind, part = max(tried, key=tried.__getitem__)
+    if tried[kind, part] < 0.0:
         return None
-    one = found.finalists[place]
+    one = best_of_kind[kind]
     return _pair(search, one, part * one.strength, search.full.rows, (method, temperatures))
 
 
@@ -129,7 +132,7 @@ def _pair(
         unseen = unseen_scores(search, setting, strength, nudge, labels.negatives, rows, static)
         objective = QueryScores(seen, unseen).objective(options.unseen_weight)
     baseline = evaluated.objective.start[np.searchsorted(search.full.rows, rows)]
-    return FoundPair(setting, strength, nudge, labels, baseline, seen, static_rows, objective)
+    return FoundPair(evaluated.kind, setting, strength, nudge, labels, baseline, seen, static_rows, objective)
 
 
 def adapted_labels(search: MapSearch, setting: Setting, strength: float, shifts: torch.Tensor) -> Labels:

@@ -155,7 +155,7 @@ def log_normalisers(
     offset = torch.zeros(len(candidates), device=queries.device)
     if len(sample):
         offset[len(documents) :] = math.log(others / len(sample))
-    for block in row_blocks(len(queries), max(1, block_bytes // (12 * max(1, len(candidates))))):
+    for block in row_blocks(len(queries), max(1, block_bytes // (24 * max(1, len(candidates))))):
         scores = queries[block] @ candidates.T
         for temperature, values in normaliser.items():
             values[block] = torch.logsumexp(scores / temperature + offset, dim=1)

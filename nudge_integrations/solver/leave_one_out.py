@@ -71,7 +71,7 @@ def query_blocks(evaluation: EvaluationQueries, labels: Labels, block_bytes: int
         counted = np.append(False, evaluation.groups[1:] == evaluation.groups[:-1])
         members = np.where(counted, 1.0, incidence.sum(axis=1))
         sizes = np.stack([members, incidence @ np.diff(labels.gains.indptr)])
-    size = np.cumsum(32.0 * np.array([documents, width]) @ sizes)
+    size = np.cumsum(64.0 * np.array([documents, width]) @ sizes)
     start = 0
     while start < len(size):
         limit = (size[start - 1] if start else 0.0) + block_bytes
