@@ -33,8 +33,8 @@ _MEASURED = 1024
 # Whitened responses that are remembered.
 _REMEMBERED = 4
 
-# Folds whose labels no map knows.
-_FOLDS = 5
+# Folds whose labels no map knows, of groups and of documents.
+_FOLDS, _DOCUMENT_FOLDS = 5, 3
 
 
 class Setting(NamedTuple):
@@ -310,5 +310,5 @@ class RidgeMaps:
     @property
     def document_folds(self) -> list[NDArray[np.bool_]]:
         """Folds (t,) that hold all queries for a document."""
-        codes = fold_codes(self.teaching.documents, _FOLDS, self.seed)
+        codes = fold_codes(self.teaching.documents, _DOCUMENT_FOLDS, self.seed)
         return [codes == code for code in np.unique(codes)]
