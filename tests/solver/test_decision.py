@@ -441,6 +441,26 @@ def test_where_there_are_more_queries_than_evaluate_some_push_for_all() -> None:
     assert (near * moved(problem, "contrastive", 3.2, 0.1)[:30]).sum(axis=1).mean() > 0.95
 
 
+@pytest.mark.parametrize("held", [150, 450])
+def test_refitting_to_more_queries_than_evaluate_lets_some_of_both_sets_push(held: int) -> None:
+    problem = learnable(9, queries=600)
+    train, validation = problem.part(np.arange(held, 600)), problem.part(np.arange(held))
+    solutions = [
+        fit(
+            train,
+            method="contrastive",
+            temperature=0.1,
+            step=3.2,
+            validation=(validation.queries, validation.relevance),
+            max_queries=100,
+            seed=seed,
+        )
+        for seed in range(12)
+    ]
+    near = unit(np.mean([each.vectors for each in solutions], axis=0))
+    assert (near * moved(problem, "contrastive", 3.2, 0.1)[:30]).sum(axis=1).mean() > 0.95
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.1])
 def test_a_scaled_sample_estimates_the_softmax(temperature: float) -> None:
     random = np.random.default_rng(0)
