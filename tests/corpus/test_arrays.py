@@ -45,7 +45,9 @@ def check(corpus: Corpus, documents: NDArray[Any], queries: Floats, k: int, *, c
     found = corpus.search(queries, k)
     scores, _ = dense(documents, queries, k)
     assert (found.scores.shape, found.rows.shape) == ((len(queries), k), (len(queries), k))
-    assert (found.scores.dtype, found.rows.dtype, found.exact) == (np.float32, np.int64, True)
+    assert found.scores.dtype == np.float32
+    assert found.rows.dtype == np.int64
+    assert found.exact
     np.testing.assert_allclose(found.scores, scores, atol=close)
     for rows in found.rows:
         real = rows[rows < len(documents)]
