@@ -31,12 +31,11 @@ class Corpus(Protocol):
     """Documents that can be searched: an array, a memory map, files, a cluster or a vector store.
 
     Rows are numbered from 0 in an order that does not change. `ArrayCorpus` is the one for arrays.
-
-    Attributes:
-        dimension: d.
     """
 
-    dimension: int
+    @property
+    def dimension(self) -> int:
+        """d, how many numbers a vector has."""
 
     def __len__(self) -> int:
         """Return n, the number of documents."""

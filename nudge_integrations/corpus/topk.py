@@ -111,8 +111,8 @@ def likely_floor(queries: torch.Tensor, sample: torch.Tensor, k: int, count: int
 def _positions(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the row and the column of every true entry, row by row."""
     if mask.device.type != "cpu":
-        row, column = torch.nonzero(mask, as_tuple=True)
-        return row, column
+        query, document = torch.nonzero(mask, as_tuple=True)
+        return query, document
     # numpy finds them three times as fast as torch does on a processor.
     flat: NDArray[np.int64] = np.flatnonzero(mask.numpy())
     row, column = np.divmod(flat, mask.shape[1])

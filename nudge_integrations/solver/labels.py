@@ -94,4 +94,5 @@ def group_codes(names: NDArray[np.generic]) -> NDArray[np.int64]:
         >>> group_codes(np.array(["b", "a", "b"])).tolist()
         [1, 0, 1]
     """
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+    codes: NDArray[np.int64] = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    return codes

@@ -91,11 +91,12 @@ def scores_of(targets: Targets, labels: Labels, evaluation: EvaluationQueries, b
     if evaluation.own is None or targets.direction.temperature is None:
         end = queries @ targets.vectors.T
     else:
-        end, cosine = _without_own_negatives(targets, labels, queries, evaluation.own[block], base)
-        several = np.flatnonzero(np.bincount(labels.groups)[evaluation.groups[block]] > 1)
+        own, groups = evaluation.own[block], evaluation.groups[block]
+        end, cosine = _without_own_negatives(targets, labels, queries, own, base)
+        several = np.flatnonzero(np.bincount(labels.groups)[groups] > 1)
         if len(several):
             at = torch.from_numpy(several).to(base.device)
-            end[at], cosine[at] = _without_negatives_of_group(targets, labels, evaluation.take(block.start + several))
+            end[at], cosine[at] = _without_negatives_of_group(targets, labels, groups[several], own[several])
     resting = torch.from_numpy(np.flatnonzero(~targets.moving)).to(base.device)
     if len(resting):
         end[:, resting] = targets.path.rest(base[:, resting])
@@ -119,10 +120,10 @@ def _without_own_negatives(
 
 
 def _without_negatives_of_group(
-    targets: Targets, labels: Labels, evaluation: EvaluationQueries
+    targets: Targets, labels: Labels, groups: NDArray[np.int64], own: NDArray[np.int64]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return end and cosine (c, u) without the negative weights of each query's group."""
-    group, of_query = np.unique(evaluation.groups, return_inverse=True)
+    """Return end and cosine (c, u) without the negative weights of the groups of labelled queries ``own`` (c,)."""
+    group, of_query = np.unique(groups, return_inverse=True)
     of_member, rows = (axis.astype(np.int64) for axis in labels.members()[group].tocoo().coords)
     device = labels.documents.device
     queries = labels.queries[torch.from_numpy(rows).to(device)]
@@ -142,9 +143,9 @@ def _without_negatives_of_group(
     cosine = (inner * scale).clamp(-1.0, 1.0)
     cosine[:, torch.from_numpy(~targets.moving).to(device)] = 1.0
     order = np.argsort(rows)
-    own = torch.from_numpy(order[np.searchsorted(rows, evaluation.own, sorter=order)]).to(device)
+    mine = torch.from_numpy(order[np.searchsorted(rows, own, sorter=order)]).to(device)
     pick = torch.from_numpy(of_query).to(device)
-    return (along - overlap)[own] * scale[pick], cosine[pick]
+    return (along - overlap)[mine] * scale[pick], cosine[pick]
 
 
 def labelled_pairs(targets: Targets, labels: Labels, evaluation: EvaluationQueries, block: slice) -> Pairs:

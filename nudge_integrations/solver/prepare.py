@@ -165,19 +165,14 @@ def prepare_for(
     judge = train if held_out is None else held_out
     able = np.flatnonzero(np.diff(judge[1].indptr))
     own = _drawn(able, options.max_queries, random)
-    negatives, teaching = _searched_for(options, corpus, train[1], own if held_out is None else None, random, maps)
-    device = train[0].device
+    left_out = own if held_out is None else None
+    negatives, teaching = _searched_for(options, corpus, train[1], left_out, random, maps)
+    device, k = train[0].device, options.measured.k
     documents_of = unit_block(torch.from_numpy(corpus.take(rows)).to(device), "documents", rows)
     evaluated = judge[0][torch.from_numpy(own).to(device)]
+    drawn_with = np.arange(len(own)) if left_out is None else codes[own]
     static, pools, exact = searched(
-        corpus,
-        evaluated,
-        own if held_out is None else None,
-        train[0],
-        teaching if maps else np.zeros(0, np.int64),
-        rows,
-        k=options.measured.k,
-        pool=_POOL if maps else 4 * options.measured.k,
+        corpus, evaluated, left_out, train[0], teaching if maps else own[:0], rows, k=k, pool=_POOL if maps else 4 * k
     )
     sample = torch.from_numpy(corpus.sample(_SAMPLE if softmax or maps else 0, options.seed)).to(device)
     sample = unit_block(sample, "sampled documents")
@@ -186,13 +181,7 @@ def prepare_for(
         options,
         Labels(train[0], _columns(train[1], rows), codes, rows, documents_of, negatives),
         None if held_out is None else (held_out[0], _columns(held_out[1], rows)),
-        EvaluationQueries(
-            evaluated,
-            _columns(judge[1][own], rows),
-            own if held_out is None else None,
-            codes[own] if held_out is None else np.arange(len(own)),
-            *static,
-        ),
+        EvaluationQueries(evaluated, _columns(judge[1][own], rows), left_out, drawn_with, *static),
         own,
         len(able),
         pools,
