@@ -74,7 +74,7 @@ class ArrayCorpus:
         device: Where to compute; None for where the vectors are.
         block_bytes: Bound on the temporary memory of a search.
         progress: Show a progress bar over blocks.
-        shift: (d,) float32 that a search adds to every unit vector, which is then made unit length again; None for none.
+        shift: (d,) float32, added to every unit vector that is searched, which is then made unit length again; or None.
 
     Example:
         >>> corpus = ArrayCorpus(np.eye(3))

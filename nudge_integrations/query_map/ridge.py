@@ -115,7 +115,7 @@ class Regression:
 
 
 def _groups_of_many(groups: NDArray[np.int64], places: NDArray[np.int64]) -> list[torch.Tensor]:
-    """Return the members (b, s) of the groups of several that have a query among the places, those of one size together."""
+    """Return the members (b, s) of groups that have several, one of them among the places; those of one size together."""
     count = np.bincount(groups)
     wanted = np.unique(groups[places][count[groups[places]] > 1])
     order = np.argsort(groups, kind="stable")

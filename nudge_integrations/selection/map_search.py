@@ -32,7 +32,7 @@ _START = Setting(0.05, 0.1, 0.1)
 TOLERATED = 0.001
 
 # How many groups of queries, on pools of which depth, settings are first compared by; how many of the best by all.
-_COARSE, _DEPTH, _FINALISTS = 384, 64, 2
+_COARSE, _DEPTH, _FINALISTS = 384, 64, 3
 
 # The numbers of steps that are tried one after another, and the penalty of each.
 _STEPS, _STEP_PENALTY = (2, 3, 4, 6, 8), 0.1
@@ -136,7 +136,7 @@ class MapSearch:
         return self.evaluated(_START, self.coarse)
 
     def evaluated(self, setting: Setting, evaluator: PoolEvaluator, least: float = 0.0) -> EvaluatedSetting:
-        """Return a setting at its best strength; what gains no more than ``least`` anywhere is not looked at further."""
+        """Return a setting at its best strength; one that gains no more than ``least`` is not looked at further."""
         key = (id(evaluator), setting)
         if key not in self._known:
             self._known[key] = self._evaluated(setting, evaluator, least)
@@ -217,7 +217,7 @@ def _in_steps(search: MapSearch, one_step: EvaluatedSetting) -> list[EvaluatedSe
 
 
 def _cross_selected(search: MapSearch, finalists: list[EvaluatedSetting]) -> FoundMap:
-    """Serve each half of the queries by the setting and strength that suit the other: the best of many looks too good."""
+    """Serve each half of the queries by what suits the other half: the best of many looks too good to its own."""
     evaluator, maps = search.full, search.maps
     places = search.places[evaluator.rows]
     half = maps.teaching.cross_selection[places]

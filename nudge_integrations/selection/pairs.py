@@ -1,8 +1,8 @@
 """A nudge after a map: documents move towards queries adapted by the map that is best with it.
 
-Each query that moves documents is adapted by a map fitted without it, as new queries will be. Leave-one-out of the nudge
-alone would be too kind: the maps that adapt the *other* queries, towards which documents move, were fitted to the one
-left out as well. So pairs are compared by folds of queries whose labels no map has seen.
+Each query that moves documents is adapted by a map fitted without it, as new queries will be. Leave-one-out of the
+nudge alone would be too kind: the maps that adapt the *other* queries, towards which documents move, were fitted to the
+one left out as well. So pairs are compared by folds of queries whose labels no map has seen.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from nudge_integrations.solver.sweep import Sweep
 
 __all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair", "unseen_scores"]
 
-# How many groups of queries compare the strengths below.
-_COARSE = 384
+# What comparing the strengths below may cost, in scores of labelled documents; where all queries would cost more, some of
+# them compare, of so many groups at least.
+_SCORES, _COARSE = 1_200_000, 512
 
 # Strengths, as parts of the best map's alone, that are tried before a nudge, which does a part of the work and for some
 # documents better.
 _PARTS = (0.5, 1.0, 0.25)
 
 Static = Callable[[NDArray[np.int64], torch.Tensor | None], tuple[NDArray[np.float64], NDArray[np.int64]]]
-"""Takes places among the evaluation queries (p,) and their adapted vectors (p, d); returns scores and rows (p, k) of the
-best documents that nobody labelled."""
+"""Takes places among the evaluation queries (p,) and their adapted vectors (p, d); returns scores and rows (p, k) of
+the best documents that nobody labelled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,8 @@ def search_pair(
         method, temperatures = "auto", options.temperatures
     shifts = search.maps.seen(found.best.setting, np.arange(len(search.maps.teaching.rows)))
     groups = search.prepared.evaluation.groups[search.full.rows]
-    some = search.full.rows[coarse_rows(groups, options.seed, _COARSE)]
+    affordable = _SCORES // max(1, len(search.prepared.labels.rows))
+    some = search.full.rows[coarse_rows(groups, options.seed, max(_COARSE, affordable))]
     worth: dict[float, float] = {}
     for part in _PARTS:
         # A weaker map is tried where a stronger one was worse.
@@ -158,7 +160,7 @@ def fold_scores(
 def unseen_scores(
     search: MapSearch, setting: Setting, strength: float, nudge: NudgeResult, rows: NDArray[np.int64], static: Static
 ) -> NDArray[np.float64]:
-    """Return the metric (p,) of evaluation queries as if nobody had labelled the documents that are relevant to them."""
+    """Return the metric (p,) of evaluation queries as if nobody had labelled the documents relevant to them."""
     shifts = search.maps.unseen(setting, np.arange(len(search.maps.teaching.rows)))
     labels = adapted_labels(search, setting, strength, shifts)
     evaluation = _evaluation(search.prepared, labels, rows, static)

@@ -1,7 +1,7 @@
 """The exact curve of a ranking metric along a path, and the best step on it.
 
-A metric is piecewise constant along a path, so its maximum is found among the rank changes, without a grid. The path may
-be the one that documents take, or the strength of a query map: both are searched here.
+A metric is piecewise constant along a path, so its maximum is found among the rank changes, without a grid. The path
+may be the one that documents take, or the strength of a query map: both are searched here.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ path                    where the document is                 score at parameter
 ======================  ====================================  ==========================================  ==========
 ``Line`` (NUDGE-M, -S)  D + t T                               (1 - x) base + x end, times 1 + t           x = t/(1+t)
 ``Arc`` (NUDGE-N)       D turned towards T by min(t, phi)     base cos + slope sin of min(x, phi)         x = t
-``NormalisedLine`` (NUDGE-M+N)   D + t T, made unit length             ((1 - x) base + x end) / length             x = t/(1+t)
+``NormalisedLine`` (M+N)  D + t T, made unit length           ((1 - x) base + x end) / length             x = t/(1+t)
 ======================  ====================================  ==========================================  ==========
 
 On a line every score is divided by 1 + t, which leaves each ranking alone and makes the parameter end at 1 where the

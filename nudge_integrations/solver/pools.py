@@ -38,7 +38,7 @@ class Pools:
     def with_documents(
         self, at: NDArray[np.int64], scores: NDArray[np.float32], rows: NDArray[np.int64], nowhere: int
     ) -> Pools:
-        """Return pools with more documents (e, k) for the queries at some places; those that are there already are not doubled."""
+        """Return pools with more documents (e, k) for the queries at some places; none is there twice."""
         more_scores = np.full((len(self.queries), rows.shape[1]), -np.inf, np.float32)
         more_rows = np.full(more_scores.shape, nowhere, np.int64)
         known = (self.rows[at][:, :, None] == rows[:, None, :]).any(axis=1) | (rows == nowhere)

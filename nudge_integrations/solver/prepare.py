@@ -23,8 +23,8 @@ __all__ = ["Prepared", "prepare", "prepare_for"]
 # Documents that stand for the whole corpus where a mean over it is wanted: exact for corpora up to this size.
 _SAMPLE = 8192
 
-# Documents in a query's pool. A query map that is evaluated on pools instead of the corpus is off by up to .07 points of
-# nDCG@10 with 200 and .22 with 100 on five collections.
+# Documents in a query's pool. A query map that is evaluated on pools instead of the corpus is off by up to .07 points
+# of nDCG@10 with 200 and .22 with 100 on five collections.
 _POOL = 200
 
 # Queries that teach a query map: as many as their search costs no more than that of the evaluation queries, in scores.

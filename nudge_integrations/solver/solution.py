@@ -107,7 +107,7 @@ class Solution:
         evaluable: How many could have been evaluation, where ``max_queries`` left some out.
         normaliser: ``"exact"``, ``"sampled"`` for a contrastive softmax over part of the corpus, else None.
         candidates: Everything that was tried.
-        per_query: The metric of every evaluation query, of which ``baseline``, ``score`` and ``unseen_score`` are means.
+        per_query: The metric of every evaluation query; its means are ``baseline``, ``score`` and ``unseen_score``.
         documents: n, how many documents there are.
         query_map: None, or (d, d) float32 that a hybrid applies to queries: unit(q + q M).
         shift: None, or (d,) float32 added to every document that nobody labelled, which is then made unit length again.
