@@ -76,9 +76,7 @@ def test_no_shift_changes_nothing() -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("loss", "standard_errors"), [(0.0, 0.0), (0.02, 0.0), (0.1, 0.0), (0.1, 1.0), (0.2, 1.0)])
-def test_the_best_strength_within_bounds_is_never_below_a_grids(
-    seed: int, loss: float, standard_errors: float
-) -> None:
+def test_the_best_strength_within_bounds_is_never_below_a_grids(seed: int, loss: float, standard_errors: float) -> None:
     evaluator = evaluator_of(prepared_of())
     mine, others = shifts_of(seed), [0.3 * shifts_of(seed + 10), 0.3 * shifts_of(seed + 20)]
     bounds = [Bound(evaluator.changes(torch.from_numpy(one).float()), loss, standard_errors) for one in others]
