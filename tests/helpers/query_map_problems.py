@@ -1,4 +1,4 @@
-"""Shared by the tests of query maps: slow numpy maps, an evaluator that sorts, and queries that a linear map corrects."""
+"""Shared by the tests of query maps: slow numpy maps, an evaluator that sorts, and queries that a map corrects."""
 
 from __future__ import annotations
 

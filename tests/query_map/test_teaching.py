@@ -10,8 +10,8 @@ import pytest
 import torch
 from oracle import Problem, random_problem, unit
 from query_map_problems import dense_residuals, turned
-from selection_problems import planted
 from scipy import sparse
+from selection_problems import planted
 
 from nudge_integrations.query_map.teaching import Teaching, labelled_queries, teaching_of
 from nudge_integrations.solver import prepare

@@ -1,4 +1,4 @@
-"""What `select` reports is exact: every ranking of the whole corpus really sorted, also where pools hold a part of it."""
+"""What `select` reports is exact: rankings of the whole corpus really sorted, also where pools hold a part of it."""
 
 from __future__ import annotations
 
