@@ -4,7 +4,11 @@
           |
     Encoder                 texts -> vectors: SentenceTransformerEncoder, CachedEncoder, or any class with two methods
           |
-    solve -> Solution       vectors and labels -> which vectors move where: arrays in, arrays out
+    Corpus                  vectors that can be searched: ArrayCorpus, or any class with three methods and a dimension
+          |
+    prepare -> Prepared     corpus, queries and labels, looked at once, for everything below
+          |
+    solve -> Solution       which vectors move where; select: or how queries change, whichever is best. Both by Options
           |
     fit -> Nudge            all of that at once; the artifact: save, load, apply, revert, diff
           |
@@ -25,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nudge_integrations.artifact import Nudge, NudgeDiff
+    from nudge_integrations.corpus import ArrayCorpus, Corpus
     from nudge_integrations.dataset import RetrievalDataset, ValidationReport
     from nudge_integrations.encoding import CachedEncoder, Encoder, SentenceTransformerEncoder
     from nudge_integrations.errors import (
@@ -40,7 +45,8 @@ if TYPE_CHECKING:
     from nudge_integrations.evaluation import Evaluation, evaluate
     from nudge_integrations.index import ExactIndex
     from nudge_integrations.pipeline import fit
-    from nudge_integrations.solver import Solution, solve
+    from nudge_integrations.selection import select
+    from nudge_integrations.solver import Options, Prepared, Solution, prepare, solve
 
 __version__ = "0.1.0"
 
@@ -51,8 +57,14 @@ __all__ = [  # noqa: RUF022
     "Encoder",
     "SentenceTransformerEncoder",
     "CachedEncoder",
+    "Corpus",
+    "ArrayCorpus",
+    "prepare",
+    "Prepared",
     "solve",
     "Solution",
+    "select",
+    "Options",
     "fit",
     "Nudge",
     "NudgeDiff",
@@ -73,7 +85,9 @@ __all__ = [  # noqa: RUF022
 _MODULES = {
     "dataset": ("RetrievalDataset", "ValidationReport"),
     "encoding": ("Encoder", "SentenceTransformerEncoder", "CachedEncoder"),
-    "solver": ("solve", "Solution"),
+    "corpus": ("Corpus", "ArrayCorpus"),
+    "solver": ("prepare", "Prepared", "solve", "Solution", "Options"),
+    "selection": ("select",),
     "pipeline": ("fit",),
     "artifact": ("Nudge", "NudgeDiff"),
     "index": ("ExactIndex",),

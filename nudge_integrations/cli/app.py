@@ -10,6 +10,7 @@ import typer
 from nudge_integrations import __version__
 from nudge_integrations.cli.commands import apply, compare, convert, demo, evaluate, fit, generate, inspect, report
 from nudge_integrations.cli.exits import OneLineErrors
+from nudge_integrations.cli.options import OptionsCommand
 
 __all__ = ["app"]
 
@@ -36,7 +37,7 @@ app = typer.Typer(
 )
 
 app.command(epilog=_epilog(demo.EXAMPLES))(demo.demo)
-app.command(epilog=_epilog(fit.EXAMPLES))(fit.fit)
+app.command(epilog=_epilog(fit.EXAMPLES), cls=OptionsCommand)(fit.fit)
 app.command(epilog=_epilog(evaluate.EXAMPLES))(evaluate.evaluate)
 app.command(epilog=_epilog(compare.EXAMPLES))(compare.compare)
 app.command(epilog=_epilog(report.EXAMPLES))(report.report)

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from nudge_integrations.cli.agreement import Agreement, compare_retrievers
-from nudge_integrations.cli.measure import Measured, Options, measure
+from nudge_integrations.cli.measure import Measured, measure
 from nudge_integrations.cli.splits import Splits
 from nudge_integrations.data import METATOOL
 from nudge_integrations.dataset import RetrievalDataset
@@ -52,7 +52,7 @@ def run_demo(splits: Splits, seed: int, console: Console) -> tuple[Measured, Agr
     encoder = SentenceTransformerEncoder(MODEL)
     with TemporaryDirectory(prefix="nudge-demo-") as folder:
         vectors, artifact = Path(folder) / "vectors", Path(folder) / "nudge"
-        measured = measure(splits, CachedEncoder(encoder, vectors, progress=True), Options(seed=seed))
+        measured = measure(splits, CachedEncoder(encoder, vectors, progress=True), seed=seed)
         measured.nudge.save(artifact)
         # Both retrievers find the vectors of the queries in the cache: nothing is embedded twice.
         return measured, compare_retrievers(artifact, CachedEncoder(encoder, vectors), splits.test)

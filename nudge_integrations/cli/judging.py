@@ -17,11 +17,11 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation import Comparison, Evaluation, compare, evaluate
 
-__all__ = ["Labels", "Statistics", "compare_kept", "compare_sources", "evaluate_source"]
+__all__ = ["LabelSource", "Statistics", "compare_kept", "compare_sources", "evaluate_source"]
 
 
 @dataclass(frozen=True)
-class Labels:
+class LabelSource:
     """Labels to judge by, as they were named.
 
     Attributes:
@@ -53,7 +53,7 @@ class Statistics:
 
 
 def evaluate_source(
-    source: Path, labels: Labels, encoder: EncoderChoice | None, metrics: Sequence[str], *, base: bool
+    source: Path, labels: LabelSource, encoder: EncoderChoice | None, metrics: Sequence[str], *, base: bool
 ) -> Evaluation:
     """Judge what a path stands for.
 
@@ -88,7 +88,7 @@ def compare_kept(kept: Kept, metrics: Sequence[str], statistics: Statistics) -> 
 
 
 def compare_sources(
-    before: Path, after: Path, labels: Labels, metrics: Sequence[str], statistics: Statistics
+    before: Path, after: Path, labels: LabelSource, metrics: Sequence[str], statistics: Statistics
 ) -> Comparison:
     """Compare two rankings: run files, or what fits found with their nudges.
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
-from nudge_integrations.corpus import parse_metric
-from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, compare, evaluate
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.pipeline import METHODS, QUERY_MAPS, fit
+from nudge_integrations.pipeline import QUERY_MAPS, fit, tries_query_maps
+from nudge_integrations.solver import Options, OptionValues
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,41 +21,10 @@ if TYPE_CHECKING:
     from nudge_integrations.dataset import RetrievalDataset
     from nudge_integrations.encoding import Encoder
 
-__all__ = ["RANKS", "Measured", "Options", "judged", "measure"]
+__all__ = ["RANKS", "Measured", "judged", "measure", "splits_for"]
 
 RANKS = 200
 """Ranks are known down to here; a document below is only known to be below."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to fit.
-
-    Attributes:
-        method: A method of `fit`. Query maps are judged by leave-one-out: validation labels then count as train labels.
-        metric: What the step maximises, such as ``"ndcg@10"``.
-        seed: Seed of everything that is drawn.
-        unseen_weight: 0 to 1, as in `solve`.
-        max_seconds: Query maps that would take longer are left out; None leaves out none.
-    """
-
-    method: str = "auto"
-    metric: str = "ndcg@10"
-    seed: int = 0
-    unseen_weight: float = 0.0
-    max_seconds: float | None = None
-
-    def check(self) -> None:
-        """Refuse what `solve` would refuse, before anything is encoded.
-
-        Raises:
-            InputError: If a method or metric is unknown, or the weight is out of range.
-        """
-        parse_metric(self.metric)
-        if self.method not in METHODS:
-            raise InputError(f"unknown method {self.method!r}; expected one of {', '.join(METHODS)}")
-        if not 0 <= self.unseen_weight <= 1:
-            raise InputError(f"unseen_weight must be between 0 and 1; got {self.unseen_weight}")
 
 
 @dataclass(frozen=True)
@@ -89,14 +57,29 @@ class Measured:
         }
 
 
-def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: bool = False) -> Measured:
+def splits_for(splits: Splits, method: str, options: OptionValues) -> Splits:
+    """Check all that can be checked before anything is encoded, and share labels out as the method needs them.
+
+    Query maps are evaluated by leave-one-out: validation labels are then labels to learn from.
+
+    Raises:
+        NudgeError: If `fit` would refuse the labels, the method or the options.
+    """
+    if splits.validation is not None and method in QUERY_MAPS:
+        splits = replace(splits, train=splits.train.merge(splits.validation), validation=None)
+    tries_query_maps(method, options, validation=splits.validation is not None)
+    splits.check()
+    return splits
+
+
+def measure(splits: Splits, encoder: Encoder, method: str = "auto", **options: Unpack[OptionValues]) -> Measured:
     """Fit on train, then rank the test queries with the base vectors and with the nudged ones.
 
     Args:
         splits: Train, validation (or none) and test, over one corpus.
         encoder: Makes the vectors of documents and queries.
-        options: How to fit.
-        progress: Whether fitting shows a progress bar on stderr.
+        method: How to fit, as in `fit`.
+        **options: As in `fit`.
 
     Returns:
         The nudge and its figures.
@@ -104,10 +87,8 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
     Raises:
         NudgeError: If the data cannot be fitted; see `fit`.
     """
-    options.check()
-    splits.check()
-    if splits.validation is not None and options.method in QUERY_MAPS:
-        splits = replace(splits, train=splits.train.merge(splits.validation), validation=None)
+    splits = splits_for(splits, method, options)
+    asked_for = Options(**options)
     start = time.perf_counter()
     documents = encoder.encode_documents(list(splits.test.corpus.values()))
     learned = encoder.encode_queries(list(splits.train.queries.values()))
@@ -120,24 +101,20 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
         splits.train,
         encoder,
         validation=splits.validation,
-        method=options.method,
-        metric=options.metric,
-        unseen_weight=options.unseen_weight,
-        seed=options.seed,
-        max_seconds=options.max_seconds,
+        method=method,
         document_vectors=documents,
         query_vectors=learned,
         validation_query_vectors=held_out,
-        progress=progress,
+        **options,
     )
     fitted = time.perf_counter()
-    metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, options.metric)))
+    metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, asked_for.metric)))
     before = judged(splits.test, documents, asked, metrics)
     after = judged(splits.test, documents, asked, metrics, nudge)
     retrieved = time.perf_counter()
     return Measured(
         nudge=nudge,
-        comparison=compare(before, after, splits.test, train=splits.train, seed=options.seed),
+        comparison=compare(before, after, splits.test, train=splits.train, seed=asked_for.seed),
         seconds={"embedding": embedded - start, "fitting": fitted - embedded, "retrieving": retrieved - fitted},
         documents=documents,
         queries=asked,

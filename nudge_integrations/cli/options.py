@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from nudge_integrations.cli.config import use_config
 from nudge_integrations.cli.exits import remember_debug
@@ -25,6 +28,7 @@ __all__ = [
     "NudgeArgument",
     "OptionalEncoderOption",
     "OptionalKeepOption",
+    "OptionsCommand",
     "ResamplesOption",
     "SeedOption",
     "SplitOption",
@@ -71,3 +75,20 @@ NudgeArgument = Annotated[Path, typer.Argument(help="Folder of a saved nudge.")]
 ResamplesOption = Annotated[int, typer.Option("--resamples", min=1, help="Draws behind every interval and test.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
 SplitOption = Annotated[str, typer.Option("--split", help="Which qrels of a BEIR folder to read.")]
+
+
+class OptionsCommand(TyperCommand):
+    """A command with options of `fit`: those that say nothing themselves are described by `Options`, with defaults."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Describe the options, and show help; only then is the solver imported, which takes seconds."""
+        from nudge_integrations.pipeline import METHODS
+        from nudge_integrations.solver import Options
+
+        described = dict(re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", inspect.getdoc(Options) or "", re.MULTILINE))
+        described["method"] = f"{', '.join(METHODS)}."
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.help is None and option.name in described:
+                option.help = " ".join(described[option.name].replace("``", "").split())
+                option.default = getattr(Options(), option.name)
+        super().format_help(ctx, formatter)

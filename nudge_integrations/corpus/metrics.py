@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from nudge_integrations.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 __all__ = ["METRICS", "Metric", "parse_metric"]
 

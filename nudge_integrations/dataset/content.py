@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,38 @@ from nudge_integrations.errors import DatasetError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+__all__ = ["content_hash", "content_id", "counted", "groups_of_equal_text", "merged", "relevance_matrix", "size"]
+
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """Say how many there are: "1 query", "2,000 documents"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def size(corpus: Mapping[str, str], queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, float]]) -> str:
+    """Say how many documents, queries and judgements there are."""
+    judgements = sum(map(len, qrels.values()))
+    parts = (
+        counted(len(corpus), "document"),
+        counted(len(queries), "query", "queries"),
+        counted(judgements, "judgement"),
+    )
+    return ", ".join(parts)
+
+
+def groups_of_equal_text(texts: Mapping[str, str]) -> tuple[int, ...]:
+    """Number the groups of texts that are equal after Unicode (NFKC) and white-space normalisation, in order.
+
+    >>> groups_of_equal_text({"a": "who  purrs?", "b": "", "c": "who purrs? ", "d": " "})
+    (0, 1, 0, 2)
+    """
+    groups: dict[str | int, int] = {}
+    found = []
+    for row, text in enumerate(texts.values()):
+        # Nothing is known about blank texts, such as those of images, so each is a group by itself.
+        key = " ".join(unicodedata.normalize("NFKC", text).split()) or row
+        found.append(groups.setdefault(key, len(groups)))
+    return tuple(found)
 
 
 def content_id(text: str) -> str:
@@ -58,11 +87,20 @@ def _united(mine: Texts, theirs: Texts, what: str) -> Texts:
 
 
 def relevance_matrix(
-    rows: Sequence[str], columns: Sequence[str], qrels: Mapping[str, Mapping[str, float]]
+    corpus: Mapping[str, str],
+    queries: Mapping[str, str],
+    qrels: Mapping[str, Mapping[str, float]],
+    query_ids: Sequence[str] | None,
+    document_ids: Sequence[str] | None,
 ) -> csr_array:
     """Lay relevant judgements out as (queries, documents) float64; see ``RetrievalDataset.relevance``."""
     from scipy.sparse import csr_array  # a quarter of a second that reading and writing need not pay
 
+    rows = list(queries if query_ids is None else query_ids)
+    columns = list(corpus if document_ids is None else document_ids)
+    unknown = next((query for query in rows if query not in queries), None)
+    if unknown is not None:
+        raise DatasetError(f"query {unknown!r} is not in this dataset of {counted(len(queries), 'query', 'queries')}")
     column_of = {document: column for column, document in enumerate(columns)}
     if len(column_of) != len(columns) or len(set(rows)) != len(rows):
         raise DatasetError("query_ids or document_ids name an id twice; each id is one row or column")

@@ -16,6 +16,23 @@ from typing import Any
 from nudge_integrations.errors import DatasetError
 from nudge_integrations.storage import write_atomically
 
+__all__ = [
+    "Judgements",
+    "Parts",
+    "Texts",
+    "add_judgement",
+    "parse_question_answer",
+    "question_answer_json",
+    "read_beir",
+    "read_jsonl",
+    "read_question_answer_json",
+    "read_text",
+    "read_texts",
+    "warn_of_repeats",
+    "write_beir",
+    "write_question_answer_json",
+]
+
 logger = logging.getLogger(__name__)
 
 Texts = dict[str, str]
@@ -95,8 +112,10 @@ def read_question_answer_json(path: Path) -> Parts:
     return parse_question_answer(data, str(path))
 
 
-def parse_question_answer(data: Mapping[str, Any], where: str) -> Parts:
-    """Take ``queries``, ``corpus``, ``relevant_docs`` and, where given, ``relevance`` apart."""
+def parse_question_answer(source: Any, where: str) -> Parts:
+    """Take ``queries``, ``corpus``, ``relevant_docs`` and, where given, ``relevance`` of a mapping or object apart."""
+    keys = ("queries", "corpus", "relevant_docs", "relevance")
+    data = source if isinstance(source, Mapping) else {key: getattr(source, key, None) for key in keys}
     missing = [key for key in ("queries", "corpus", "relevant_docs") if not isinstance(data.get(key), Mapping)]
     if missing:
         raise DatasetError(

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nudge_integrations.dataset import files
 from nudge_integrations.dataset import records as records_of
-from nudge_integrations.dataset.content import content_hash, counted, merged, relevance_matrix
+from nudge_integrations.dataset.content import content_hash, groups_of_equal_text, merged, relevance_matrix, size
 from nudge_integrations.dataset.splits import split_queries
 from nudge_integrations.dataset.validation import ValidationReport, checked_qrels, checked_texts, inspect, repair
-from nudge_integrations.errors import DatasetError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -66,9 +65,7 @@ class RetrievalDataset:
         return len(self.queries)
 
     def __repr__(self) -> str:
-        judgements = sum(map(len, self.qrels.values()))
-        size = f"{counted(len(self.corpus), 'document')}, {counted(len(self.queries), 'query', 'queries')}"
-        return f"{type(self).__name__}({size}, {counted(judgements, 'judgement')})"
+        return f"{type(self).__name__}({size(self.corpus, self.queries, self.qrels)})"
 
     @property
     def document_ids(self) -> list[str]:
@@ -79,6 +76,16 @@ class RetrievalDataset:
     def query_ids(self) -> list[str]:
         """Query ids in the order of ``queries``, the order of rows wherever queries become vectors."""
         return list(self.queries)
+
+    def query_groups(self) -> tuple[int, ...]:
+        """Return a group number for every query, in their order: one for all queries with the same text.
+
+        Texts are compared after Unicode (NFKC) and white-space normalisation; a blank one is a group by itself.
+
+        >>> RetrievalDataset({}, {"q": "who  purrs?", "r": "who barks?", "s": "who purrs? "}, {}).query_groups()
+        (0, 1, 0)
+        """
+        return groups_of_equal_text(self.queries)
 
     @cached_property
     def hash(self) -> str:
@@ -201,9 +208,7 @@ class RetrievalDataset:
             return source
         if isinstance(source, str | Path):
             return cls.from_beir(source, split) if Path(source).is_dir() else cls.from_json(source)
-        keys = ("queries", "corpus", "relevant_docs", "relevance")
-        parts = source if isinstance(source, Mapping) else {key: getattr(source, key, None) for key in keys}
-        return cls(*files.parse_question_answer(parts, type(source).__name__))
+        return cls(*files.parse_question_answer(source, type(source).__name__))
 
     def validate(self) -> ValidationReport:
         """Look for what well-typed data can still have wrong; nothing is changed."""
@@ -290,11 +295,6 @@ class RetrievalDataset:
             scipy.sparse csr array (m, n) float64: the grade where it is above 0.
 
         Raises:
-            DatasetError: An id is given twice, a query has no text here, a relevant document has no column, or a grade
-                is negative.
+            DatasetError: An id is given twice or has no text here, a relevant document no column, or a grade is negative.
         """
-        rows = self.query_ids if query_ids is None else list(query_ids)
-        unknown = next((query for query in rows if query not in self.queries), None)
-        if unknown is not None:
-            raise DatasetError(f"query {unknown!r} is not in this dataset of {counted(len(self), 'query', 'queries')}")
-        return relevance_matrix(rows, self.document_ids if document_ids is None else list(document_ids), self.qrels)
+        return relevance_matrix(self.corpus, self.queries, self.qrels, query_ids, document_ids)

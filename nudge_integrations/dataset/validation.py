@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nudge_integrations.dataset.content import groups_of_equal_text
 from nudge_integrations.errors import DatasetError
+
+__all__ = ["ValidationReport", "checked_qrels", "checked_texts", "inspect", "repair"]
 
 Pair = tuple[str, str]
 
@@ -30,6 +33,8 @@ class ValidationReport:
         negative_grades: (query id, document id) of judgements with a grade below 0.
         duplicate_texts: Ids of documents that share one text, group by group. A note and no problem: such documents
             have one vector between them, and what looks vectors up by text cannot tell them apart.
+        repeated_queries: Ids of queries that share one text, group by group, after Unicode (NFKC) and white-space
+            normalisation. A note and no problem: leave-one-out leaves them out together, see ``query_groups``.
 
     Example:
         >>> from nudge_integrations.dataset import RetrievalDataset
@@ -47,6 +52,7 @@ class ValidationReport:
     empty_documents: tuple[str, ...] = ()
     negative_grades: tuple[Pair, ...] = ()
     duplicate_texts: tuple[tuple[str, ...], ...] = ()
+    repeated_queries: tuple[tuple[str, ...], ...] = ()
 
     @property
     def problems(self) -> dict[str, tuple[str, ...] | tuple[Pair, ...]]:
@@ -83,6 +89,8 @@ class ValidationReport:
         lines += [f"  {words}: {_named(ids)}" for words, ids in self.problems.items()]
         if self.duplicate_texts:
             lines.append(f"  note, texts that several documents share: {_named(self.duplicate_texts)}")
+        if self.repeated_queries:
+            lines.append(f"  note, texts that several queries share: {_named(self.repeated_queries)}")
         return "\n".join(lines)
 
 
@@ -160,6 +168,9 @@ def inspect(
     same_text: dict[str, list[str]] = {}
     for identifier, text in corpus.items():
         same_text.setdefault(text, []).append(identifier)
+    repeated: dict[int, list[str]] = {}
+    for identifier, group in zip(queries, groups_of_equal_text(queries), strict=True):
+        repeated.setdefault(group, []).append(identifier)
     return ValidationReport(
         queries=len(queries),
         documents=len(corpus),
@@ -170,6 +181,7 @@ def inspect(
         empty_documents=empty_documents,
         negative_grades=tuple((q, d) for q, d, grade in judgements if grade < 0),
         duplicate_texts=tuple(tuple(ids) for text, ids in same_text.items() if len(ids) > 1 and text.strip()),
+        repeated_queries=tuple(tuple(ids) for ids in repeated.values() if len(ids) > 1),
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nudge_integrations.artifact import Nudge
     from nudge_integrations.evaluation.metrics import Evaluation
 
-__all__ = ["Drift", "UnmovedRanks", "drift"]
+__all__ = ["Drift", "UnmovedRanks", "angles_between", "drift"]
 
 # Documents that are read at once, and moved documents that are compared with them at once: 32 MiB of scores.
 _BLOCK_ROWS, _BLOCK_QUERIES = 16_384, 512

@@ -16,13 +16,13 @@ from nudge_integrations.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["EncoderEmbedding", "LangChainEncoder", "as_embedding", "as_encoder", "check_model"]
+__all__ = ["EncoderEmbeddings", "LangChainEncoder", "as_embedding", "as_encoder", "check_model"]
 
 # Prefixes of the fingerprints that are composed for the models of a framework.
 _FRAMEWORKS = ("langchain:", "llama_index:")
 
 
-class EncoderEmbedding(Embeddings):
+class EncoderEmbeddings(Embeddings):
     """An encoder as LangChain embeddings, made by `as_embedding`.
 
     Args:
@@ -33,7 +33,7 @@ class EncoderEmbedding(Embeddings):
         self.encoder = encoder
 
     def __repr__(self) -> str:
-        return f"EncoderEmbedding({self.encoder!r})"
+        return f"EncoderEmbeddings({self.encoder!r})"
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed n documents with the encoder's document prompt: n lists of d floats."""
@@ -90,7 +90,7 @@ def as_encoder(embedding: Embeddings | Encoder) -> Encoder:
     """
     if isinstance(getattr(embedding, "nudge", None), Nudge):
         raise InputError("these embeddings are nudged; a fit starts from base vectors, so give it their .base")
-    if isinstance(embedding, EncoderEmbedding):
+    if isinstance(embedding, EncoderEmbeddings):
         return embedding.encoder
     if isinstance(embedding, Embeddings):
         return LangChainEncoder(embedding)
@@ -115,7 +115,7 @@ def as_embedding(encoder: Encoder | Embeddings) -> Embeddings:
     if isinstance(encoder, Embeddings):
         return encoder
     if isinstance(encoder, Encoder):
-        return EncoderEmbedding(encoder)
+        return EncoderEmbeddings(encoder)
     raise InputError(_neither(encoder))
 
 
@@ -127,7 +127,7 @@ def check_model(embedding: Embeddings, nudge: Nudge) -> None:
     Raises:
         MismatchError: If the fingerprints differ.
     """
-    if isinstance(embedding, EncoderEmbedding) and not nudge.encoder.startswith(_FRAMEWORKS):
+    if isinstance(embedding, EncoderEmbeddings) and not nudge.encoder.startswith(_FRAMEWORKS):
         nudge.check_encoder(embedding.encoder)
 
 

@@ -12,8 +12,9 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.alignment import labels_over
 from nudge_integrations.langchain.encoder import as_encoder
-from nudge_integrations.pipeline import SolverOptions, fit
+from nudge_integrations.pipeline import fit
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
+from nudge_integrations.solver import OptionValues
 
 if TYPE_CHECKING:
     from nudge_integrations.encoding import Encoder
@@ -26,31 +27,19 @@ PARENT_KEY = "doc_id"
 QueryTransform = Runnable[str, str] | Callable[[str], str]
 
 
-class FitOptions(SolverOptions, total=False):
-    """Options of `nudge_integrations.fit`, with its meanings and defaults; its rarer ones may be given as well.
+class FitOptions(OptionValues, total=False):
+    """Options of `nudge_integrations.fit`, with its meanings and defaults; `Options` says what all others are.
 
     Attributes:
         validation: Other queries about the same documents, in any form that the dataset may have.
         method: ``"auto"`` by default.
-        metric: ``"ndcg@10"`` by default.
-        step: Take this step instead of searching for it.
-        unseen_weight: 0 .. 1: the weight of queries for documents that nobody labelled.
-        seed: Seed of everything that is sampled; 0 by default.
-        max_seconds: Leave out the query maps that would take longer.
         duplicates: ``"merge"``, the default, moves documents with the same text as one, ``"keep"`` each by its own
             labels, and ``"error"`` names them where a query asks for one of them.
-        progress: Whether to show progress bars.
     """
 
     validation: RetrievalDataset | Any
     method: str
-    metric: str
-    step: float | None
-    unseen_weight: float
-    seed: int
-    max_seconds: float | None
     duplicates: Literal["keep", "merge", "error"]
-    progress: bool
 
 
 def fit_documents(

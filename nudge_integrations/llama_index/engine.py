@@ -32,7 +32,7 @@ from nudge_integrations.llama_index.nodes import with_embeddings
 from nudge_integrations.llama_index.retriever import NudgeRetriever
 from nudge_integrations.llama_index.store import filled_index, needs_extra_coordinate
 from nudge_integrations.llama_index.training import Training
-from nudge_integrations.pipeline import SolverOptions
+from nudge_integrations.solver import Options, OptionValues
 
 __all__ = ["NudgeFinetuneEngine"]
 
@@ -52,13 +52,7 @@ class NudgeFinetuneEngine:
             leave-one-out over the training queries, which query maps need.
         nodes: The nodes to serve; None makes one node of every document. Labels find nodes by node id, by the id of
             the document that a node was cut from, or by text.
-        method: As in ``nudge_integrations.fit``, like ``metric``, ``step``, ``unseen_weight``, ``seed``,
-            ``max_seconds`` and ``duplicates``.
-        metric: The metric to maximise: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
-        step: Take this step instead of searching for it.
-        unseen_weight: 0 .. 1: the weight of queries for documents that nobody labelled.
-        seed: Seed of everything that is sampled.
-        max_seconds: Leave out the query maps that would take longer.
+        method: As in ``nudge_integrations.fit``.
         duplicates: ``"merge"`` moves nodes with the same text as one, ``"keep"`` each alone, ``"error"`` refuses them.
         finetune_encoder: True, or a mapping of options of ``nudge_integrations.finetune.finetune_encoder``: first train
             ``embed_model``, a sentence-transformers model in any form or its name, on the same labels. Give a
@@ -67,7 +61,8 @@ class NudgeFinetuneEngine:
         use_nudge_n: As in the framework's former engine: True is ``method="nudge-n"``, False ``"nudge-m"``.
         callback_manager: Traces the fit, and is passed to retrievers and indexes.
         show_progress: Whether to show progress bars.
-        **solver_options: ``device`` and the rarer options of ``nudge_integrations.fit``.
+        **options: All other options of ``nudge_integrations.fit``, such as ``metric``, ``step`` and ``device``; see
+            ``nudge_integrations.Options`` for what each means.
 
     Raises:
         DatasetError: If a dataset cannot be read, or a relevant document is not among the nodes.
@@ -87,29 +82,23 @@ class NudgeFinetuneEngine:
         *,
         nodes: Sequence[BaseNode] | None = None,
         method: str = "auto",
-        metric: str = "ndcg@10",
-        step: float | None = None,
-        unseen_weight: float = 0.0,
-        seed: int = 0,
-        max_seconds: float | None = None,
         duplicates: Literal["keep", "merge", "error"] = "merge",
         finetune_encoder: EncoderOptions = False,
         query_transform: BaseQueryTransform | None = None,
         use_nudge_n: bool | None = None,
         callback_manager: CallbackManager | None = None,
         show_progress: bool = False,
-        **solver_options: Unpack[SolverOptions],
+        **options: Unpack[OptionValues],
     ) -> None:
         self._tuning = EncoderFinetuning.of(embed_model, finetune_encoder, query_transform)
         self.embed_model = base_model(embed_model if self._tuning is None else self._tuning.base)
         self.method = chosen_method(method, use_nudge_n)
-        self.metric = metric
+        self.metric = Options().changed(**options).metric
         self.query_transform = query_transform
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
-        check_device(solver_options.get("device"))
-        self._options: dict[str, Any] = {**solver_options, "step": step, "unseen_weight": unseen_weight}
-        self._options |= {"seed": seed, "max_seconds": max_seconds, "duplicates": duplicates}
+        check_device(options.get("device"))
+        self._options: dict[str, Any] = {"progress": show_progress, **options, "duplicates": duplicates}
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)
         self._nudge: Nudge | None = None
@@ -293,7 +282,7 @@ class NudgeFinetuneEngine:
             self.embed_model = self._tuning.run(self._training)
 
     def _fit(self) -> None:
-        self._nudge = self._training.fit(method=self.method, metric=self.metric, **self._options)
+        self._nudge = self._training.fit(method=self.method, **self._options)
         send_end(self._nudge)
 
 

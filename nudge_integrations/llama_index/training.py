@@ -128,7 +128,6 @@ class Training:
             document_vectors=self.vectors,
             query_vectors=self._rows(train.queries.values()),
             validation_query_vectors=None if validation is None else self._rows(validation.queries.values()),
-            progress=self.show_progress,
             **options,
         )
 

@@ -7,6 +7,6 @@
 The edges to frameworks stand on both.
 """
 
-from nudge_integrations.pipeline.fitting import METHODS, QUERY_MAPS, fit
+from nudge_integrations.pipeline.fitting import METHODS, QUERY_MAPS, fit, tries_query_maps
 
-__all__ = ["METHODS", "QUERY_MAPS", "fit"]
+__all__ = ["METHODS", "QUERY_MAPS", "fit", "tries_query_maps"]

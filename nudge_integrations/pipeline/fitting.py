@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from scipy import sparse
 
-__all__ = ["METHODS", "QUERY_MAPS", "fit"]
+__all__ = ["METHODS", "QUERY_MAPS", "fit", "tries_query_maps"]
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def fit(
         groups = dataset.query_groups()
     queries = _query_vectors(dataset, encoder, query_vectors, "query_vectors")
     data = documents, queries, _relevance(dataset, dataset, twins)
-    if _selects(method, held_out is not None, options):
+    if tries_query_maps(method, options, validation=held_out is not None):
         candidates = CANDIDATES if method == "auto" else (method,)
         solution = select(*data, candidates=candidates, groups=groups, **options)
     else:
@@ -120,17 +120,26 @@ def fit(
     return nudge
 
 
-def _selects(method: str, held_out: bool, options: OptionValues) -> bool:
-    """Say whether query maps are tried.
+def tries_query_maps(method: str, options: OptionValues, *, validation: bool = False) -> bool:
+    """Say whether `fit` tries query maps with this method and these options, which are checked.
+
+    Args:
+        method: As in `fit`.
+        options: As in `fit`.
+        validation: Whether there is a validation set.
 
     Raises:
-        InputError: If they were asked for with an option of nudges alone, or the method is unknown.
+        InputError: If query maps were asked for with an option of nudges alone, or the method or an option is unknown
+            or out of range.
+
+    >>> tries_query_maps("auto", {}), tries_query_maps("auto", {"step": 0.1})
+    (True, False)
     """
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
     changed = Options().changed(**options)
     given = [name for name in _FOR_NUDGES if getattr(changed, name) != getattr(Options(), name)]
-    given += ["validation"] if held_out else []
+    given += ["validation"] if validation else []
     if method in QUERY_MAPS and given:
         raise InputError(
             f"method={method!r} is evaluated by leave-one-out and takes no {', '.join(given)}=; leave it out"

@@ -30,6 +30,9 @@ __all__ = ["Regression", "RidgeMaps", "Setting"]
 # Queries that the scale of a shift is measured by.
 _MEASURED = 1024
 
+# Whitened responses that are remembered.
+_REMEMBERED = 4
+
 # Folds whose labels no map knows.
 _FOLDS = 5
 
@@ -115,7 +118,7 @@ class Regression:
 
 
 def _groups_of_many(groups: NDArray[np.int64], places: NDArray[np.int64]) -> list[torch.Tensor]:
-    """Return the members (b, s) of groups that have several, one of them among the places; those of one size together."""
+    """Return the members (b, s) of groups of several with a query among the places, those of one size together."""
     count = np.bincount(groups)
     wanted = np.unique(groups[places][count[groups[places]] > 1])
     order = np.argsort(groups, kind="stable")
@@ -166,6 +169,7 @@ class RidgeMaps:
     responses: dict[Hashable, torch.Tensor] = field(default_factory=dict)
     iterated: dict[Setting, FittedMaps] = field(default_factory=dict)
     _scales: dict[Setting, float] = field(default_factory=dict)
+    _whitened: dict[tuple[Hashable, float], torch.Tensor] = field(default_factory=dict)
     _unseen: dict[Setting, list[tuple[NDArray[np.bool_], torch.Tensor]]] = field(default_factory=dict)
     _by_fold: tuple[Setting, list[tuple[NDArray[np.bool_], torch.Tensor]]] | None = None
 
@@ -237,14 +241,13 @@ class RidgeMaps:
     def _unscaled(self, setting: Setting) -> torch.Tensor:
         if setting in self.iterated:
             return self.iterated[setting].whole
-        return self.whitened(self.whole.fit(self.responses[setting.responses], setting.penalty), setting.whitening)
+        return self.whole.fit(self._whitened_responses(setting), setting.penalty)
 
     def _of_cluster(self, setting: Setting, cluster: int) -> torch.Tensor:
         if setting in self.iterated:
             return self.iterated[setting].of_cluster[cluster]
         rows = torch.from_numpy(self.teaching.clusters == cluster)
-        fitted = self.by_cluster[cluster].fit(self.responses[setting.responses][rows], setting.penalty)
-        return self.whitened(fitted, setting.whitening)
+        return self.by_cluster[cluster].fit(self._whitened_responses(setting)[rows], setting.penalty)
 
     def _by_maps(self, setting: Setting, parts: list[tuple[NDArray[np.bool_], torch.Tensor]]) -> torch.Tensor:
         """Return the shifts (t, d) of all teaching queries, each by the map of its fold."""
@@ -265,7 +268,7 @@ class RidgeMaps:
             yield fold, shifts
 
     def _folds_of_ridge(self, setting: Setting) -> Iterator[tuple[NDArray[np.bool_], torch.Tensor]]:
-        queries, responses = self.teaching.queries, self.responses[setting.responses]
+        queries, responses = self.teaching.queries, self._whitened_responses(setting)
         for fold, regression in self.folds:
             inside, kept = torch.from_numpy(fold), np.flatnonzero(~fold)
             others = torch.from_numpy(kept)
@@ -273,11 +276,20 @@ class RidgeMaps:
             shifts[inside] = queries[inside] @ regression.fit(responses[others], setting.penalty)
             groups = group_codes(self.teaching.groups[kept])
             shifts[others] = regression.left_out(responses[others], setting.penalty, groups, np.arange(len(kept)))
-            yield fold, self.whitened(shifts, setting.whitening)
+            yield fold, shifts
 
     def _left_out(self, setting: Setting, groups: NDArray[np.int64], places: NDArray[np.int64]) -> torch.Tensor:
-        found = self.whole.left_out(self.responses[setting.responses], setting.penalty, groups, places)
-        return self.scale(setting) * self.whitened(found, setting.whitening)
+        responses = self._whitened_responses(setting)
+        return self.scale(setting) * self.whole.left_out(responses, setting.penalty, groups, places)
+
+    def _whitened_responses(self, setting: Setting) -> torch.Tensor:
+        """Return R P (t, d): whatever is linear in the responses needs no whitening afterwards."""
+        key = setting.responses, setting.whitening
+        if key not in self._whitened:
+            if len(self._whitened) >= _REMEMBERED:
+                self._whitened.pop(next(iter(self._whitened)))
+            self._whitened[key] = self.whitened(self.responses[setting.responses], setting.whitening)
+        return self._whitened[key]
 
     @cached_property
     def whole(self) -> Regression:

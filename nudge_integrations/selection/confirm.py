@@ -60,8 +60,10 @@ def confirm_pair(search: MapSearch, pair: FoundPair) -> Confirmed:
     same = np.zeros(len(rows), bool)
     same[compared] = (static(0)(compared, None)[1] == pair.static_rows).all(axis=1)
     again = np.flatnonzero(~same)
-    seen[again] = fold_scores(search, pair.setting, pair.strength, pair.nudge, again, static(0))[0]
-    unseen = unseen_scores(search, pair.setting, pair.strength, pair.nudge, rows, static(1))
+    seen[again] = fold_scores(search, pair.setting, pair.strength, pair.nudge, pair.labels.negatives, again, static(0))[
+        0
+    ]
+    unseen = unseen_scores(search, pair.setting, pair.strength, pair.nudge, pair.labels.negatives, rows, static(1))
     return Confirmed(QueryScores(seen, unseen), best)
 
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from nudge_integrations.query_map.iterated import iterated_maps
 from nudge_integrations.query_map.ridge import RidgeMaps, Setting
-from nudge_integrations.query_map.teaching import teaching_of
+from nudge_integrations.query_map.teaching import Teaching, teaching_of
 from nudge_integrations.selection.pool_evaluator import STRENGTH, PoolEvaluator
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.curve import Bound, best_step, mixed
-from nudge_integrations.solver.decision import QueryScores, mean
+from nudge_integrations.solver.decision import mean
 from nudge_integrations.solver.nudge_search import coarse_rows
 from nudge_integrations.solver.rank_changes import RankChanges
 
@@ -31,11 +31,15 @@ _START = Setting(0.05, 0.1, 0.1)
 # Queries of another cluster may lose a tenth of a point.
 TOLERATED = 0.001
 
-# How many groups of queries, on pools of which depth, settings are first compared by; how many of the best by all.
-_COARSE, _DEPTH, _FINALISTS = 384, 64, 3
+# Settings are first compared by some groups of queries, as many as scores of documents are affordable, on pools of some
+# depth, and so many of the best by all.
+_FEWEST, _MOST, _SCORES, _DEPTH, _FINALISTS = 384, 1024, 2_500_000, 64, 2
 
 # The numbers of steps that are tried one after another, and the penalty of each.
 _STEPS, _STEP_PENALTY = (2, 3, 4, 6, 8), 0.1
+
+# How many walks of steps are tried, each from the best setting with another whitening.
+_WALKS = 1
 
 # Documents of either kind in their softmax: every step takes it anew, so that they are fewer than for one step.
 _STEP_SUPPORT = 1024
@@ -86,16 +90,25 @@ class FoundMap:
     """The best query map, and what it is worth.
 
     Attributes:
-        best: Its setting and strength, by all evaluation queries.
+        finalists: The settings that were compared by all queries, with their strengths, the best first.
         for_halves: The setting and the strength's parameter that suit the queries outside and inside the half.
-        scores: (e,) each, each half of the queries served by what suits the other; on pools.
+        seen: (e,) float64, the metric of each half of the queries served by what suits the other; on pools.
+        objective: (e,) float64, what is maximised.
+        unseen: The mean metric as if nobody had labelled the documents that are relevant, of some of the queries.
         baseline: (e,) float64, the metric of the queries as they are.
     """
 
-    best: EvaluatedSetting
+    finalists: tuple[EvaluatedSetting, ...]
     for_halves: tuple[tuple[Setting, float], tuple[Setting, float]]
-    scores: QueryScores
+    seen: NDArray[np.float64]
+    objective: NDArray[np.float64]
+    unseen: float
     baseline: NDArray[np.float64]
+
+    @property
+    def best(self) -> EvaluatedSetting:
+        """The best setting with its strength."""
+        return self.finalists[0]
 
 
 @dataclass(eq=False)
@@ -127,7 +140,8 @@ class MapSearch:
             teaching.residuals(teaching.queries, teaching.positives, TEMPERATURES, options.block_bytes)
         )
         full = PoolEvaluator.of(prepared, rows)
-        some = coarse_rows(prepared.evaluation.groups[rows], options.seed, _COARSE)
+        most = min(_MOST, max(_FEWEST, _SCORES // max(1, len(full.table))))
+        some = coarse_rows(prepared.evaluation.groups[rows], options.seed, most)
         places = np.searchsorted(teaching.rows, prepared.evaluation_rows)
         return cls(prepared, maps, full, full.some(some, _DEPTH), places)
 
@@ -169,10 +183,10 @@ def search_map(search: MapSearch, kinds: Sequence[str] = ("ridge", "iterated-rid
     best = max(tried, key=lambda one: one.gain)
     if best.gain <= 0.0:
         return None
-    steps = _in_steps(search, best) if "iterated-ridge" in kinds else []
+    steps = _in_steps(search, tried) if "iterated-ridge" in kinds else []
     ranked = sorted((one for one in tried if one.gain > 0.0), key=lambda one: -one.gain)
     ranked = ranked[:_FINALISTS] if "ridge" in kinds else []
-    finalists = search.best_of((one.setting for one in (*ranked, *steps[-2:])), search.full)
+    finalists = search.best_of((one.setting for one in (*ranked, *steps)), search.full)
     finalists = [one for one in finalists if one.gain > 0.0]
     return _cross_selected(search, finalists) if finalists else None
 
@@ -194,44 +208,47 @@ def _coordinate_search(search: MapSearch) -> list[EvaluatedSetting]:
     return list(tried.values())
 
 
-def _in_steps(search: MapSearch, one_step: EvaluatedSetting) -> list[EvaluatedSetting]:
-    """Return maps in several steps, as long as each number of steps is better than the one before."""
-    temperature = one_step.setting.responses
-    if not isinstance(temperature, float):
-        return []
-    options, best = search.prepared.options, 0.0
-    start = one_step.setting._replace(penalty=_STEP_PENALTY)
+def _in_steps(search: MapSearch, tried: list[EvaluatedSetting]) -> list[EvaluatedSetting]:
+    """Return maps in several steps: of the best setting, and of the best with another whitening."""
+    ranked = sorted(tried, key=lambda one: -one.gain)
+    starts = {one.setting.whitening: one for one in reversed(ranked) if one.gain > 0.0}
+    first = sorted(starts.values(), key=lambda one: -one.gain)[:_WALKS]
     learner = teaching_of(search.prepared, _STEP_SUPPORT)
-    found: list[EvaluatedSetting] = []
-    for maps in islice(iterated_maps(search.maps, learner, start, options.block_bytes), _STEPS[-1]):
-        if maps.steps not in _STEPS:
-            continue
-        setting = start._replace(responses=(temperature, maps.steps))
-        search.maps.iterated[setting] = maps
-        evaluated = search.evaluated(setting, search.coarse, best)
-        if evaluated.gain <= best:
-            break
-        best = evaluated.gain
-        found.append(evaluated)
+    return [found for one in first if (found := _walked(search, learner, one.setting)) is not None]
+
+
+def _walked(search: MapSearch, learner: Teaching, start: Setting) -> EvaluatedSetting | None:
+    """Return the map after as many steps as each is better than the one before; None where the first is not."""
+    found, start = None, start._replace(penalty=_STEP_PENALTY)
+    steps = iterated_maps(search.maps, learner, start, search.prepared.options.block_bytes)
+    for maps in islice(steps, _STEPS[-1]):
+        if maps.steps in _STEPS:
+            setting = start._replace(responses=(start.responses, maps.steps))
+            search.maps.iterated[setting] = maps
+            evaluated = search.evaluated(setting, search.coarse, 0.0 if found is None else found.gain)
+            if evaluated.gain <= (0.0 if found is None else found.gain):
+                break
+            found = evaluated
     return found
 
 
 def _cross_selected(search: MapSearch, finalists: list[EvaluatedSetting]) -> FoundMap:
     """Serve each half of the queries by what suits the other half: the best of many looks too good to its own."""
-    evaluator, maps = search.full, search.maps
-    places = search.places[evaluator.rows]
-    half = maps.teaching.cross_selection[places]
+    half = search.maps.teaching.cross_selection[search.places[search.full.rows]]
     chosen = []
     for side in (False, True):
         options = [(one, *one.best_for(half == side)) for one in finalists]
         chosen.append(max(options, key=lambda option: option[2])[:2])
-    seen = np.where(half, chosen[0][0].seen.at(chosen[0][1]), chosen[1][0].seen.at(chosen[1][1]))
-    unseen = [evaluator.changes(maps.unseen(one.setting, places)).at(parameter) for one, parameter in chosen]
-    scores = QueryScores(seen, np.where(half, *unseen))
+    seen = np.where(half, *(one.seen.at(parameter) for one, parameter in chosen))
+    objective = np.where(half, *(one.objective.at(parameter) for one, parameter in chosen))
+    best, some = finalists[0], search.coarse
+    unseen = some.changes(search.maps.unseen(best.setting, search.places[some.rows]))
     (outside, at_outside), (inside, at_inside) = chosen
     return FoundMap(
-        finalists[0],
+        tuple(finalists),
         ((outside.setting, at_outside), (inside.setting, at_inside)),
-        scores,
-        finalists[0].seen.start,
+        seen,
+        objective,
+        mean(unseen.at(best.parameter)),
+        best.seen.start,
     )

@@ -15,7 +15,14 @@ from nudge_integrations.selection.pairs import FoundPair
 from nudge_integrations.selection.pool_evaluator import STRENGTH
 from nudge_integrations.solver import Candidate, PerQuery, Prepared, Solution
 from nudge_integrations.solver.curve import curve_of
-from nudge_integrations.solver.decision import Decision, QueryScores, gain_and_error, mean, unseen_warning
+from nudge_integrations.solver.decision import (
+    Decision,
+    QueryScores,
+    gain_and_error,
+    mean,
+    repetition_warning,
+    unseen_warning,
+)
 from nudge_integrations.solver.nudge_search import NudgeResult
 from nudge_integrations.solver.solving import solution_of
 
@@ -60,7 +67,8 @@ class Fitted:
 
 def fitted_map(search: MapSearch, found: FoundMap) -> Fitted:
     """Return a map with its figures on pools."""
-    line = _line(search, _kind(found.best.setting), None, 0.0, found.scores, search.full.rows, found.baseline)
+    setting = found.best.setting
+    line = _line(search, _kind(setting), None, 0.0, found.seen, found.unseen, found.objective - found.baseline)
     return Fitted(search, found, line)
 
 
@@ -68,9 +76,8 @@ def fitted_pair(search: MapSearch, pair: FoundPair) -> Fitted:
     """Return a pair with its figures on pools."""
     nudge = pair.nudge.candidate
     name = f"{_kind(pair.setting)}+{nudge.method}"
-    scores = QueryScores(pair.seen, pair.nudge.scores.unseen)
-    baseline = pair.baseline
-    line = _line(search, name, nudge.temperature, nudge.step, scores, search.full.rows, baseline, pair.objective)
+    gains = pair.objective - pair.baseline
+    line = _line(search, name, nudge.temperature, nudge.step, pair.seen, nudge.unseen_score, gains)
     return Fitted(search, pair, line)
 
 
@@ -93,22 +100,19 @@ def confirmed(
         return fitted, None
     found = best.found
     exact = confirm_map(best.search, found) if isinstance(found, FoundMap) else confirm_pair(best.search, found)
-    was = best.candidate
-    some = _line(
-        best.search,
-        was.method,
-        was.temperature,
-        was.step,
-        QueryScores(exact.scores.seen[rows], exact.scores.unseen[rows]),
-        rows,
-        alone.baseline[rows],
-    )
-    every = np.arange(len(alone.baseline))
+    was, scores = best.candidate, exact.scores
+    moved = abs(mean(scores.seen[rows]) - was.score) > _MOVED * was.standard_error
+    gain, error = gain_and_error(scores.objective(weight) - alone.baseline, prepared.evaluation.groups)
     line = replace(
-        _line(best.search, was.method, was.temperature, was.step, exact.scores, every, alone.baseline), exact=True
+        was,
+        score=mean(scores.seen),
+        unseen_score=mean(scores.unseen),
+        gain=gain,
+        standard_error=error,
+        queries=len(scores.seen),
+        exact=True,
     )
-    moved = abs(some.score - was.score) > _MOVED * was.standard_error
-    kept = [replace(one, candidate=line, scores=exact.scores) if one is best else one for one in fitted]
+    kept = [replace(one, candidate=line, scores=scores) if one is best else one for one in fitted]
     return kept, exact.rows if moved and not prepared.pools.whole else None
 
 
@@ -141,8 +145,10 @@ def _may_win(prepared: Prepared, one: Fitted, scores: QueryScores, baseline: NDA
 
 
 def _warnings(prepared: Prepared, best: Fitted, baseline: NDArray[np.float64]) -> tuple[str, ...]:
-    scores = best.scores
-    return () if scores is None else unseen_warning(prepared, scores, baseline, prepared.options.standard_errors)
+    if best.scores is None:
+        return ()
+    unseen = unseen_warning(prepared, best.scores, baseline, prepared.options.standard_errors)
+    return (*unseen, *repetition_warning(prepared))
 
 
 def _line(
@@ -150,17 +156,14 @@ def _line(
     method: str,
     temperature: float | None,
     step: float,
-    scores: QueryScores,
-    rows: NDArray[np.int64],
-    baseline: NDArray[np.float64],
-    objective: NDArray[np.float64] | None = None,
+    seen: NDArray[np.float64],
+    unseen: float,
+    gains: NDArray[np.float64],
 ) -> Candidate:
-    options = search.prepared.options
-    if objective is None:
-        objective = scores.objective(options.unseen_weight)
-    gain, error = gain_and_error(objective - baseline, search.prepared.evaluation.groups[rows])
-    whole = search.prepared.pools.whole and len(rows) == len(search.prepared.evaluation)
-    return Candidate(method, temperature, step, mean(scores.seen), mean(scores.unseen), gain, error, len(rows), whole)
+    """Return the line of the table of what was evaluated on pools."""
+    rows = search.full.rows
+    gain, error = gain_and_error(gains, search.prepared.evaluation.groups[rows])
+    return Candidate(method, temperature, step, mean(seen), unseen, gain, error, len(rows), search.prepared.pools.whole)
 
 
 def _kind(setting: Setting) -> str:

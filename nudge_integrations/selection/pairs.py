@@ -19,18 +19,17 @@ from nudge_integrations.selection.map_search import EvaluatedSetting, FoundMap, 
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.decision import QueryScores, mean
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
-from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, search_nudges, target_of
+from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, evaluated_by, search_nudges, target_of
 from nudge_integrations.solver.sweep import Sweep
 
 __all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair", "unseen_scores"]
 
-# What comparing the strengths below may cost, in scores of labelled documents; where all queries would cost more, some of
-# them compare, of so many groups at least.
+# What comparing the strengths below may cost, in scores of labelled documents; where all queries would cost more, some
+# of them compare, of so many groups at least.
 _SCORES, _COARSE = 1_200_000, 512
 
-# Strengths, as parts of the best map's alone, that are tried before a nudge, which does a part of the work and for some
-# documents better.
-_PARTS = (0.5, 1.0, 0.25)
+# Parts of a map's strength alone that are tried before a nudge, which does a part of the work.
+_FIRST_PART, _LEAST_PART = 0.5, 0.25
 
 Static = Callable[[NDArray[np.int64], torch.Tensor | None], tuple[NDArray[np.float64], NDArray[np.int64]]]
 """Takes places among the evaluation queries (p,) and their adapted vectors (p, d); returns scores and rows (p, k) of
@@ -80,30 +79,33 @@ def search_pair(
         method, temperatures = str(only), replace(options, method=only).temperatures
     elif not alone_gains:
         method, temperatures = "auto", options.temperatures
-    shifts = search.maps.seen(found.best.setting, np.arange(len(search.maps.teaching.rows)))
     groups = search.prepared.evaluation.groups[search.full.rows]
     affordable = _SCORES // max(1, len(search.prepared.labels.rows))
     some = search.full.rows[coarse_rows(groups, options.seed, max(_COARSE, affordable))]
-    worth: dict[float, float] = {}
-    for part in _PARTS:
-        # A weaker map is tried where a stronger one was worse.
-        if part == min(_PARTS) and worth.get(max(_PARTS), -1.0) > worth.get(_PARTS[0], -1.0):
-            break
-        strength = part * found.best.strength
-        pair = _pair(search, found.best, strength, shifts, some, (method, temperatures))
-        if pair is not None:
-            worth[part] = mean(pair.objective)
-    if not worth:
+    tried: dict[tuple[int, float], float] = {}
+
+    def attempt(place: int, part: float) -> None:
+        one = found.finalists[place]
+        pair = _pair(search, one, part * one.strength, some, (method, temperatures))
+        tried[place, part] = -1.0 if pair is None else mean(pair.objective)
+
+    for place in range(len(found.finalists)):
+        attempt(place, _FIRST_PART)
+    best = max(tried, key=tried.__getitem__)[0]
+    attempt(best, 1.0)
+    if tried[best, 1.0] <= tried[best, _FIRST_PART]:
+        attempt(best, _LEAST_PART)
+    place, part = max(tried, key=tried.__getitem__)
+    if tried[place, part] < 0.0:
         return None
-    strength = max(worth, key=worth.__getitem__) * found.best.strength
-    return _pair(search, found.best, strength, shifts, search.full.rows, (method, temperatures))
+    one = found.finalists[place]
+    return _pair(search, one, part * one.strength, search.full.rows, (method, temperatures))
 
 
 def _pair(
     search: MapSearch,
     evaluated: EvaluatedSetting,
     strength: float,
-    shifts: torch.Tensor,
     rows: NDArray[np.int64],
     way: tuple[str, tuple[float | None, ...]],
 ) -> FoundPair | None:
@@ -112,17 +114,19 @@ def _pair(
     if not evaluated.allowed(strength):
         return None
     options = replace(prepared.options, method=way[0], step=None, progress=False)
+    shifts = search.maps.seen(setting, np.arange(len(search.maps.teaching.rows)))
     labels = adapted_labels(search, setting, strength, shifts)
     static = pool_static(search)
-    evaluation = _evaluation(prepared, labels, rows, static)
-    adapted = replace(prepared, labels=labels, evaluation=evaluation)
+    compared = evaluated_by(replace(prepared, labels=labels), rows)
+    labels = compared.labels
+    adapted = replace(compared, evaluation=_evaluation(prepared, labels, rows, static))
     nudge = search_nudges(adapted, options, way[1])[0]
     if nudge.candidate.gain <= nudge.candidate.standard_error * min(1.0, options.standard_errors):
         return None
-    seen, static_rows = fold_scores(search, setting, strength, nudge, rows, static)
+    seen, static_rows = fold_scores(search, setting, strength, nudge, labels.negatives, rows, static)
     objective = seen
     if options.unseen_weight:
-        unseen = unseen_scores(search, setting, strength, nudge, rows, static)
+        unseen = unseen_scores(search, setting, strength, nudge, labels.negatives, rows, static)
         objective = QueryScores(seen, unseen).objective(options.unseen_weight)
     baseline = evaluated.objective.start[np.searchsorted(search.full.rows, rows)]
     return FoundPair(setting, strength, nudge, labels, baseline, seen, static_rows, objective)
@@ -140,7 +144,13 @@ def adapted_labels(search: MapSearch, setting: Setting, strength: float, shifts:
 
 
 def fold_scores(
-    search: MapSearch, setting: Setting, strength: float, nudge: NudgeResult, rows: NDArray[np.int64], static: Static
+    search: MapSearch,
+    setting: Setting,
+    strength: float,
+    nudge: NudgeResult,
+    negatives: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    static: Static,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the metric (p,) of evaluation queries, each by maps and documents that do not know the labels of its fold.
 
@@ -151,18 +161,24 @@ def fold_scores(
     for fold, shifts in search.maps.by_fold(setting):
         inside = np.flatnonzero(fold[search.places[rows]])
         if len(inside):
-            labels = adapted_labels(search, setting, strength, shifts)
+            labels = replace(adapted_labels(search, setting, strength, shifts), negatives=negatives)
             evaluation = _evaluation(prepared, labels, rows[inside], static)
             scores[inside], best[inside] = _values(prepared, labels, evaluation, nudge, unseen=False), evaluation.rows
     return scores, best
 
 
 def unseen_scores(
-    search: MapSearch, setting: Setting, strength: float, nudge: NudgeResult, rows: NDArray[np.int64], static: Static
+    search: MapSearch,
+    setting: Setting,
+    strength: float,
+    nudge: NudgeResult,
+    negatives: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    static: Static,
 ) -> NDArray[np.float64]:
     """Return the metric (p,) of evaluation queries as if nobody had labelled the documents relevant to them."""
     shifts = search.maps.unseen(setting, np.arange(len(search.maps.teaching.rows)))
-    labels = adapted_labels(search, setting, strength, shifts)
+    labels = replace(adapted_labels(search, setting, strength, shifts), negatives=negatives)
     evaluation = _evaluation(search.prepared, labels, rows, static)
     return _values(search.prepared, labels, evaluation, nudge, unseen=True)
 

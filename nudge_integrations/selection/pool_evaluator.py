@@ -24,11 +24,11 @@ __all__ = ["STRENGTH", "PoolEvaluator"]
 
 STRENGTH = Strength()
 
-# Up to so many documents one product with all of them is as fast as one with each query's own.
-_TOGETHER = 16_384
+# A score costs about so many times as much where documents are gathered for it as in a product with all of them.
+_GATHERING = 100
 
-# Documents that are gathered at a time.
-_GATHERED = 16_384
+# Documents that are gathered at a time: what they take stays in the processor's cache.
+_GATHERED = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +109,12 @@ def _scores(
 ) -> torch.Tensor:
     """Return (entries,) the inner products of vectors (p, d) with documents of a table (k, d), one pair an entry."""
     of, at = (torch.from_numpy(index).to(vectors.device) for index in (query, place))
-    if len(table) <= _TOGETHER:
+    if len(vectors) * len(table) <= _GATHERING * len(at):
         return (vectors @ table.T).ravel()[of * len(table) + at]
-    parts = row_blocks(len(at), _GATHERED)
-    return torch.cat([torch.linalg.vecdot(table[at[part]], vectors[of[part]]) for part in parts])
+    scores = vectors.new_empty(len(at))
+    for part in row_blocks(len(at), _GATHERED):
+        scores[part] = torch.linalg.vecdot(table[at[part]], vectors[of[part]])
+    return scores
 
 
 def _paths(prepared: Prepared, rows: NDArray[np.int64]) -> ScorePaths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
@@ -18,6 +19,7 @@ __all__ = [
     "gain_and_error",
     "mean",
     "noise_groups",
+    "repetition_warning",
     "too_few_labels",
     "unseen_warning",
 ]
@@ -26,6 +28,10 @@ __all__ = [
 # easily. With 10 to 29 neighbouring queries of four collections, a guard of 2 standard errors over queries let through
 # nudges that cost all other queries up to 1.4 points; 1.5 times as many over documents let none.
 FEWEST_QUERIES, CAUTION = 30, 1.5
+
+# Queries whose vectors have this cosine say nearly the same; so many of the queries are looked at, and a warning is
+# worth it from this share of them on.
+_NEARLY_EQUAL, _LOOKED_AT, _WORTH_A_WARNING = 0.99, 1024, 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +114,24 @@ def unseen_warning(
     return (
         f"queries for documents that nobody labelled lose: {prepared.options.metric} {mean(baseline):.4f} -> "
         f"{mean(scores.unseen):.4f}; if labels cover only part of the traffic, raise unseen_weight (0 .. 1)",
+    )
+
+
+def repetition_warning(prepared: Prepared) -> tuple[str, ...]:
+    """Return a warning where queries have near-duplicates in other groups, which answer them in leave-one-out."""
+    evaluation = prepared.evaluation
+    if evaluation.own is None or not len(evaluation):
+        return ()
+    rows = np.arange(0, len(evaluation), max(1, len(evaluation) // _LOOKED_AT))
+    alike = evaluation.queries[torch.from_numpy(rows)] @ evaluation.queries.T
+    groups = torch.from_numpy(evaluation.groups).to(alike.device)
+    alike[groups[torch.from_numpy(rows)][:, None] == groups] = -1.0
+    count = int((alike.amax(dim=1) >= _NEARLY_EQUAL).sum())
+    if count < _WORTH_A_WARNING * len(rows):
+        return ()
+    return (
+        f"{count} of {len(rows)} queries have a near-duplicate (cosine of {_NEARLY_EQUAL} or more) in another group, "
+        "which makes leave-one-out too kind: give groups= that hold them together",
     )
 
 

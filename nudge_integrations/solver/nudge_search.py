@@ -30,7 +30,7 @@ from nudge_integrations.solver.solution import Candidate
 from nudge_integrations.solver.sweep import Sweep
 from nudge_integrations.solver.targets import Targets, targets_of
 
-__all__ = ["NudgeResult", "directions_of", "search_nudges", "search_step", "target_of"]
+__all__ = ["NudgeResult", "coarse_rows", "directions_of", "evaluated_by", "search_nudges", "search_step", "target_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,19 +75,35 @@ def search_nudges(
     prepared: Prepared, options: Options, temperatures: tuple[float | None, ...] | None = None
 ) -> tuple[NudgeResult, list[Candidate]]:
     """Return the best direction with its best step, and what every direction was worth."""
-    labels, evaluation = prepared.labels, prepared.evaluation
-    every = list(_named_targets(prepared, options, options.temperatures if temperatures is None else temperatures))
-    lines: dict[int, Candidate] = {}
-    order = list(range(len(every)))
-    part = coarse_rows(evaluation.groups, options.seed, _COARSE) if len(every) > 1 else np.arange(len(evaluation))
+    tried = options.temperatures if temperatures is None else temperatures
+    evaluation = prepared.evaluation
+    part = coarse_rows(evaluation.groups, options.seed, _COARSE) if len(tried) > 1 else np.arange(len(evaluation))
+    lines: dict[float | None, Candidate] = {}
     if len(part) < len(evaluation):
-        coarse = replace(prepared, evaluation=evaluation.take(part))
-        found = [search_step(coarse, labels, name, targets, options) for name, targets in every]
-        lines = {place: result.candidate for place, result in enumerate(found)}
-        order = _close_to_best([result.scores.objective(options.unseen_weight) for result in found], coarse)
-    results = {place: search_step(prepared, labels, *every[place], options) for place in order}
-    lines |= {place: result.candidate for place, result in results.items()}
-    return max(results.values(), key=lambda result: result.candidate.gain), [lines[place] for place in sorted(lines)]
+        coarse = evaluated_by(prepared, part)
+        found = {result.candidate.temperature: result for result in _searched(coarse, options, tried)}
+        lines = {temperature: result.candidate for temperature, result in found.items()}
+        objectives = {key: result.scores.objective(options.unseen_weight) for key, result in found.items()}
+        tried = _close_to_best(objectives, coarse)
+    results = {result.candidate.temperature: result for result in _searched(prepared, options, tried)}
+    lines |= {temperature: result.candidate for temperature, result in results.items()}
+    return max(results.values(), key=lambda result: result.candidate.gain), list(lines.values())
+
+
+def _searched(prepared: Prepared, options: Options, temperatures: tuple[float | None, ...]) -> Iterator[NudgeResult]:
+    """Yield the best step of the direction of each temperature."""
+    for name, targets in _named_targets(prepared, options, temperatures):
+        yield search_step(prepared, prepared.labels, name, targets, options)
+
+
+def evaluated_by(prepared: Prepared, part: NDArray[np.int64]) -> Prepared:
+    """Return the same with some of the evaluation queries (e,), which alone are negatives where queries are labels."""
+    evaluation = prepared.evaluation.take(part)
+    labels = prepared.labels
+    if evaluation.own is not None and len(labels.negatives) > len(part):
+        labels = replace(labels, negatives=np.sort(evaluation.own))
+    rows = prepared.evaluation_rows[part]
+    return replace(prepared, labels=labels, evaluation=evaluation, evaluation_rows=rows)
 
 
 def coarse_rows(groups: NDArray[np.int64], seed: int, most: int) -> NDArray[np.int64]:
@@ -99,15 +115,15 @@ def coarse_rows(groups: NDArray[np.int64], seed: int, most: int) -> NDArray[np.i
     return np.flatnonzero(np.isin(groups, drawn))
 
 
-def _close_to_best(objectives: list[NDArray[np.float64]], prepared: Prepared) -> list[int]:
-    """Return the places of the best, and of those that are no more than a standard error behind."""
-    ranked = sorted(range(len(objectives)), key=lambda place: -mean(objectives[place]))
+def _close_to_best(objectives: dict[float | None, NDArray[np.float64]], prepared: Prepared) -> tuple[float | None, ...]:
+    """Return the temperature of the best, and of those that are no more than a standard error behind."""
+    ranked = sorted(objectives, key=lambda temperature: -mean(objectives[temperature]))
     best, near = objectives[ranked[0]], [ranked[0]]
-    for place in ranked[1:_FINALISTS]:
-        behind, error = gain_and_error(best - objectives[place], noise_groups(prepared))
+    for temperature in ranked[1:_FINALISTS]:
+        behind, error = gain_and_error(best - objectives[temperature], noise_groups(prepared))
         if behind <= error:
-            near.append(place)
-    return near
+            near.append(temperature)
+    return tuple(near)
 
 
 def search_step(prepared: Prepared, labels: Labels, method: str, targets: Targets, options: Options) -> NudgeResult:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Unpack, cast
+from typing import Unpack
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from nudge_integrations.corpus import Corpus, as_corpus, as_matrix
-from nudge_integrations.corpus.arrays import block_of, device_of, unit_block
+from nudge_integrations.corpus import Corpus, as_corpus
+from nudge_integrations.corpus.arrays import unit_block
 from nudge_integrations.errors import InputError
-from nudge_integrations.solver.labels import EvaluationQueries, Labels, group_codes
+from nudge_integrations.solver.inputs import apart_from, checked_side, groups_of, two_of
+from nudge_integrations.solver.labels import EvaluationQueries, Labels
 from nudge_integrations.solver.options import Options, OptionValues
 from nudge_integrations.solver.pools import Pools, searched
 
@@ -67,9 +68,14 @@ class Prepared:
         if self.held_out is None:
             return labels
         queries, gains = self.held_out
-        every = torch.cat([labels.queries, queries])
+        every, count = torch.cat([labels.queries, queries]), len(labels.queries)
         together = sparse.vstack([labels.gains, gains], format="csr")
-        return replace(labels, queries=every, gains=together, groups=np.arange(len(every)))
+        pushing = np.arange(len(queries))
+        if len(labels.negatives) < count:  # as large a part of these as of the others
+            able, random = np.flatnonzero(np.diff(gains.indptr)), np.random.default_rng(self.options.seed)
+            pushing = _drawn(able, round(len(queries) * len(labels.negatives) / count), random)
+        negatives = np.concatenate([labels.negatives, count + pushing])
+        return replace(labels, queries=every, gains=together, groups=np.arange(len(every)), negatives=negatives)
 
     def with_options(self, options: Options) -> Prepared:
         """Return the same with other options; a smaller cutoff needs fewer documents that never move."""
@@ -149,11 +155,11 @@ def prepare_for(
 ) -> Prepared:
     """Do what `prepare` does; without a softmax or query maps less is searched."""
     corpus = as_corpus(documents, device=options.device, block_bytes=options.block_bytes, progress=options.progress)
-    train = _side(corpus, options, queries, relevance, "")
-    held_out = None if validation is None else _side(corpus, options, *_two(validation), "validation ")
+    train = checked_side(corpus, options, queries, relevance, "")
+    held_out = None if validation is None else checked_side(corpus, options, *two_of(validation), "validation ")
     if groups is not None and held_out is not None:
         raise InputError("groups= leaves groups out together, so it goes without validation=; give one of the two")
-    codes = _groups(groups, train[0])
+    codes = groups_of(groups, train[0])
     random = np.random.default_rng(options.seed)
     rows = np.union1d(train[1].indices, () if held_out is None else held_out[1].indices).astype(np.int64)
     judge = train if held_out is None else held_out
@@ -190,7 +196,7 @@ def prepare_for(
         own,
         len(able),
         pools,
-        _apart_from(sample, documents_of),
+        apart_from(sample, documents_of),
         _covariance(sample),
         exact,
     )
@@ -218,79 +224,6 @@ def _searched_for(
 def _drawn(rows: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Return all rows, or a sample of so many, ascending."""
     return rows if len(rows) <= count else np.sort(random.choice(rows, count, replace=False))
-
-
-def _side(
-    corpus: Corpus, options: Options, vectors: object, gains: object, name: str
-) -> tuple[torch.Tensor, sparse.csr_array]:
-    """Check queries and their gains against the corpus; return them on the device, the queries as asked for."""
-    rows = as_matrix(vectors, f"{name}queries")
-    if rows.shape[1] != corpus.dimension:
-        raise InputError(
-            f"{name}queries have {rows.shape[1]} dimensions and documents {corpus.dimension}; "
-            "embed both with the same encoder"
-        )
-    documents = getattr(corpus, "vectors", None)
-    device = device_of(np.zeros(0) if documents is None else documents, options.device)
-    block = block_of(rows, slice(0, len(rows)), device)
-    unit = unit_block(block if options.normalize_queries else block.clone(), f"{name}queries")
-    relevance = _relevance(gains, len(rows), len(corpus), f"{name}relevance")
-    return unit if options.normalize_queries else block, relevance
-
-
-def _relevance(relevance: object, queries: int, documents: int, name: str) -> sparse.csr_array:
-    """Return gains as a (queries, documents) float64 CSR array without duplicates, which are summed, or zeros."""
-    try:
-        gains: sparse.csr_array[np.float64] = sparse.csr_array(cast("sparse.csr_array", relevance)).astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be a scipy sparse matrix of gains; got {type(relevance).__name__}") from error
-    if gains.shape != (queries, documents):
-        raise InputError(
-            f"{name} must be (queries, documents) = ({queries}, {documents}); got {'x'.join(map(str, gains.shape))}"
-        )
-    bad = np.flatnonzero(~(np.isfinite(gains.data) & (gains.data >= 0)))
-    if len(bad):
-        query = int(np.searchsorted(gains.indptr, bad[0], side="right")) - 1
-        raise InputError(
-            f"{name} must hold finite gains >= 0; query row {query} has gain {gains.data[bad[0]]} "
-            f"for document row {gains.indices[bad[0]]}"
-        )
-    gains.sum_duplicates()
-    gains.eliminate_zeros()
-    return gains
-
-
-def _two(validation: object) -> tuple[object, object]:
-    if not isinstance(validation, tuple | list) or len(validation) != 2:
-        raise InputError("validation must be a pair (queries, relevance) of held-out queries and their gains")
-    return validation[0], validation[1]
-
-
-def _groups(groups: ArrayLike | Sequence[object] | None, queries: torch.Tensor) -> NDArray[np.int64]:
-    """Return the group of each query; where none are given, queries with equal vectors are one group.
-
-    A question that was asked twice would answer itself in leave-one-out.
-    """
-    if groups is None:
-        return group_codes(_as_bytes(queries)) if queries.numel() else np.arange(len(queries))
-    names = np.asarray(groups)
-    if names.shape != (len(queries),):
-        raise InputError(f"groups must name one group for each of the {len(queries)} queries; got shape {names.shape}")
-    return group_codes(names)
-
-
-def _apart_from(sample: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
-    """Return the vectors of a sample that are not those of labelled documents."""
-    if not len(sample):
-        return sample
-    apart = ~np.isin(_as_bytes(sample), _as_bytes(labelled))
-    return sample[torch.from_numpy(apart).to(sample.device)]
-
-
-def _as_bytes(rows: torch.Tensor) -> NDArray[np.void]:
-    """Return (r,) one opaque value a row, to compare rows by; -0 counts as 0."""
-    values = np.ascontiguousarray((rows + 0.0).cpu().numpy())
-    return values.view(np.dtype((np.void, max(1, values.shape[1] * values.itemsize)))).ravel()
 
 
 def _covariance(sample: torch.Tensor) -> NDArray[np.float64]:

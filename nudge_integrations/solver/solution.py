@@ -109,7 +109,7 @@ class Solution:
         candidates: Everything that was tried.
         per_query: The metric of every evaluation query; its means are ``baseline``, ``score`` and ``unseen_score``.
         documents: n, how many documents there are.
-        query_map: None, or (d, d) float32 that a hybrid applies to queries: unit(q + q M).
+        query_map: None, or (d, d) float32 to apply to queries: unit(q + q M).
         shift: None, or (d,) float32 added to every document that nobody labelled, which is then made unit length again.
     """
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.solver.decision import Decision, decide, mean, unseen_warning
+from nudge_integrations.solver.decision import Decision, decide, mean, repetition_warning, unseen_warning
 from nudge_integrations.solver.nudge_search import NudgeResult, directions_of, search_nudges, target_of
 from nudge_integrations.solver.options import Options, OptionValues
 from nudge_integrations.solver.prepare import Prepared, prepare_for
@@ -153,7 +153,7 @@ def solution_of(prepared: Prepared, best: NudgeResult, candidates: Sequence[Cand
         unseen_score=chosen.unseen_score if moves else baseline,
         status=decision.status,
         reason=decision.reason,
-        warnings=unseen_warning(prepared, best.scores, best.baseline, options.standard_errors) if moves else (),
+        warnings=_warnings(prepared, best) if moves else (),
         protocol="leave-one-out" if prepared.evaluation.own is not None else "validation",
         queries=len(prepared.evaluation),
         evaluable=prepared.evaluable,
@@ -163,6 +163,11 @@ def solution_of(prepared: Prepared, best: NudgeResult, candidates: Sequence[Cand
         documents=len(prepared.corpus),
         shift=None if moved_by is None else moved_by.cpu().numpy(),
     )
+
+
+def _warnings(prepared: Prepared, best: NudgeResult) -> tuple[str, ...]:
+    unseen = unseen_warning(prepared, best.scores, best.baseline, prepared.options.standard_errors)
+    return (*unseen, *repetition_warning(prepared))
 
 
 def _normaliser(prepared: Prepared) -> Literal["exact", "sampled"] | None:

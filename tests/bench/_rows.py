@@ -16,6 +16,7 @@ from _ranking import figures, judge, top
 from _tables import note
 
 from nudge_integrations.errors import InputError
+from nudge_integrations.query_map import QueryMap, fit_trained
 from nudge_integrations.solver import Solution, solve
 
 Row = dict[str, Any]
@@ -67,62 +68,48 @@ def _means(scores: FloatArray, labels: Labels) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in judge(top(scores), labels).items()}
 
 
-def _evaluator(collection: Collection, known: Labels) -> Callable[[torch.Tensor], torch.Tensor]:
-    from nudge_integrations.selection.evaluator import Evaluator
-    from nudge_integrations.solver.metrics import parse_metric
-
-    rows = np.arange(len(known))
-    evaluator = Evaluator(collection.documents, known.gains, rows, parse_metric("ndcg@10"), 1 << 27)
-    return lambda adapted: torch.from_numpy(evaluator.of(adapted))
-
-
-def _fit_map(name: str, collection: Collection, split: Split, seed: int) -> Any:
-    import nudge_integrations.query_map
-
+def _trained(collection: Collection, split: Split, seed: int) -> QueryMap:
+    """Train on the training queries; the validation queries say when to stop."""
     known = concatenate(split.train, split.validation)
-    options: dict[str, Any] = {"evaluate": _evaluator(collection, known), "seed": seed}
-    if name == "trained query map":
-        options["validation"] = np.arange(len(split.train), len(known))
-    fit = getattr(nudge_integrations.query_map, MAPS[name])
-    return fit(collection.documents, known.queries, known.gains, **options)
 
+    def ndcg(adapted: torch.Tensor) -> torch.Tensor:
+        scores = adapted.numpy() @ collection.documents.T
+        return torch.from_numpy(judge(top(scores), known)[METRIC] / 100.0)
 
-def _nudged(query_map: Any, method: str, collection: Collection, split: Split, seed: int) -> Solution:
-    """Move documents towards adapted queries, none of which is judged by what it taught the map."""
-    options: dict[str, Any] = {"method": method, "metric": METRIC, "seed": seed}
-    known = concatenate(split.train, split.validation)
-    adapted = query_map.held_out_queries
-    if adapted is not None:
-        return solve(collection.documents, adapted, known.gains, **options)
-    train, validation = (query_map.apply(part.queries) for part in (split.train, split.validation))
-    # As the paper does, without a guard: a tenth of the labels says little beyond noise.
-    options |= {"validation": (validation, split.validation.gains), "standard_errors": 0.0}
-    return solve(collection.documents, train, split.train.gains, **options)
+    held_out = np.arange(len(split.train), len(known))
+    labels = (collection.documents, known.queries, known.gains)
+    return fit_trained(*labels, evaluate=ndcg, validation=held_out, seed=seed)
 
 
 def _mapped(names: Container[str], collection: Collection, split: Split, seed: int) -> dict[str, Row]:
-    """Query maps alone, and nudges after them."""
+    """A trained query map alone, and nudges after it, as the paper does: without a guard."""
+    after = {method: name for method in NUDGES if (name := f"{TRAINED} + {method}") in names}
+    if TRAINED not in names and not after:
+        return {}
+    start = time.perf_counter()
+    query_map = _trained(collection, split, seed)
+    fitting = time.perf_counter() - start
     found: dict[str, Row] = {}
-    for title in MAPS:
-        after = {method: name for method in NUDGES if (name := f"{title} + {method}") in names}
-        if title not in names and not after:
-            continue
+    if TRAINED in names:
+        chosen = {"baseline": 100 * query_map.baseline, "score": 100 * query_map.score, "steps": query_map.steps}
+        served = figures(collection.documents, split.test, query_map.map)
+        found[TRAINED] = {"seconds": fitting, "chosen": chosen, "figures": served}
+    train, validation = (query_map.apply(part.queries) for part in (split.train, split.validation))
+    for method, name in after.items():
         start = time.perf_counter()
-        try:
-            query_map = _fit_map(title, collection, split, seed)
-        except (ImportError, AttributeError) as error:
-            note(f"left out, not in this version: {', '.join([title, *after.values()])} ({error})")
-            continue
-        fitting = time.perf_counter() - start
-        if title in names:
-            chosen = {"baseline": 100 * query_map.baseline, "score": 100 * query_map.score, "steps": query_map.steps}
-            served = figures(collection.documents, split.test, query_map.map)
-            found[title] = {"seconds": fitting, "chosen": chosen, "figures": served}
-        for method, name in after.items():
-            start = time.perf_counter()
-            solution = _nudged(query_map, method, collection, split, seed)
-            seconds = fitting + time.perf_counter() - start
-            found[name] = {"seconds": seconds, **_served(solution, collection, split, query_map.map)}
+        held_out = (validation, split.validation.gains)
+        solution = solve(
+            collection.documents,
+            train,
+            split.train.gains,
+            method=method,
+            metric=METRIC,
+            seed=seed,
+            validation=held_out,
+            standard_errors=0.0,
+        )
+        seconds = fitting + time.perf_counter() - start
+        found[name] = {"seconds": seconds, **_served(solution, collection, split, query_map.map)}
     return found
 
 
@@ -170,11 +157,10 @@ ALONE: dict[str, Runner] = {
     **{name: _nudge(name) for name in ("nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")},
     "auto, nudges alone": _nudge("auto"),
 }
-# Their names in `nudge_integrations.query_map`, looked up when they are asked for.
-MAPS = {"trained query map": "fit_trained", "ridge": "fit_ridge", "iterated-ridge": "fit_iterated_ridge"}
+TRAINED = "trained query map"
 NUDGES = ("nudge-n", "nudge-m", "contrastive")  # after a map
-MAPPED = tuple(f"{title}{end}" for title in MAPS for end in ("", *(f" + {method}" for method in NUDGES)))
-CANDIDATES = ("query-map", "query-map+nudge", "nudge+query-map")
+MAPPED = (TRAINED, *(f"{TRAINED} + {method}" for method in NUDGES))
+CANDIDATES = ("query-map", "query-map+nudge", "ridge", "iterated-ridge")
 AUTO, PROTECTED = "auto", "auto, unseen_weight=.5"
 # Options of `select`.
 SELECTED: dict[str, Row] = {

@@ -15,7 +15,7 @@ from cli_doubles import ANIMALS, animal_dataset
 from rich.console import Console, RenderableType
 
 from nudge_integrations.cli.agreement import Agreement
-from nudge_integrations.cli.measure import RANKS, Options, measure
+from nudge_integrations.cli.measure import RANKS, measure
 from nudge_integrations.cli.splits import Splits, read_splits
 from nudge_integrations.cli.tables import agreement_lines, differences_table, moved_table, splits_line, summary
 from nudge_integrations.data import METATOOL
@@ -86,7 +86,7 @@ def test_what_is_no_dataset_is_refused(kind: str, tmp_path: Path) -> None:
 
 def test_figures_are_those_of_the_vectors(beir: Path, encoder: Encoder) -> None:
     splits = read_splits(beir)
-    measured = measure(splits, encoder, Options(method="nudge-n"))
+    measured = measure(splits, encoder, method="nudge-n")
     documents = encoder.encode_documents(list(splits.test.corpus.values()))
     queries = encoder.encode_queries(list(splits.test.queries.values()))
     answers = [ANIMALS.index(next(iter(judged))) for judged in splits.test.qrels.values()]
@@ -105,13 +105,13 @@ def test_figures_are_those_of_the_vectors(beir: Path, encoder: Encoder) -> None:
 def test_query_maps_are_judged_by_leave_one_out_over_all_labels(beir: Path, encoder: Encoder) -> None:
     splits = read_splits(beir)
     train, validation = splits.train.split((0.5, 0.5))
-    measured = measure(replace(splits, train=train, validation=validation), encoder, Options(method="query-map"))
+    measured = measure(replace(splits, train=train, validation=validation), encoder, method="query-map")
     assert (measured.nudge.protocol, measured.nudge.validation_hash) == ("leave-one-out", None)
     assert measured.nudge.dataset_hash == train.merge(validation).hash
 
 
 def test_another_metric_is_reported_beside_the_usual_ones(beir: Path, encoder: Encoder) -> None:
-    measured = measure(read_splits(beir), encoder, Options(method="nudge-n", metric="mrr@3"))
+    measured = measure(read_splits(beir), encoder, method="nudge-n", metric="mrr@3")
     assert list(measured.comparison.before.means) == ["ndcg@10", "recall@10", "mrr@10", "hit@1", "mrr@3"]
 
 
@@ -156,7 +156,7 @@ def test_three_that_rose_and_one_that_fell_are_drawn() -> None:
 
 
 def test_nothing_moved_draws_no_ranks(beir: Path, encoder: Encoder) -> None:
-    measured = measure(read_splits(beir), encoder, Options(method="nudge-n"))
+    measured = measure(read_splits(beir), encoder, method="nudge-n")
     assert "Ranks" in drawn(summary(measured))
     same = compare(measured.comparison.before, measured.comparison.before)
     text = drawn(summary(replace(measured, comparison=same, seconds={"embedding": 12.34, "fitting": 0.5})))

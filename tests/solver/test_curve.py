@@ -298,7 +298,7 @@ def test_scores_that_only_touch_part_where_they_do(path: Path, slack: float) -> 
     # One document passes exactly over the query, the other rests there: rounding decides whether there is a root.
     rests = path.coefficients(np.array([1.0 + slack]), np.array([1.0 + slack]), np.array([1.0]))
     passes = path.coefficients(np.array([0.5]), np.array([0.5]), np.array([-0.5]))
-    roots = path.rank_changes(passes, rests)[0]
+    roots = path.crossings(passes, rests)[0]
     middle = np.pi / 3 if isinstance(path, Arc) else 0.5
     assert np.nanmin(np.abs(roots - middle)) < 1e-3
     assert path.score(passes, np.array(middle))[0] == pytest.approx(1.0, abs=1e-12)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from oracle import Problem, direction, leave_one_out, mean_metric, moved, unit
 from scipy import sparse
 
-from nudge_integrations.solver import METHODS, Solution, prepare, solve
+from nudge_integrations.corpus import ArrayCorpus
+from nudge_integrations.solver import METHODS, Solution, solve
 from nudge_integrations.solver.decision import gain_and_error
-from nudge_integrations.solver.direction import log_normaliser
+from nudge_integrations.solver.direction import log_normalisers
 
 
 def learnable(seed: int = 0, documents: int = 40, queries: int = 120, noise: float = 0.6) -> Problem:
@@ -71,13 +72,13 @@ def test_documents_with_one_query_each_give_no_gain_and_a_reason() -> None:
     once = Problem(problem.documents, problem.queries, np.eye(30, 40), problem.groups)
     solution = fit(once)
     assert solution.status == "no_gain"
-    assert solution.reason.startswith("every labelled document has one query")
+    assert solution.reason.startswith("every labelled document is asked for once")
     assert "validation=" in solution.reason
     many = learnable()
     assert fit(many).status == "improved"
     # Asked for often, but by one group each: leaving the group out leaves nothing.
     grouped = fit(many, groups=many.gains.argmax(axis=1), standard_errors=100)
-    assert grouped.reason.startswith("every labelled document has one query")
+    assert grouped.reason.startswith("every labelled document is asked for once")
 
 
 def test_validation_queries_that_cannot_evaluate_a_step_give_a_reason() -> None:
@@ -90,7 +91,7 @@ def test_validation_queries_that_cannot_evaluate_a_step_give_a_reason() -> None:
     elsewhere[:, 35] = 1
     solution = fit(problem, validation=(problem.queries, sparse.csr_array(elsewhere)), standard_errors=100)
     assert solution.status == "no_gain"
-    assert solution.reason.startswith("no document is relevant to both a validation query and a training query")
+    assert solution.reason.startswith("no validation query wants a document that a training query asks for")
 
 
 def test_the_gain_must_exceed_its_standard_errors() -> None:
@@ -123,7 +124,7 @@ def test_near_duplicate_queries_flatter_unless_they_are_left_out_together() -> N
     alone = noise(3)
     twins = Problem(
         alone.documents,
-        np.repeat(alone.queries, 2, axis=0),
+        unit(np.repeat(alone.queries, 2, axis=0) + 1e-4 * np.random.default_rng(0).normal(size=(240, 12))),
         np.repeat(alone.gains, 2, axis=0),
         np.repeat(np.arange(120), 2),
     )
@@ -133,6 +134,54 @@ def test_near_duplicate_queries_flatter_unless_they_are_left_out_together() -> N
     assert grouped.candidates[0].score == pytest.approx(
         leave_one_out(twins, "nudge-n", grouped.candidates[0].step, "ndcg@10", grouped=True), abs=1e-6
     )
+
+
+@pytest.mark.parametrize("method", ["auto", "nudge-n", "nudge-m", "contrastive"])
+def test_a_question_that_is_asked_twice_under_two_ids_does_not_answer_itself(method: str) -> None:
+    for problem in (learnable(), noise(3)):
+        once = fit(problem, method=method)
+        twice = Problem(
+            problem.documents,
+            np.concatenate([problem.queries, problem.queries]),
+            np.concatenate([problem.gains, problem.gains]),
+            np.arange(240),
+        )
+        again = fit(twice, method=method)
+        assert (again.status, again.method, again.temperature) == (once.status, once.method, once.temperature)
+        assert (again.queries, once.queries) == (240, 120)
+        assert (again.step, again.baseline, again.score) == pytest.approx((once.step, once.baseline, once.score))
+        for one, two in zip(once.candidates, again.candidates, strict=True):
+            assert (two.step, two.score, two.gain) == pytest.approx((one.step, one.score, one.gain), rel=1e-5, abs=1e-6)
+            assert two.standard_error == pytest.approx(one.standard_error, abs=1e-6)
+        np.testing.assert_allclose(again.vectors, once.vectors, atol=1e-5)
+
+
+def test_groups_that_are_given_keep_equal_questions_apart() -> None:
+    alone = noise(3)
+    queries, relevance = np.repeat(alone.queries, 2, axis=0), np.repeat(alone.gains, 2, axis=0)
+    solution = solve(alone.documents, queries, sparse.csr_array(relevance), method="nudge-n", groups=np.arange(240))
+    assert solution.score > fit(alone, method="nudge-n").score + 0.2
+
+
+def test_candidates_that_fall_behind_on_a_sample_of_384_groups_are_evaluated_only_there() -> None:
+    problem = learnable(5, documents=300, queries=1300)
+    solution = fit(problem)
+    counts = [candidate.queries for candidate in solution.candidates]
+    assert set(counts) == {384, 1300}
+    assert 1 <= counts.count(1300) <= 2
+    assert all(candidate.exact for candidate in solution.candidates)
+    complete = [candidate for candidate in solution.candidates if candidate.queries == 1300]
+    best = max(complete, key=lambda candidate: candidate.gain)
+    assert (solution.method, solution.temperature, solution.step) == (best.method, best.temperature, best.step)
+    assert (solution.score, solution.queries, len(solution.per_query.rows)) == (best.score, 1300, 1300)
+    for candidate in complete:
+        alone = fit(problem, method=candidate.method, temperature=candidate.temperature)
+        if len(alone.candidates) == 1:
+            assert (alone.step, alone.score) == pytest.approx((candidate.step, candidate.score), abs=1e-6)
+            assert alone.queries == 1300
+    # Whole groups are drawn.
+    pairs = fit(problem, groups=np.arange(1300) // 2)
+    assert {candidate.queries for candidate in pairs.candidates} == {768, 1300}
 
 
 def test_auto_tries_nudge_n_and_every_temperature_and_takes_the_best() -> None:
@@ -247,7 +296,7 @@ def test_unseen_documents_that_lose_are_warned_about(caplog: pytest.LogCaptureFi
     assert solution.status == "improved"
     assert solution.unseen_score < solution.unseen_baseline == solution.baseline
     (warning,) = solution.warnings
-    assert "queries for unlabelled documents lose" in warning
+    assert "queries for documents that nobody labelled lose" in warning
     assert "unseen_weight" in warning
     assert f"{solution.unseen_score:.4f}" in warning
     assert warning in [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
@@ -341,20 +390,54 @@ def test_a_shift_that_does_not_help_moves_nothing() -> None:
     assert (solution.status, solution.shift) == ("no_gain", None)
 
 
-def test_the_softmax_is_exact_for_a_small_corpus_and_sampled_for_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+class SmallSample(ArrayCorpus):
+    """An array that gives 500 documents as its sample, however many are asked for."""
+
+    def sample(self, count: int, seed: int) -> NDArray[np.float32]:
+        return super().sample(min(count, 500), seed)
+
+
+def test_the_softmax_is_exact_for_a_whole_corpus_and_estimated_from_a_sample_of_it() -> None:
     problem = learnable(9, documents=2000)
     exact = fit(problem, method="contrastive", temperature=0.1, step=0.3)
     assert exact.normaliser == "exact"
     np.testing.assert_allclose(exact.apply(problem.documents), moved(problem, "contrastive", 0.3, 0.1), atol=3e-6)
-    monkeypatch.setattr(prepare, "SAMPLE", 500)
-    sampled = fit(problem, method="contrastive", temperature=0.1, step=0.3)
+    few = SmallSample(problem.documents)
+    sampled = solve(few, problem.queries, problem.relevance, method="contrastive", temperature=0.1, step=0.3)
     assert sampled.normaliser == "sampled"
     assert not np.array_equal(sampled.vectors, exact.vectors)
     assert (sampled.vectors * exact.vectors).sum(axis=1).min() > 0.995
     assert sampled.score == pytest.approx(exact.score, abs=0.03)
     assert fit(problem, method="nudge-n", step=0.3).normaliser is None
-    monkeypatch.setattr(prepare, "SAMPLE", 1970)
-    assert fit(problem, method="contrastive", temperature=0.1, step=0.3).normaliser == "exact"
+
+
+@pytest.mark.parametrize(("documents", "normaliser"), [(8192, "exact"), (8193, "sampled")])
+def test_more_than_8192_documents_are_sampled(documents: int, normaliser: str) -> None:
+    problem = learnable(9, documents=documents)
+    assert fit(problem, method="contrastive", temperature=0.1, step=0.3).normaliser == normaliser
+    exact = moved(problem, "contrastive", 0.3, 0.1)
+    found = fit(problem, method="contrastive", temperature=0.1, step=0.3).apply(problem.documents)
+    assert (found * exact).sum(axis=1).min() > 0.9999
+
+
+def test_unlabelled_copies_of_labelled_documents_count_in_the_softmax() -> None:
+    problem = learnable(2)
+    documents, gains = problem.documents.copy(), problem.gains
+    documents[30:] = documents[:10]
+    copies = Problem(documents, problem.queries, gains, problem.groups)
+    solution = fit(copies, method="contrastive", temperature=0.1, step=0.3)
+    assert solution.normaliser == "exact"
+    np.testing.assert_allclose(solution.apply(documents), moved(copies, "contrastive", 0.3, 0.1), atol=3e-6)
+    assert solution.score == pytest.approx(leave_one_out(copies, "contrastive", 0.3, "ndcg@10", temperature=0.1))
+
+
+def test_where_there_are_more_queries_than_evaluate_some_push_for_all() -> None:
+    problem = learnable(9, queries=600)
+    solution = fit(problem, method="contrastive", temperature=0.1, step=0.3, max_queries=200)
+    assert (solution.normaliser, solution.queries, solution.evaluable) == ("sampled", 200, 600)
+    exact = moved(problem, "contrastive", 0.3, 0.1)
+    near, without = solution.apply(problem.documents), moved(problem, "nudge-n", 0.3)
+    assert (near * exact)[:30].sum(axis=1).mean() > 0.99 > (without * exact)[:30].sum(axis=1).mean()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1])
@@ -365,7 +448,7 @@ def test_a_scaled_sample_estimates_the_softmax(temperature: float) -> None:
 
     def estimate(sample: NDArray[np.float64]) -> NDArray[np.float32]:
         tensors = [torch.from_numpy(part.astype(np.float32)) for part in (queries, corpus[:100], sample)]
-        values = log_normaliser(tensors[0], tensors[1], tensors[2], 4900, (temperature,), 1 << 20)[temperature]
+        values = log_normalisers(tensors[0], tensors[1], tensors[2], 4900, (temperature,), 1 << 20)[temperature]
         return np.asarray(values.numpy())
 
     np.testing.assert_allclose(estimate(corpus[100:]), exact, atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 from oracle import random_problem, unit
 from scipy import sparse
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from nudge_integrations.corpus import ArrayCorpus, Neighbours
 from nudge_integrations.errors import InputError
-from nudge_integrations.solver import Solution, solve
-from nudge_integrations.solver.topk import read_corpus
+from nudge_integrations.solver import Prepared, Solution, prepare, solve
 
 METHODS = ("auto", "nudge-n", "nudge-m", "nudge-m+n", "nudge-s", "contrastive")
 PROBLEM = random_problem(0, documents=60, queries=50, width=12)
@@ -48,6 +51,18 @@ def test_tensors_of_any_float_type(dtype: torch.dtype) -> None:
     expected = solved(documents.float().numpy(), queries.float().numpy())
     solution = solved(documents, queries)
     np.testing.assert_array_equal(solution.vectors, expected.vectors)
+    assert solution.score == expected.score
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64, torch.int8, torch.int64])
+def test_whole_numbers(dtype: Any) -> None:
+    documents, queries = np.rint(DOCUMENTS * 100), np.rint(QUERIES * 100)
+    expected = solved(documents, queries)
+    if isinstance(dtype, torch.dtype):
+        solution = solved(*(torch.from_numpy(part).to(dtype) for part in (documents, queries)))
+    else:
+        solution = solved(documents.astype(dtype), queries.astype(dtype))
+    np.testing.assert_allclose(solution.vectors, expected.vectors, atol=1e-6)
     assert solution.score == expected.score
 
 
@@ -211,15 +226,19 @@ def test_gains_in_any_form(form: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((DOCUMENTS[0], QUERIES, PROBLEM.relevance), {}, "documents must be a matrix"),
-        ((DOCUMENTS, QUERIES[None], PROBLEM.relevance), {}, "queries must be a matrix"),
-        ((DOCUMENTS.astype(int), QUERIES, PROBLEM.relevance), {}, "documents must hold .*int64"),
+        ((DOCUMENTS[0], QUERIES, PROBLEM.relevance), {}, "documents came as one row of 12 numbers; .*as .vector."),
+        (
+            (DOCUMENTS, QUERIES[None], PROBLEM.relevance),
+            {},
+            r"queries came as an array of shape \(1, 50, 12\); expected an \(n, d\) array",
+        ),
+        ((DOCUMENTS.astype(str), QUERIES, PROBLEM.relevance), {}, "documents came as text .*float32"),
         (
             (DOCUMENTS.astype(np.longdouble), QUERIES, PROBLEM.relevance),
             {},
-            "documents must hold .*longdouble|float128",
+            "documents came as (longdouble|float128) numbers",
         ),
-        ((DOCUMENTS, torch.ones(50, 12, dtype=torch.int8), PROBLEM.relevance), {}, "queries must hold .*int8"),
+        ((DOCUMENTS, torch.ones(50, 12, dtype=torch.bool), PROBLEM.relevance), {}, "queries came as a tensor of bool"),
         ((DOCUMENTS, QUERIES[:, :7], PROBLEM.relevance), {}, "queries have 7 dimensions and documents 12"),
         ((DOCUMENTS[:59], QUERIES, PROBLEM.relevance), {}, r"\(50, 59\); got 50x60"),
         ((DOCUMENTS, QUERIES[:49], PROBLEM.relevance), {}, r"\(49, 60\); got 50x60"),
@@ -309,29 +328,154 @@ def test_the_same_seed_gives_the_same_answer_to_the_bit() -> None:
     assert other.baseline != one.baseline
 
 
-class Counted(np.ndarray[Any, Any]):
-    """An array that counts how often each of its rows is read."""
+class Counting:
+    """A corpus that is no array, and counts what it is asked for."""
 
-    reads: NDArray[np.int64]
+    def __init__(self, documents: object) -> None:
+        self._inner = ArrayCorpus(documents)  # type: ignore[arg-type]  # checked there
+        self.dimension = self._inner.dimension
+        self.searches: list[tuple[int, int]] = []
+        self.taken: list[int] = []
+        self.samples = 0
 
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, slice):
-            self.reads[key] += 1
-        return np.asarray(super().__getitem__(key))
+    def __len__(self) -> int:
+        return len(self._inner)
+
+    def search(self, queries: NDArray[np.float32], k: int) -> Neighbours:
+        self.searches.append((len(queries), k))
+        return self._inner.search(queries, k)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        self.taken += rows.tolist()
+        return self._inner.take(rows)
+
+    def sample(self, count: int, seed: int) -> NDArray[np.float32]:
+        self.samples += 1
+        return self._inner.sample(count, seed)
 
 
-def counted(array: NDArray[np.float32]) -> Counted:
-    view = array.view(Counted)
-    view.reads = np.zeros(len(array), np.int64)
-    return view
+def large() -> tuple[NDArray[np.float32], NDArray[np.float32], sparse.csr_array]:
+    """Return 3000 documents, 20 of which are labelled by 50 queries."""
+    random = np.random.default_rng(4)
+    documents = unit(random.normal(size=(3000, 12))).astype(np.float32)
+    relevant = np.arange(50) % 20 * 7
+    queries = (documents[relevant] + 0.8 * unit(random.normal(size=(50, 12)))).astype(np.float32)
+    return documents, queries, sparse.csr_array((np.ones(50), (np.arange(50), relevant)), shape=(50, 3000))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_document_is_read_once(method: str) -> None:
-    documents = counted(DOCUMENTS.copy())
-    solution = solve(documents, QUERIES, PROBLEM.relevance, method=method, standard_errors=0, block_bytes=1 << 16)
+def test_a_corpus_is_searched_once_and_each_labelled_document_is_taken_once(method: str) -> None:
+    documents, queries, relevance = large()
+    corpus = Counting(documents)
+    solution = solve(corpus, queries, relevance, method=method, standard_errors=0)
     assert solution.queries == 50
-    np.testing.assert_array_equal(documents.reads, 1)
+    assert [asked for asked, _ in corpus.searches] == [50]
+    assert corpus.taken == sorted(set(relevance.indices.tolist()))
+    assert corpus.samples <= 1
+    expected = solve(documents, queries, relevance, method=method, standard_errors=0)
+    assert (solution.score, solution.step, solution.candidates) == (expected.score, expected.step, expected.candidates)
+    np.testing.assert_array_equal(solution.vectors, expected.vectors)
+
+
+def test_a_prepared_corpus_is_not_searched_again() -> None:
+    documents, queries, relevance = large()
+    corpus = Counting(documents)
+    prepared = prepare(corpus, queries, relevance)
+    searches, taken = len(corpus.searches), len(corpus.taken)
+    for method in METHODS:
+        solve(prepared, method=method, metric="mrr@5", unseen_weight=0.3)
+    assert (len(corpus.searches), len(corpus.taken)) == (searches, taken) == (1, 20)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("held", [False, True])
+def test_solving_from_what_was_prepared_equals_solving_from_arrays(method: str, held: bool) -> None:
+    validation = (QUERIES[::-1].copy(), PROBLEM.relevance[::-1]) if held else None
+    prepared = prepare(DOCUMENTS, QUERIES, PROBLEM.relevance, validation=validation)
+    before = repr(prepared)
+    variants: Sequence[dict[str, Any]] = (
+        {},
+        {"metric": "mrr@10"},
+        {"metric": "recall@3", "unseen_weight": 0.6},
+        {"step": 0.4, "graded": True, "metric": "map@4"},
+        {"standard_errors": 0, "shift": True},
+    )
+    for options in variants:
+        again = solve(prepared, method=method, **options)
+        fresh = solve(DOCUMENTS, QUERIES, PROBLEM.relevance, method=method, validation=validation, **options)
+        assert (again.status, again.method, again.reason) == (fresh.status, fresh.method, fresh.reason)
+        assert (again.step, again.score, again.unseen_score, again.candidates) == (
+            (fresh.step, fresh.score, fresh.unseen_score, fresh.candidates)
+        )
+        assert (again.metric, again.normaliser) == (fresh.metric, fresh.normaliser)
+        np.testing.assert_array_equal(again.vectors, fresh.vectors)
+        np.testing.assert_array_equal(again.curve.values, fresh.curve.values)
+    assert (
+        repr(prepared)
+        == before
+        == "Prepared(60 documents of 12 dimensions, 60 labelled by 50 queries, 50 of which evaluate)"
+    )
+
+
+def test_options_of_what_was_prepared_hold_until_they_are_changed() -> None:
+    prepared = prepare(DOCUMENTS, QUERIES, PROBLEM.relevance, metric="mrr@5", groups=PROBLEM.groups, standard_errors=0)
+    solution = solve(prepared, method="nudge-n")
+    fresh = solve(
+        DOCUMENTS,
+        QUERIES,
+        PROBLEM.relevance,
+        method="nudge-n",
+        metric="mrr@5",
+        groups=PROBLEM.groups,
+        standard_errors=0,
+    )
+    assert (solution.metric, solution.score, solution.step) == ("mrr@5", fresh.score, fresh.step)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"max_queries": 20}, "max_queries"),
+        ({"normalize_queries": False}, "normalize_queries"),
+        ({"seed": 1}, "seed"),
+        ({"metric": "ndcg@11"}, "metric"),
+        ({"seed": 1, "metric": "hit@100"}, "seed, metric"),
+    ],
+)
+def test_options_that_were_fixed_when_preparing_are_refused(options: dict[str, Any], named: str) -> None:
+    prepared = prepare(DOCUMENTS, QUERIES, PROBLEM.relevance)
+    with pytest.raises(InputError, match=f"^{named} cannot change any more .* above 10.: prepare again"):
+        solve(prepared, **options)
+
+
+def test_data_beside_what_was_prepared_is_refused() -> None:
+    prepared: Prepared = prepare(DOCUMENTS, QUERIES, PROBLEM.relevance)
+    extra: Sequence[dict[str, Any]] = (
+        {"queries": QUERIES},
+        {"relevance": PROBLEM.relevance},
+        {"groups": PROBLEM.groups},
+        {"validation": (QUERIES, PROBLEM.relevance)},
+    )
+    for data in extra:
+        with pytest.raises(InputError, match="what was prepared holds queries, relevance, validation and groups"):
+            solve(prepared, **data)
+
+
+def test_a_shift_needs_an_array() -> None:
+    with pytest.raises(InputError, match="shift=True moves every document and needs them as an array; got Counting"):
+        solve(Counting(DOCUMENTS), QUERIES, PROBLEM.relevance, method="nudge-n", step=0.3, shift=True)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the largest tensor that is made."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        sizes = [leaf.untyped_storage().nbytes() for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
+        self.largest = max(self.largest, *sizes, 0)
+        return out
 
 
 def test_a_memory_map_is_never_held_whole(tmp_path: Path) -> None:
@@ -344,38 +488,36 @@ def test_a_memory_map_is_never_held_whole(tmp_path: Path) -> None:
     corpus = np.load(tmp_path / "d.npy", mmap_mode="r")
     queries = random.standard_normal((100, width), np.float32)
     gains = sparse.csr_array((np.ones(100), (np.arange(100), np.arange(100) % 50)), shape=(100, count))
-    largest = 0
-    allocate = torch.empty
-
-    def watched(*size: Any, **options: Any) -> torch.Tensor:
-        nonlocal largest
-        tensor = allocate(*size, **options)
-        largest = max(largest, tensor.nbytes)
-        return tensor
-
     tracemalloc.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "empty", watched)
+    with LargestTensor() as made:
         solution = solve(corpus, queries, gains, method="nudge-n", block_bytes=1 << 20, step=0.4)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # numpy's share by tracemalloc, torch's by what it is asked for; the corpus in float32 would be 15 MB.
+    # numpy's share by tracemalloc, torch's by what it makes; the corpus in float32 would be 15 MB.
     assert peak < 4 << 20
-    assert largest < 2 << 20
+    assert 0 < made.largest < 2 << 20
     assert solution.documents == count
     assert len(solution.rows) == 50
 
 
-def test_unlabelled_documents_enter_only_by_their_best_scores() -> None:
+@pytest.mark.parametrize("labelled", [[3, 4, 100, 499], list(range(0, 500, 2)), list(range(490))])
+@pytest.mark.parametrize("block_bytes", [1 << 16, 1 << 24])
+def test_the_best_documents_that_nobody_labelled_are_found_however_many_are_labelled(
+    labelled: list[int], block_bytes: int
+) -> None:
     random = np.random.default_rng(3)
     documents, queries = (unit(random.normal(size=(count, 8))).astype(np.float32) for count in (500, 30))
-    labelled, sampled = np.array([3, 4, 100, 499]), np.array([0, 7, 250])
-    scores = queries @ documents.T
+    gains = np.zeros((30, 500))
+    gains[np.arange(len(labelled)) % 30, labelled] = 1
+    gains[:, labelled[0]] = 1
+    prepared = prepare(documents, queries, sparse.csr_array(gains), metric="ndcg@7", block_bytes=block_bytes)
+    scores = (queries @ documents.T).astype(np.float64)
     scores[:, labelled] = -np.inf
     best = np.argsort(-scores, axis=1, kind="stable")[:, :7]
-    for block_bytes in (1 << 16, 1 << 24):
-        corpus = read_corpus(documents, labelled, sampled, torch.from_numpy(queries), 7, block_bytes=block_bytes)
-        np.testing.assert_array_equal(corpus.rows.numpy(), best)
-        np.testing.assert_allclose(corpus.scores.numpy(), np.take_along_axis(scores, best, axis=1), atol=1e-6)
-        np.testing.assert_allclose(corpus.labelled.numpy(), documents[labelled], atol=1e-6)
-        np.testing.assert_allclose(corpus.sample.numpy(), documents[sampled], atol=1e-6)
+    np.testing.assert_array_equal(prepared.evaluation.rows, best)
+    np.testing.assert_allclose(prepared.evaluation.scores, np.take_along_axis(scores, best, axis=1), atol=1e-6)
+    np.testing.assert_array_equal(prepared.labels.rows, labelled)
+    np.testing.assert_allclose(prepared.labels.documents.numpy(), documents[labelled], atol=1e-6)
+    rest = np.setdiff1d(np.arange(500), labelled)
+    np.testing.assert_allclose(prepared.sample.numpy(), documents[rest], atol=1e-6)
+    np.testing.assert_allclose(prepared.covariance, np.cov(documents.T, bias=True), atol=1e-6)

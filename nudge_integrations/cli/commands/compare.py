@@ -60,7 +60,7 @@ def compare(
     Paired bootstrap intervals, a randomisation test with its p-values corrected for several metrics, how many queries
     got better or worse, and which moved most. A fit alone is also split by what its labels had seen.
     """
-    from nudge_integrations.cli.judging import Labels, Statistics, compare_kept, compare_sources
+    from nudge_integrations.cli.judging import LabelSource, Statistics, compare_kept, compare_sources
     from nudge_integrations.cli.kept import read_kept
     from nudge_integrations.cli.tables import comparison_tables
     from nudge_integrations.evaluation import DEFAULT_METRICS
@@ -71,7 +71,7 @@ def compare(
     if after is None:
         found = compare_kept(read_kept(before), asked, statistics)
     else:
-        found = compare_sources(before, after, Labels(dataset, split), asked, statistics)
+        found = compare_sources(before, after, LabelSource(dataset, split), asked, statistics)
     console_for(as_json).print(comparison_tables(found))
     if as_json:
         print_json(found.to_dict())

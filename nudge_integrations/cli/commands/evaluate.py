@@ -64,13 +64,13 @@ def evaluate(
     Every judged query counts, one that was not answered as zero. Definitions are trec_eval's, by ir_measures.
     """
     from nudge_integrations.cli.encoders import EncoderChoice
-    from nudge_integrations.cli.judging import Labels, evaluate_source
+    from nudge_integrations.cli.judging import LabelSource, evaluate_source
     from nudge_integrations.cli.runs import write_run
     from nudge_integrations.cli.tables import means_table
     from nudge_integrations.evaluation import DEFAULT_METRICS
 
     choice = None if encoder is None else EncoderChoice(encoder, batch_size, device, cache)
-    found = evaluate_source(source, Labels(dataset, split), choice, metrics or DEFAULT_METRICS, base=base)
+    found = evaluate_source(source, LabelSource(dataset, split), choice, metrics or DEFAULT_METRICS, base=base)
     console = console_for(as_json)
     console.print(means_table(found))
     if run is not None and not dry_run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nudge_integrations.cli.splits import Splits
+    from nudge_integrations.solver import OptionValues
 
 __all__ = ["EXAMPLES", "fit"]
 
@@ -36,26 +37,11 @@ EXAMPLES = (
 )
 
 DatasetArgument = Annotated[Path, typer.Argument(help="A BEIR folder or a LlamaIndex question-answer JSON.")]
-MethodOption = Annotated[
-    str,
-    typer.Option(
-        "--method",
-        help="auto, nudge, nudge-n, nudge-m, nudge-m+n, nudge-s, contrastive, query-map, query-map+nudge, "
-        "nudge+query-map.",
-    ),
-]
-MetricOption = Annotated[str, typer.Option("--metric", help="What the step maximises, such as ndcg@10 or hit@1.")]
-UnseenOption = Annotated[
-    float,
-    typer.Option(
-        "--unseen-weight",
-        help="0 to 1: how much queries for documents that nobody labelled count; from 0.5 on they are protected.",
-    ),
-]
-SecondsOption = Annotated[
-    float | None,
-    typer.Option("--max-seconds", min=0, help="Leave out the query maps that would take longer. [default: no limit]"),
-]
+# What these mean, and are by default, is shown as `nudge_integrations.Options` says it; see `OptionsCommand`.
+MethodOption = Annotated[str, typer.Option("--method")]
+MetricOption = Annotated[str | None, typer.Option("--metric")]
+UnseenOption = Annotated[float | None, typer.Option("--unseen-weight")]
+SecondsOption = Annotated[float | None, typer.Option("--max-seconds")]
 RepairOption = Annotated[
     bool, typer.Option("--repair", help="Leave out what is wrong with the data, and say what, instead of refusing it.")
 ]
@@ -66,8 +52,8 @@ def fit(
     encoder: EncoderOption,
     output: KeepOption,
     method: MethodOption = "auto",
-    metric: MetricOption = "ndcg@10",
-    unseen_weight: UnseenOption = 0.0,
+    metric: MetricOption = None,
+    unseen_weight: UnseenOption = None,
     max_seconds: SecondsOption = None,
     batch_size: BatchOption = 32,
     device: DeviceOption = None,
@@ -89,19 +75,19 @@ def fit(
     """
     from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
     from nudge_integrations.cli.kept import check_output, keep
-    from nudge_integrations.cli.measure import Options, measure
+    from nudge_integrations.cli.measure import measure, splits_for
     from nudge_integrations.cli.tables import summary, would_write
 
     console = console_for(as_json)
     check_output(output)
-    options = Options(method, metric, seed, unseen_weight, max_seconds)
+    given = {"metric": metric, "unseen_weight": unseen_weight, "max_seconds": max_seconds, "seed": seed}
+    options = cast("OptionValues", {name: value for name, value in given.items() if value is not None})
     splits = _splits(console, dataset, seed, repair)
     if dry_run:
-        options.check()
-        splits.check()
+        splits_for(splits, method, options)
         return would_write(console, [output], as_json)
     model = load_encoder(EncoderChoice(encoder, batch_size, device, cache))
-    measured = measure(splits, model, options, progress=True)
+    measured = measure(splits, model, method, progress=True, **options)
     result = {
         **measured.result(),
         "status": measured.nudge.status,
