@@ -1,88 +1,104 @@
-"""The map in several steps against numpy loops, and the choice of its setting by folds."""
+"""Maps in several steps against numpy loops: of all queries, without folds, without documents, of clusters."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
-import torch
-from oracle import Problem, random_problem, unit
-from query_map_problems import evaluator_of, turned
+from numpy.typing import NDArray
+from oracle import Floats, Problem, random_problem
+from query_map_problems import dense_map, dense_scale, maps_of, turned, walked
 
-from nudge_integrations.errors import InputError
-from nudge_integrations.query_map import QueryMap, fit_iterated_ridge, fit_ridge
+from nudge_integrations.query_map.iterated import iterated_maps
+from nudge_integrations.query_map.ridge import FittedMaps, RidgeMaps, Setting
 
-PROBLEM = turned()
-
-
-def fitted(problem: Problem = PROBLEM, **options: Any) -> QueryMap:
-    inputs = problem.documents, problem.queries, problem.relevance
-    return fit_iterated_ridge(*inputs, evaluate=evaluator_of(problem), **options)
+SETTING = Setting(0.1, 0.1, 0.1)
+PROBLEM = replace(turned(), groups=np.arange(240) // 2)
+BLOCK_BYTES = 1 << 24
 
 
-def after_steps(problem: Problem, query_map: QueryMap) -> np.ndarray:
-    """Return the map after its steps, written out with a dense softmax."""
-    assert query_map.whitening is not None
-    assert query_map.penalty is not None
-    covariance = np.cov(problem.documents.T, bias=True)
-    width = len(covariance)
-    floor = query_map.whitening * np.trace(covariance) / width * np.eye(width)
-    projection = floor @ np.linalg.inv(covariance + floor)
-    energy = problem.queries.T @ problem.queries
-    kernel = np.linalg.inv(energy + query_map.penalty * np.trace(energy) / width * np.eye(width))
-    target = problem.gains / problem.gains.sum(axis=1, keepdims=True)
-    total = np.zeros((width, width))
-    for _ in range(query_map.steps):
-        scores = np.exp((problem.queries + problem.queries @ total) @ problem.documents.T / query_map.temperature)
-        residual = (target - scores / scores.sum(axis=1, keepdims=True)) @ problem.documents
-        change = kernel @ problem.queries.T @ residual @ projection
-        total += query_map.strength * query_map.scale * change
-    return total
+def steps_of(problem: Problem, steps: int, block_bytes: int = BLOCK_BYTES) -> tuple[RidgeMaps, list[FittedMaps]]:
+    maps = maps_of(problem)
+    return maps, list(islice(iterated_maps(maps, maps.teaching, SETTING, block_bytes), steps))
 
 
-def test_the_map_is_the_steps_written_out() -> None:
-    query_map = fitted()
-    assert query_map.steps >= 1
-    np.testing.assert_allclose(query_map.map, after_steps(PROBLEM, query_map), atol=1e-3 * np.abs(query_map.map).max())
+def refitted(rows: NDArray[np.bool_], steps: int) -> Floats:
+    """Return the map that some of the queries teach in steps as long as those of all."""
+    return walked(PROBLEM.part(rows), SETTING, steps, dense_scale(PROBLEM, dense_map(PROBLEM, SETTING)))
 
 
-def test_new_queries_gain_as_much_as_the_held_out_score() -> None:
-    train, test = PROBLEM.part(np.arange(160)), PROBLEM.part(np.arange(160, 240))
-    query_map = fitted(train)
-    evaluate = evaluator_of(test)
-    base, adapted = (
-        float(evaluate(torch.from_numpy(rows)).mean()) for rows in (test.queries, query_map.apply(test.queries))
-    )
-    assert adapted > base + 0.1
-    assert query_map.score == pytest.approx(adapted, abs=0.08)
-    assert query_map.held_out_queries is not None
-    again = evaluator_of(train)(torch.from_numpy(query_map.held_out_queries)).mean()
-    assert float(again) == pytest.approx(query_map.score)
+def close(found: Floats, expected: Floats) -> None:
+    np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
 
 
-def test_a_group_is_in_one_fold() -> None:
-    query_map = fitted(groups=np.zeros(len(PROBLEM.queries)))
-    assert query_map.held_out_queries is not None
-    np.testing.assert_allclose(query_map.held_out_queries, PROBLEM.queries, atol=1e-6)
-    assert not query_map.map.any()
+def test_every_step_is_the_formula_with_the_softmax_taken_anew() -> None:
+    for steps, fitted in enumerate(steps_of(PROBLEM, 4)[1], start=1):
+        assert fitted.steps == steps
+        close(fitted.whole.numpy(), refitted(np.ones(240, bool), steps))
 
 
-def test_a_given_ridge_is_not_fitted_again_and_blocks_change_nothing() -> None:
-    ridge = fit_ridge(PROBLEM.documents, PROBLEM.queries, PROBLEM.relevance, evaluate=evaluator_of(PROBLEM))
-    one, other = fitted(ridge=ridge), fitted(block_bytes=1 << 12)
-    np.testing.assert_allclose(one.map, other.map, atol=1e-3 * np.abs(one.map).max())
-    assert one.score == pytest.approx(other.score, abs=0.01)
+def test_maps_without_folds_and_of_clusters_are_those_of_the_other_queries_alone() -> None:
+    maps, every = steps_of(PROBLEM, 3)
+    for fitted in every[::2]:
+        np.testing.assert_array_equal(np.sum([fold for fold, _ in fitted.without_fold], axis=0), 1)
+        for fold, found in fitted.without_fold:
+            assert not set(PROBLEM.groups[fold]) & set(PROBLEM.groups[~fold])
+            close(found.numpy(), refitted(~fold, fitted.steps))
+        for cluster, found in fitted.of_cluster.items():
+            close(found.numpy(), refitted(maps.teaching.clusters == cluster, fitted.steps))
 
 
-@pytest.mark.parametrize(("documents", "queries"), [(1, 1), (20, 1), (1, 3)])
-def test_one_of_anything_is_enough(documents: int, queries: int) -> None:
+def test_maps_without_documents_leave_out_all_queries_for_them_and_take_as_many_steps() -> None:
+    relevant = PROBLEM.gains.argmax(axis=1)
+    # Made when they are wanted, after more steps have been taken.
+    for fitted in steps_of(PROBLEM, 3)[1][::2]:
+        for fold, found in fitted.without_documents():
+            assert not set(relevant[fold]) & set(relevant[~fold])
+            close(found.numpy(), refitted(~fold, fitted.steps))
+
+
+def test_queries_are_shifted_by_the_maps_without_them() -> None:
+    maps, every = steps_of(PROBLEM, 3)
+    setting, fitted = SETTING._replace(responses=(0.1, 3)), every[-1]
+    maps.iterated[setting] = fitted
+    places = np.arange(0, 240, 3)
+    total = refitted(np.ones(240, bool), 3)
+    scale = dense_scale(PROBLEM, total)
+    close(maps.map(setting).numpy(), scale * total)
+    clusters = maps.teaching.clusters
+    folds = [fold for fold, _ in fitted.without_fold]
+    for found, masks in (
+        (maps.seen(setting, places), folds),
+        (maps.unseen(setting, places), [fold for fold, _ in fitted.without_documents()]),
+        (maps.other_cluster(setting, places), [clusters == 0, clusters == 1]),
+    ):
+        expected = np.empty_like(PROBLEM.queries)
+        for mask in masks:
+            expected[mask] = scale * PROBLEM.queries[mask] @ refitted(~mask, 3)
+        close(found.numpy(), expected[places])
+    whole = np.ones(240, bool)
+    for fold, shifts in maps.by_fold(setting):
+        expected, exact = np.empty_like(PROBLEM.queries), np.empty_like(PROBLEM.queries)
+        for other in folds:
+            same = np.array_equal(other, fold)
+            both = refitted(~fold, 3) + (0.0 if same else refitted(~other, 3) - refitted(whole, 3))
+            expected[other] = scale * PROBLEM.queries[other] @ both
+            exact[other] = scale * PROBLEM.queries[other] @ refitted(~(fold | other), 3)
+        close(shifts.numpy(), expected)
+        # Exact but for what two folds do together.
+        assert np.linalg.norm(expected - exact) < 0.1 * np.linalg.norm(exact)
+
+
+def test_blocks_change_nothing() -> None:
+    one, other = (steps_of(PROBLEM, 3, size)[1][-1].whole.numpy() for size in (1 << 12, 1 << 26))
+    close(one, other)
+
+
+@pytest.mark.parametrize(("documents", "queries"), [(20, 1), (1, 3), (1, 1)])
+def test_one_of_anything_gives_finite_maps(documents: int, queries: int) -> None:
     problem = random_problem(2, documents=documents, queries=queries, width=4)
-    query_map = fitted(problem)
-    assert np.isfinite(query_map.map).all()
-    np.testing.assert_allclose(np.linalg.norm(query_map.apply(unit(problem.queries)), axis=1), 1.0, atol=1e-6)
-
-
-def test_one_fold_is_refused() -> None:
-    with pytest.raises(InputError, match="folds at least 2"):
-        fitted(folds=1)
+    for fitted in steps_of(problem, 2)[1]:
+        every = [fitted.whole, *(found for _, found in (*fitted.without_fold, *fitted.without_documents()))]
+        assert all(np.isfinite(found.numpy()).all() for found in every)

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from oracle import unit
 from query_map_problems import evaluator_of, turned
 from safetensors.numpy import load_file
+from scipy import sparse
 
 from nudge_integrations.errors import InputError
 from nudge_integrations.query_map import QueryMap, fit_trained
+from nudge_integrations.solver import prepare
 
 PROBLEM = turned()
 
@@ -47,6 +50,65 @@ def test_no_epoch_that_helps_is_no_map() -> None:
     assert not query_map.map.any()
 
 
+def test_what_was_prepared_trains_the_same_map_as_arrays() -> None:
+    prepared = prepare(PROBLEM.documents, PROBLEM.queries, PROBLEM.relevance, seed=3)
+    evaluate = evaluator_of(PROBLEM)
+    found = fit_trained(prepared, evaluate=evaluate, epochs=2, learning_rate=0.02)
+    expected = trained(epochs=2, seed=3)
+    np.testing.assert_array_equal(found.map, expected.map)
+    assert (found.baseline, found.score, found.steps) == (expected.baseline, expected.score, expected.steps)
+    with pytest.raises(InputError, match="give it alone"):
+        fit_trained(prepared, PROBLEM.queries, evaluate=evaluate)
+
+
+def test_queries_without_a_relevant_document_are_adapted_and_change_nothing() -> None:
+    seen = []
+
+    def evaluate(adapted: torch.Tensor) -> torch.Tensor:
+        seen.append(len(adapted))
+        return torch.cat([evaluator_of(PROBLEM)(adapted[:240]), torch.full((5,), torch.nan)])
+
+    queries = np.concatenate([PROBLEM.queries, unit(np.ones((5, 8)))])
+    gains = sparse.vstack([PROBLEM.relevance, sparse.csr_array((5, 80))])
+    names = np.arange(245)
+    found = fit_trained(
+        PROBLEM.documents, queries, gains, evaluate=evaluate, epochs=2, learning_rate=0.02, groups=names
+    )
+    assert set(seen) == {245}
+    np.testing.assert_array_equal(found.map, trained(epochs=2, groups=names[:240]).map)
+
+
+def test_a_group_is_held_out_as_a_whole() -> None:
+    groups, served = np.arange(240) // 20, []
+
+    def evaluate(adapted: torch.Tensor) -> torch.Tensor:
+        served.append(adapted)
+        # One group is worth 1, another 0: a mean over parts of groups would be no multiple of one in their number.
+        return torch.from_numpy(groups % 2).float()
+
+    found = trained(evaluate=evaluate, groups=groups, epochs=1)
+    held_out = len(np.unique(groups)) // 8 + 1
+    assert found.baseline * held_out == pytest.approx(round(found.baseline * held_out))
+
+
+def test_a_map_is_for_one_width() -> None:
+    query_map = trained(epochs=1)
+    with pytest.raises(InputError, match="for queries of 8 dimensions; got 5"):
+        query_map.apply(np.ones((2, 5)))
+    with pytest.raises(InputError, match="queries row 1 is a zero vector"):
+        query_map.apply(np.array([np.ones(8), np.zeros(8)]))
+
+
+def test_adapted_queries_are_unit_vectors_of_the_same_kind() -> None:
+    query_map = trained(epochs=3)
+    expected = unit(PROBLEM.queries + PROBLEM.queries @ query_map.map)
+    for queries in (3.0 * PROBLEM.queries, PROBLEM.queries.astype(np.float32)):
+        np.testing.assert_allclose(query_map.apply(queries), expected, atol=1e-5)
+    found = query_map.apply(torch.from_numpy(PROBLEM.queries))
+    assert isinstance(found, torch.Tensor)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -54,6 +116,8 @@ def test_no_epoch_that_helps_is_no_map() -> None:
         ({"validation": []}, "0 of 240"),
         ({"batch_size": 0}, "at least 1"),
         ({"temperature": 0.0}, "above 0"),
+        ({"groups": [1, 2]}, "one group for each of the 240 queries"),
+        ({"groups": np.zeros(240)}, "240 of 240"),
     ],
 )
 def test_what_cannot_train_is_refused(options: dict[str, object], message: str) -> None:
