@@ -115,7 +115,9 @@ def read_question_answer_json(path: Path) -> Parts:
 def parse_question_answer(source: Any, where: str) -> Parts:
     """Take ``queries``, ``corpus``, ``relevant_docs`` and, where given, ``relevance`` of a mapping or object apart."""
     keys = ("queries", "corpus", "relevant_docs", "relevance")
-    data = source if isinstance(source, Mapping) else {key: getattr(source, key, None) for key in keys}
+    data: Mapping[str, Any] = (
+        source if isinstance(source, Mapping) else {key: getattr(source, key, None) for key in keys}
+    )
     missing = [key for key in ("queries", "corpus", "relevant_docs") if not isinstance(data.get(key), Mapping)]
     if missing:
         raise DatasetError(

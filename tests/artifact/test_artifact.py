@@ -18,10 +18,13 @@ import pytest
 from numpy.typing import NDArray
 from query_maps import asked, map_alone
 from safetensors.numpy import load as load_tensors
+from scipy import sparse
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError, MismatchError
+from nudge_integrations.selection import select
+from nudge_integrations.solver import Candidate, table_of
 from nudge_integrations.storage.sealing import seal
 
 FILES = ("nudge.json", "vectors.safetensors", "ids.jsonl")
@@ -136,6 +139,20 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, changes: dict[str, Any]
     assert loaded.fingerprint == nudge.fingerprint
     assert loaded.base_hashes == nudge.base_hashes
     assert sorted(os.listdir(tmp_path / "deep" / "out")) == sorted(FILES)
+
+
+def test_what_was_tried_is_saved_and_printed_as_the_solver_prints_it(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    documents, queries = random.standard_normal((2, 40, 8))
+    relevance = sparse.csr_array((np.ones(40), (np.arange(40), np.arange(40) % 10)), shape=(40, 40))
+    solution = select(documents, queries, relevance)
+    ids = [f"d{row}" for row in range(40)]
+    Nudge.from_solution(solution, ids=ids, documents=documents, encoder="model-a", dataset_hash="0" * 64).save(tmp_path)
+    loaded = Nudge.load(tmp_path)
+    tried = tuple(Candidate(**candidate) for candidate in loaded.candidates)
+    assert len(tried) > 4
+    assert tried == solution.candidates
+    assert str(loaded).partition("\n")[2] == table_of(solution.candidates)
 
 
 def test_a_nudge_that_moves_nothing_is_saved_and_loaded(tmp_path: Path) -> None:

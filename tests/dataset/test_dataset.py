@@ -174,6 +174,22 @@ def test_repair_follows_what_it_removes() -> None:
     assert dataset.repaired()[0] == RetrievalDataset({"d2": "x"}, {"q2": "?"}, {"q2": {"d2": 1}})
 
 
+def test_queries_with_equal_text_are_one_group_and_blank_ones_are_by_themselves() -> None:
+    texts = ["who purrs?", "who barks?", " who\u00a0 purrs?\n", "", "\uff57ho barks\uff1f", " ", "Who purrs?"]
+    queries = {f"q{number}": text for number, text in enumerate(texts)}
+    assert RetrievalDataset({}, queries, {}).query_groups() == (0, 1, 0, 2, 1, 3, 4)
+
+
+def test_queries_that_share_a_text_are_noted_and_no_problem() -> None:
+    queries = {"a": "who purrs?", "b": "who barks?", "c": "who  purrs?", "d": "who purrs? "}
+    dataset = RetrievalDataset({"d1": "cats purr", "d2": "dogs bark"}, queries, {q: {"d1": 1} for q in queries})
+    report = dataset.validate()
+    assert report.ok
+    assert report.repeated_queries == (("a", "c", "d"),)
+    assert "note, texts that several queries share: 1: ('a', 'c', 'd')" in str(report)
+    assert dataset.repaired()[0] == dataset
+
+
 def test_documents_that_share_a_text_are_noted_and_no_problem() -> None:
     report = RetrievalDataset({"d1": "x", "d2": "x", "d3": "y"}, {"q1": "?"}, {"q1": {"d1": 1}}).validate()
     assert report.ok

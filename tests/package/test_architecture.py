@@ -118,7 +118,7 @@ def public_names(module: Path) -> set[str] | None:
     for node in ast.parse(module.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             assert isinstance(node.value, ast.List | ast.Tuple), "__all__ is read, not run: write the names out"
-            return {element.value for element in node.value.elts if isinstance(element, ast.Constant)}
+            return {str(element.value) for element in node.value.elts if isinstance(element, ast.Constant)}
     return None
 
 

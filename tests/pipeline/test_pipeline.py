@@ -19,7 +19,7 @@ from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation import evaluate
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.pipeline import QUERY_MAPS, fit
+from nudge_integrations.pipeline import METHODS, QUERY_MAPS, fit
 from nudge_integrations.selection import select
 from nudge_integrations.solver import solve
 
@@ -137,8 +137,32 @@ def test_options_reach_the_solver(encoder: Encoder) -> None:
     assert fit(dataset, encoder, method="nudge-n", max_queries=50).queries == 50
     with pytest.raises(InputError, match="unknown metric"):
         fit(dataset, encoder, metric="ndgc@10")
-    with pytest.raises(TypeError, match="stepp"):
+    with pytest.raises(InputError, match="unknown option .stepp."):
         fit(dataset, encoder, stepp=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_nudge_answers_as_its_method_may_be_asked_for(encoder: Encoder, method: str) -> None:
+    dataset = labelled(240)
+    answered = fit(dataset, encoder, method=method)
+    assert answered.status == "improved"
+    assert answered.method in METHODS
+    assert method in ("auto", "nudge", "query-map", "query-map+nudge", answered.method)
+    assert fit(dataset, encoder, method=answered.method).method == answered.method
+
+
+@pytest.mark.parametrize("method", ["nudge-n", "contrastive", "auto"])
+def test_repeating_every_query_under_another_id_changes_no_estimate(encoder: Encoder, method: str) -> None:
+    once = labelled()
+    again = RetrievalDataset(
+        once.corpus,
+        {f"again {query}": f" {text} " for query, text in once.queries.items()},
+        {f"again {query}": grades for query, grades in once.qrels.items()},
+    )
+    single, double = (fit(dataset, encoder, method=method) for dataset in (once, once.merge(again)))
+    assert (double.method, double.queries) == (single.method, 2 * single.queries)
+    assert (double.baseline, double.score) == pytest.approx((single.baseline, single.score), abs=1e-6)
+    assert double.step == pytest.approx(single.step, abs=1e-4)
 
 
 def test_a_shift_moves_the_others_as_the_solver_does(encoder: Encoder) -> None:
