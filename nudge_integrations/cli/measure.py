@@ -1,4 +1,4 @@
-"""What a nudge is worth on queries it has not seen: figures, and nothing that is printed."""
+"""Fit a nudge and measure it on the test queries. Nothing is printed here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nudge_integrations.dataset import RetrievalDataset
     from nudge_integrations.encoding import Encoder
 
-__all__ = ["RANKS", "Measured", "Options", "judged", "measure"]
+__all__ = ["RANKS", "Measured", "Options", "evaluate_vectors", "measure"]
 
 RANKS = 200
 """Ranks are known down to here; a document below is only known to be below."""
@@ -33,7 +33,7 @@ class Options:
     """How to fit.
 
     Attributes:
-        method: A method of `fit`. Query maps are judged by leave-one-out: validation labels then count as train labels.
+        method: A method of `fit`. Query maps are evaluated by leave-one-out: validation labels count as train labels.
         metric: What the step maximises, such as ``"ndcg@10"``.
         seed: Seed of everything that is drawn.
         unseen_weight: 0 to 1, as in `solve`.
@@ -61,7 +61,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Measured:
-    """A nudge, and what it is worth on the test queries.
+    """A nudge, and its metrics on the test queries.
 
     Attributes:
         nudge: The nudge.
@@ -114,7 +114,7 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
     held_out = None
     if splits.validation is not None:
         held_out = encoder.encode_queries(list(splits.validation.queries.values()))
-    asked = encoder.encode_queries(list(splits.test.queries.values()))
+    queries = encoder.encode_queries(list(splits.test.queries.values()))
     embedded = time.perf_counter()
     nudge = fit(
         splits.train,
@@ -132,29 +132,29 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
     )
     fitted = time.perf_counter()
     metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, options.metric)))
-    before = judged(splits.test, documents, asked, metrics)
-    after = judged(splits.test, documents, asked, metrics, nudge)
+    before = evaluate_vectors(splits.test, documents, queries, metrics)
+    after = evaluate_vectors(splits.test, documents, queries, metrics, nudge)
     retrieved = time.perf_counter()
     return Measured(
         nudge=nudge,
         comparison=compare(before, after, splits.test, train=splits.train, seed=options.seed),
         seconds={"embedding": embedded - start, "fitting": fitted - embedded, "retrieving": retrieved - fitted},
         documents=documents,
-        queries=asked,
+        queries=queries,
     )
 
 
-def judged(
+def evaluate_vectors(
     dataset: RetrievalDataset,
     documents: NDArray[np.float32],
     queries: NDArray[np.float32],
     metrics: Sequence[str],
     nudge: Nudge | None = None,
 ) -> Evaluation:
-    """Find the `RANKS` best documents of every query, and judge them.
+    """Retrieve the `RANKS` best documents of every query and evaluate them.
 
     Args:
-        dataset: n documents, m queries and who answers what.
+        dataset: n documents, m queries and their labels.
         documents: (n, d) float32 base vectors, in the dataset's order.
         queries: (m, d) float32, in the dataset's order.
         metrics: Names with a cutoff.

@@ -1,4 +1,4 @@
-"""A kept run -> its report, and the report -> a file of the form that the file's name says."""
+"""A run folder -> its report, and the report -> a file of the form that the file's name says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nudge_integrations.cli.judging import Statistics, compare_kept
+from nudge_integrations.cli.evaluation import Statistics, compare_run_folder
 from nudge_integrations.dataset.files import write_atomically
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation import drift
@@ -14,7 +14,7 @@ from nudge_integrations.evaluation.report import Report
 from nudge_integrations.evaluation.report import report as make_report
 
 if TYPE_CHECKING:
-    from nudge_integrations.cli.kept import Kept
+    from nudge_integrations.cli.run_folder import RunFolder
 
 __all__ = ["check_name", "report_of", "write_report"]
 
@@ -40,23 +40,23 @@ def check_name(path: Path | None) -> None:
         raise InputError(f"--output {path}: a report's name ends in {', '.join(_WRITERS)}")
 
 
-def report_of(kept: Kept, metrics: Sequence[str] | None, statistics: Statistics, title: str) -> Report:
+def report_of(run: RunFolder, metrics: Sequence[str] | None, statistics: Statistics, title: str) -> Report:
     """Make the report of a run.
 
     Args:
-        kept: The run.
+        run: The run folder's content.
         metrics: Names with a cutoff, the first of which orders the queries; None takes those of the fit.
         statistics: How to compare.
         title: Its heading.
     """
-    comparison = compare_kept(kept, metrics or list(kept.result["before"]), statistics)
-    moved = drift(kept.nudge, kept.test.document_ids, kept.documents, before=comparison.before, after=comparison.after)
-    known = {name: str(kept.result[key]) for name, key in _DETAILS.items() if key in kept.result}
+    comparison = compare_run_folder(run, metrics or list(run.result["before"]), statistics)
+    moved = drift(run.nudge, run.test.document_ids, run.documents, before=comparison.before, after=comparison.after)
+    known = {name: str(run.result[key]) for name, key in _DETAILS.items() if key in run.result}
     return make_report(
         comparison,
-        kept.nudge,
-        documents=kept.documents,
-        queries=kept.queries,
+        run.nudge,
+        documents=run.documents,
+        queries=run.queries,
         drift=moved,
         title=title,
         details=known,

@@ -1,4 +1,4 @@
-"""Which labels to learn from and which to be judged by, read from a BEIR folder or a question-answer JSON."""
+"""Train, validation and test labels, read from a BEIR folder or a question-answer JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nudge_integrations.errors import DatasetError
 __all__ = ["FRACTIONS", "Splits", "read_splits", "repaired"]
 
 FRACTIONS = (0.7, 0.1, 0.2)
-"""Train, validation and test, where the data does not say: the shares of the NUDGE paper."""
+"""Shares of train, validation and test where the data brings no split: those of the NUDGE paper."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Splits:
     Attributes:
         train: Labels to learn from.
         validation: Labels to choose the step on; None chooses it on train, leaving each query out in turn.
-        test: Labels to be judged by.
+        test: Labels to evaluate on.
         origin: Where the split comes from, in words.
     """
 
@@ -49,7 +49,7 @@ def read_splits(path: Path, seed: int = 0) -> Splits:
 
     Args:
         path: A BEIR folder or a LlamaIndex question-answer JSON.
-        seed: Seed of the split, where one is drawn.
+        seed: Seed of a random split.
 
     Returns:
         Train, validation and test.

@@ -14,10 +14,10 @@ import pytest
 from cli_doubles import ANIMALS, animal_dataset
 from rich.console import Console, RenderableType
 
-from nudge_integrations.cli.agreement import Agreement
+from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.measure import RANKS, Options, measure
 from nudge_integrations.cli.splits import Splits, read_splits
-from nudge_integrations.cli.tables import agreement_lines, differences_table, moved_table, splits_line, summary
+from nudge_integrations.cli.tables import differences_table, edge_check_lines, moved_table, splits_line, summary
 from nudge_integrations.data import METATOOL
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
@@ -89,20 +89,20 @@ def test_figures_are_those_of_the_vectors(beir: Path, encoder: Encoder) -> None:
     measured = measure(splits, encoder, Options(method="nudge-n"))
     documents = encoder.encode_documents(list(splits.test.corpus.values()))
     queries = encoder.encode_queries(list(splits.test.queries.values()))
-    answers = [ANIMALS.index(next(iter(judged))) for judged in splits.test.qrels.values()]
+    positives = [ANIMALS.index(next(iter(grades))) for grades in splits.test.qrels.values()]
     found = measured.comparison
     for vectors, side in (
         (documents, found.before),
         (measured.nudge.apply(list(ANIMALS), documents), found.after),
     ):
-        hits = (queries @ vectors.T).argmax(axis=1) == np.array(answers)
+        hits = (queries @ vectors.T).argmax(axis=1) == np.array(positives)
         assert side.means["hit@1"] == pytest.approx(hits.mean())
     assert found.differences["ndcg@10"].low > 0.2
     assert found.queries == 24
     assert set(measured.seconds) == {"embedding", "fitting", "retrieving"}
 
 
-def test_query_maps_are_judged_by_leave_one_out_over_all_labels(beir: Path, encoder: Encoder) -> None:
+def test_query_maps_are_evaluated_by_leave_one_out_over_all_labels(beir: Path, encoder: Encoder) -> None:
     splits = read_splits(beir)
     train, validation = splits.train.split((0.5, 0.5))
     measured = measure(replace(splits, train=train, validation=validation), encoder, Options(method="adaptor"))
@@ -165,14 +165,14 @@ def test_nothing_moved_draws_no_ranks(beir: Path, encoder: Encoder) -> None:
     assert "embedding 12.3 s, fitting 0.5 s" in text
 
 
-def test_agreement_and_disagreement_are_told_apart() -> None:
-    same = Agreement(agree=True, queries=600, example="which tool?", llama_index=("a",), langchain=("a",))
-    other = Agreement(agree=False, queries=600, example="which tool?", llama_index=("a",), langchain=("b",))
-    assert "the same documents for 600 queries" in drawn(agreement_lines(same))
-    assert "different documents" in drawn(agreement_lines(other))
+def test_edge_check_lines_say_whether_the_retrievers_agree() -> None:
+    same = EdgeCheck(agree=True, queries=600, example="which tool?", llama_index=("a",), langchain=("a",))
+    other = EdgeCheck(agree=False, queries=600, example="which tool?", llama_index=("a",), langchain=("b",))
+    assert "the same documents for 600 queries" in drawn(edge_check_lines(same))
+    assert "different documents" in drawn(edge_check_lines(other))
 
 
-def test_splits_are_told_in_a_line() -> None:
+def test_splits_are_described_in_a_line() -> None:
     dataset = animal_dataset()
     assert splits_line(Splits(dataset, None, dataset, "given")) == (
         "8 documents; 120 queries to train on, 120 to test on: given."

@@ -61,7 +61,7 @@ def test_evaluate_ir_measures_and_the_solver_give_the_same_figures(
             assert {**theirs, unanswered: 0.0} == pytest.approx(dict(ours.per_query[metric]), abs=1e-6)
 
 
-def test_retrievers_of_both_frameworks_are_judged_alike(real: Callable[[str], Any]) -> None:
+def test_retrievers_of_both_frameworks_are_evaluated_alike(real: Callable[[str], Any]) -> None:
     collection = real("scifact")
     train, test, encoder = collection.split("train"), collection.split("test"), collection.encoder
     some = test.split((0.02, 0.98))[0]
@@ -108,4 +108,4 @@ def test_nudged_retrievers_of_both_edges_are_compared_with_what_they_stand_on(re
     assert found.degrees == pytest.approx(np.full(len(nudge), np.degrees(nudge.step)), abs=0.01)
     assert 0.1 < found.kept.mean() < 1
     assert found.unmoved is not None
-    assert 0 < found.unmoved.fell <= found.unmoved.found
+    assert 0 < found.unmoved.fell <= found.unmoved.retrieved

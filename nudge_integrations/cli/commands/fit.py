@@ -83,12 +83,12 @@ def fit(
     A folder's own train, dev and test qrels are used where they exist; else its labels are split 70 / 10 / 20.
     Where nothing gains beyond noise, nothing moves: the status is then no_gain, and the exit code is still 0.
 
-    The folder holds the nudge, result.json, the labels, what the test queries found before and after, and the
+    The folder holds the nudge, result.json, the labels, the test queries' results before and after, and the
     embeddings: all that `nudge report` needs, and all of it under checksums.
     """
     from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
-    from nudge_integrations.cli.kept import check_output, keep
     from nudge_integrations.cli.measure import Options, measure
+    from nudge_integrations.cli.run_folder import check_output, write_run_folder
     from nudge_integrations.cli.tables import summary, would_write
 
     console = console_for(as_json)
@@ -104,13 +104,13 @@ def fit(
     result = {
         **measured.result(),
         "status": measured.nudge.status,
-        "differences": {metric: found.to_dict() for metric, found in measured.comparison.differences.items()},
+        "differences": {metric: difference.to_dict() for metric, difference in measured.comparison.differences.items()},
         "dataset": str(dataset),
         "encoder": encoder,
         "split": splits.origin,
     }
     console.print(summary(measured))
-    keep(output, splits, measured, result)
+    write_run_folder(output, splits, measured, result)
     console.print(f"Kept in {output}; Nudge.load({str(output)!r}) gives it back.")
     if as_json:
         print_json(result)

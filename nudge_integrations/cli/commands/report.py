@@ -28,7 +28,7 @@ EXAMPLES = (
     "nudge report nudged --json | jq .metrics",
 )
 
-FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of nudge fit or nudge demo.")]
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder of nudge fit or nudge demo.")]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
@@ -55,12 +55,12 @@ def report(
 
     NAME.html is one page that needs no network. Everything comes from the folder: no model is loaded.
     """
-    from nudge_integrations.cli.judging import Statistics
-    from nudge_integrations.cli.kept import read_kept
+    from nudge_integrations.cli.evaluation import Statistics
     from nudge_integrations.cli.reporting import check_name, report_of, write_report
+    from nudge_integrations.cli.run_folder import read_run_folder
 
     check_name(output)
-    made = report_of(read_kept(folder), metrics, Statistics(resamples, confidence, seed), title)
+    made = report_of(read_run_folder(folder), metrics, Statistics(resamples, confidence, seed), title)
     console = console_for(as_json)
     if output is None and not as_json:
         console.print(made)

@@ -1,4 +1,4 @@
-"""Report: the figures, and every way to show them. Each rendering is imported when it is first asked for."""
+"""Report: the figures, and every way to show them. Each rendering is imported on first use."""
 
 from __future__ import annotations
 

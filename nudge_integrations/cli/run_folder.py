@@ -1,10 +1,10 @@
-"""What `nudge fit` and `nudge demo` keep in a folder, so that a run can be looked into later without its model.
+"""The run folder of `nudge fit` and `nudge demo`: nudge, labels, rankings and vectors, to read without a model.
 
     nudge.json, vectors.safetensors, ids.jsonl   the nudge; Nudge.load(folder) reads these
     result.json                                  the figures, as --json prints them
     train.json, validation.json, test.json       the labels of each split, as question-answer JSON; the documents, which
                                                  all share, are in test.json alone
-    before.json, after.json                      which documents each test query found, best first: run files
+    before.json, after.json                      the documents retrieved for each test query, best first: run files
     embeddings.safetensors                       documents (n, d) and queries (m, d): float32 base vectors in the order
                                                  of test.json
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nudge_integrations.cli.measure import Measured
     from nudge_integrations.cli.splits import Splits
 
-__all__ = ["NAMES", "Kept", "check_output", "keep", "names_in", "read_kept"]
+__all__ = ["NAMES", "RunFolder", "check_output", "names_in", "read_run_folder", "write_run_folder"]
 
 _RUN = ("test.json", "train.json", "before.json", "after.json", "embeddings.safetensors", "result.json")
 NAMES = ("nudge.json", "vectors.safetensors", "ids.jsonl", *_RUN, "validation.json")
@@ -44,15 +44,15 @@ NAMES = ("nudge.json", "vectors.safetensors", "ids.jsonl", *_RUN, "validation.js
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A run, as it was kept.
+class RunFolder:
+    """The content of a run folder.
 
     Attributes:
         nudge: The nudge.
         result: The figures.
         train: Labels that were learned from.
         validation: Labels that the step was chosen on, if any.
-        test: Labels that it was judged by.
+        test: Labels that it was evaluated on.
         before: Test query id -> document ids, best first, with the base vectors.
         after: The same with the nudge.
         documents: (n, d) float32 base vectors.
@@ -70,7 +70,7 @@ class Kept:
     queries: NDArray[np.float32]
 
 
-def keep(folder: Path, splits: Splits, measured: Measured, result: Mapping[str, Any]) -> None:
+def write_run_folder(folder: Path, splits: Splits, measured: Measured, result: Mapping[str, Any]) -> None:
     """Write a run to a folder, all files at once, in place of a run that is there.
 
     Raises:
@@ -103,7 +103,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def check_output(folder: Path | None) -> None:
-    """Refuse a folder that a run cannot be kept in before the work, not after it.
+    """Refuse a folder that a run cannot be written to, before the work starts.
 
     Raises:
         InputError: If a file of that name is there, or files that a run would overwrite and that are no run.
@@ -117,7 +117,7 @@ def check_output(folder: Path | None) -> None:
         raise InputError(f"--output {folder} holds {', '.join(others)} of another origin; choose another folder")
 
 
-def read_kept(folder: Path) -> Kept:
+def read_run_folder(folder: Path) -> RunFolder:
     """Read a run back.
 
     Raises:
@@ -134,7 +134,7 @@ def read_kept(folder: Path) -> Kept:
         )
     test = RetrievalDataset.from_json(folder / "test.json")
     vectors = load_file(folder / "embeddings.safetensors")
-    return Kept(
+    return RunFolder(
         nudge=nudge,
         result=_read(folder / "result.json"),
         train=_labels(folder / "train.json", test),
