@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +135,52 @@ def test_repair_leaves_out_what_is_wrong_and_says_so(tmp_path: Path) -> None:
     text = done(*given, "--repair")
     assert "Left out of" in text
     assert "unicorn" in text
+
+
+# --- a save that was interrupted
+
+
+def test_a_save_killed_at_any_rename_leaves_the_old_run_or_the_new_one_and_no_mix(
+    beir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new, out = tmp_path / "old", tmp_path / "new", tmp_path / "out"
+    done("fit", beir, "-e", ENCODER_PATH, "-o", old, "--method", "nudge-n")
+    animal_dataset().to_json(tmp_path / "labels.json")
+    done("fit", tmp_path / "labels.json", "-e", ENCODER_PATH, "-o", new, "--method", "nudge-n")
+    whole = [read_run_folder(old), read_run_folder(new)]
+    nudge, files = Nudge.load_with_files(new)
+    attachments = {name: files[name] for name in set(files) - {"vectors.safetensors", "ids.jsonl"}}
+    rename, seen = os.replace, set()
+    for survivors in itertools.count():
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(old, out)
+        left = iter(range(survivors))
+
+        def dying(source: Any, target: Any, left: Any = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            rename(source, target)
+
+        monkeypatch.setattr(os, "replace", dying)
+        killed = False
+        try:
+            nudge.save(out, attachments=attachments)
+        except KeyboardInterrupt:
+            killed = True
+        monkeypatch.setattr(os, "replace", rename)
+        stored = read_run_folder(out)
+        one = whole[stored.test.hash == whole[1].test.hash]
+        assert (stored.test.hash, stored.train.hash) == (one.test.hash, one.train.hash)
+        assert (stored.before, stored.after, stored.result) == (one.before, one.after, one.result)
+        assert (stored.validation is None) is (one.validation is None)
+        np.testing.assert_array_equal(stored.queries, one.queries)
+        assert stored.nudge.fingerprint == one.nudge.fingerprint
+        card = done("inspect", out, "--json")
+        assert card["files"] == done("inspect", (old, new)[one is whole[1]], "--json")["files"]
+        seen.add(one is whole[1])
+        if not killed:
+            break
+    assert seen == {False, True}
 
 
 # --- demo

@@ -20,14 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.numpy import load_file
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as tensor_bytes
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.cli.runs import run_text
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.files import question_answer_json
-from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.errors import CorruptArtifactError, DatasetError, InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,33 +125,37 @@ def read_run_folder(folder: Path) -> RunFolder:
         ArtifactError: If there is no nudge, or a file was altered.
         DatasetError: If there is a nudge alone, without the run that it came from.
     """
-    nudge = Nudge.load(folder)
-    names = names_in(folder)
-    absent = [name for name in _RUN if name not in names]
+    nudge, files = Nudge.load_with_files(folder)
+    absent = [name for name in _RUN if name not in files]
     if absent:
         raise DatasetError(
             f"{folder} holds a nudge without the run that it came from (no {absent[0]}); `nudge fit` and `nudge demo` "
             "keep both"
         )
-    test = RetrievalDataset.from_json(folder / "test.json")
-    vectors = load_file(folder / "embeddings.safetensors")
+    try:
+        return _run_folder(nudge, files)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptArtifactError(f"{folder} does not hold a whole run ({error}); fit again") from error
+
+
+def _run_folder(nudge: Nudge, files: Mapping[str, bytes]) -> RunFolder:
+    # Parsed from the bytes that the manifest vouched for: a file of that name on disk may be of another save by now.
+    content = {name: json.loads(data) for name, data in files.items() if name.endswith(".json")}
+    test = RetrievalDataset.from_object(content["test.json"])
+    vectors = load_tensors(files["embeddings.safetensors"])
     return RunFolder(
         nudge=nudge,
-        result=_read(folder / "result.json"),
-        train=_labels(folder / "train.json", test),
-        validation=_labels(folder / "validation.json", test) if "validation.json" in names else None,
+        result=content["result.json"],
+        train=_labels(content["train.json"], test),
+        validation=_labels(content["validation.json"], test) if "validation.json" in content else None,
         test=test,
-        before=_read(folder / "before.json"),
-        after=_read(folder / "after.json"),
+        before=content["before.json"],
+        after=content["after.json"],
         documents=vectors["documents"],
         queries=vectors["queries"],
     )
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_bytes())
-
-
-def _labels(path: Path, test: RetrievalDataset) -> RetrievalDataset:
-    part = RetrievalDataset.from_json(path)
+def _labels(content: Any, test: RetrievalDataset) -> RetrievalDataset:
+    part = RetrievalDataset.from_object({**content, "corpus": {}})
     return RetrievalDataset(test.corpus, part.queries, part.qrels)
