@@ -9,15 +9,13 @@
 
 and what they call
 
-    splits.py       a file or folder -> train, validation and test
     encoders.py     what --encoder names -> an encoder (import_paths.py: package.module:name -> an object)
     measure.py      train, encode, fit, retrieve before and after -> figures
-    run_folder.py   a run <-> its folder
     evaluation.py   run files, run folders, or a nudge and an encoder -> evaluations and comparisons
     reporting.py    a run folder -> its report, in a file
     card.py         a saved nudge -> provenance, integrity, largest moves
     apply.py        a saved nudge and a file of vectors -> nudged vectors (vector_files.py: .npy and .safetensors)
-    formats.py      datasets in files of several forms (runs.py: rankings in files)
+    formats.py      datasets in files of several forms
     demo.py         the shipped requests, through all of this (edge_check.py: both frameworks' retrievers)
     tables.py       tables and lines that are printed
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from nudge_integrations.cli.edge_check import EdgeCheck, check_edges
 from nudge_integrations.cli.measure import Measured, Options, measure
-from nudge_integrations.cli.splits import Splits
 from nudge_integrations.data import METATOOL
-from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.encoding import CachedEncoder, SentenceTransformerEncoder, bundled_model
 from nudge_integrations.errors import MissingExtraError
 

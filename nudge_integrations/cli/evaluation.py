@@ -11,11 +11,9 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
 from nudge_integrations.cli.formats import form_of, read_dataset
 from nudge_integrations.cli.measure import evaluate_vectors
-from nudge_integrations.cli.run_folder import RunFolder, read_run_folder
-from nudge_integrations.cli.runs import read_run
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.evaluation import Comparison, Evaluation, compare, evaluate
+from nudge_integrations.evaluation import Comparison, Evaluation, RunFolder, compare, evaluate, read_run
 
 __all__ = ["Labels", "Statistics", "compare_run_folder", "compare_sources", "evaluate_source"]
 
@@ -70,7 +68,7 @@ def evaluate_source(
     if not source.is_dir():
         return evaluate(read_run(source), labels.read(source), metrics)
     if labels.path is None:
-        run = read_run_folder(source)
+        run = RunFolder.load(source)
         return evaluate(run.before if base else run.after, run.test, metrics)
     nudge, dataset = Nudge.load(source), labels.read(source)
     if encoder is None:
@@ -107,7 +105,7 @@ def compare_sources(
 def _ranking(path: Path) -> tuple[Mapping[str, Any], RetrievalDataset | None]:
     if not path.is_dir():
         return read_run(path), None
-    run = read_run_folder(path)
+    run = RunFolder.load(path)
     return run.after, run.test
 
 

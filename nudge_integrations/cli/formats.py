@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nudge_integrations.cli.runs import column
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.files import read_jsonl, read_text, read_texts, write_atomically
 from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.evaluation.run_files import column
 
 __all__ = ["FORMS", "ExampleKeys", "form_of", "read_corpus", "read_dataset", "read_json_list", "write_dataset"]
 

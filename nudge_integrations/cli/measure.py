@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, compare, evaluate
+from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, RunFolder, compare, evaluate
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline import METHODS, QUERY_MAPS, fit
 from nudge_integrations.solver.metrics import parse_metric
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nudge_integrations.artifact import Nudge
-    from nudge_integrations.cli.splits import Splits
-    from nudge_integrations.dataset import RetrievalDataset
+    from nudge_integrations.dataset import RetrievalDataset, Splits
     from nudge_integrations.encoding import Encoder
 
 __all__ = ["RANKS", "Measured", "Options", "evaluate_vectors", "measure"]
@@ -87,6 +86,25 @@ class Measured:
             "step": self.nudge.step,
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
         }
+
+    def run_folder(self, splits: Splits, result: Mapping[str, Any]) -> RunFolder:
+        """Return all that `nudge report` and `nudge compare` need.
+
+        Args:
+            splits: What was measured.
+            result: The figures to write into it.
+        """
+        return RunFolder(
+            nudge=self.nudge,
+            result=result,
+            train=splits.train,
+            validation=splits.validation,
+            test=splits.test,
+            before=self.comparison.before.rankings,
+            after=self.comparison.after.rankings,
+            documents=self.documents,
+            queries=self.queries,
+        )
 
 
 def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: bool = False) -> Measured:

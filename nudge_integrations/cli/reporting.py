@@ -14,7 +14,7 @@ from nudge_integrations.evaluation.report import Report
 from nudge_integrations.evaluation.report import report as make_report
 
 if TYPE_CHECKING:
-    from nudge_integrations.cli.run_folder import RunFolder
+    from nudge_integrations.evaluation import RunFolder
 
 __all__ = ["check_name", "report_of", "write_report"]
 

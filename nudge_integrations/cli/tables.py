@@ -14,7 +14,7 @@ from rich.table import Table
 from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.measure import RANKS, Measured
 from nudge_integrations.cli.screen import print_json
-from nudge_integrations.cli.splits import Splits
+from nudge_integrations.dataset import Splits
 from nudge_integrations.evaluation import Comparison, Difference, Evaluation, MovedQuery
 
 __all__ = [

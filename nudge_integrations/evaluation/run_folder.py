@@ -1,4 +1,4 @@
-"""The run folder of `nudge fit` and `nudge demo`: nudge, labels, rankings and vectors, to read without a model.
+"""A fit, its labels, rankings and vectors in one folder, to look into later without the model.
 
     nudge.json, vectors.safetensors, ids.jsonl   the nudge; Nudge.load(folder) reads these
     result.json                                  the figures, as --json prints them
@@ -15,6 +15,7 @@ them and ``Nudge.load`` refuses the folder. ``Nudge.load(folder).save(other)`` g
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,39 +26,50 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as tensor_bytes
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.cli.runs import run_text
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.files import question_answer_json
-from nudge_integrations.errors import CorruptArtifactError, DatasetError, InputError
+from nudge_integrations.errors import ArtifactError, CorruptArtifactError, DatasetError, InputError
+from nudge_integrations.evaluation.run_files import run_text
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nudge_integrations.cli.measure import Measured
-    from nudge_integrations.cli.splits import Splits
+__all__ = ["RunFolder"]
 
-__all__ = ["NAMES", "RunFolder", "check_output", "names_in", "read_run_folder", "write_run_folder"]
-
-_RUN = ("test.json", "train.json", "before.json", "after.json", "embeddings.safetensors", "result.json")
-NAMES = ("nudge.json", "vectors.safetensors", "ids.jsonl", *_RUN, "validation.json")
-"""All files that may be in such a folder."""
+_REQUIRED = ("test.json", "train.json", "before.json", "after.json", "embeddings.safetensors", "result.json")
+_NAMES = ("nudge.json", "vectors.safetensors", "ids.jsonl", *_REQUIRED, "validation.json")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunFolder:
-    """The content of a run folder.
+    """A fit with everything that it was made from and evaluated on; `nudge fit` writes it, `nudge report` reads it.
 
     Attributes:
         nudge: The nudge.
-        result: The figures.
+        result: The figures, as plain data.
         train: Labels that were learned from.
         validation: Labels that the step was chosen on, if any.
         test: Labels that it was evaluated on.
         before: Test query id -> document ids, best first, with the base vectors.
         after: The same with the nudge.
-        documents: (n, d) float32 base vectors.
-        queries: (m, d) float32 vectors of the test queries.
+        documents: (n, d) float32 base vectors, in the order of the test labels' documents.
+        queries: (m, d) float32 vectors of the test queries, in their order.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> import numpy as np
+        >>> from nudge_integrations.pipeline import fit
+        >>> texts, labels = {"q": "barks?", "r": "woof?"}, {"q": {"b": 1}, "r": {"b": 1}}
+        >>> data = RetrievalDataset({"a": "cats", "b": "dogs"}, texts, labels)
+        >>> documents, queries = np.eye(2, dtype=np.float32), np.array([[1, 0.9], [1, 0.8]], np.float32)
+        >>> nudge = fit(data, "toy", step=0.5, method="nudge-n", document_vectors=documents, query_vectors=queries)
+        >>> before, after = {"q": ["a", "b"], "r": ["a", "b"]}, {"q": ["b", "a"], "r": ["b", "a"]}
+        >>> run = RunFolder(nudge, {}, data, None, data, before, after, documents, queries)
+        >>> with TemporaryDirectory() as folder:
+        ...     run.save(folder)
+        ...     RunFolder.load(folder).after
+        {'q': ['b', 'a'], 'r': ['b', 'a']}
     """
 
     nudge: Nudge
@@ -70,75 +82,70 @@ class RunFolder:
     documents: NDArray[np.float32]
     queries: NDArray[np.float32]
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all files at once, in place of a run that is there; other files in the folder stay.
 
-def write_run_folder(folder: Path, splits: Splits, measured: Measured, result: Mapping[str, Any]) -> None:
-    """Write a run to a folder, all files at once, in place of a run that is there.
+        Raises:
+            ArtifactError: If files of these names are there that are no such run.
+            OSError: If the disk refuses; what was there before is still whole.
+        """
+        parts = {"train": self.train, "validation": self.validation}
+        labels = {
+            f"{name}.json": question_answer_json({}, part.queries, part.qrels)
+            for name, part in parts.items()
+            if part is not None
+        }
+        texts = {
+            **labels,
+            "test.json": question_answer_json(self.test.corpus, self.test.queries, self.test.qrels),
+            "before.json": run_text(self.before, trec=False),
+            "after.json": run_text(self.after, trec=False),
+            "result.json": json.dumps(self.result, indent=2) + "\n",
+        }
+        vectors = tensor_bytes({"documents": self.documents, "queries": self.queries})
+        attachments = {name: text.encode("utf-8") for name, text in texts.items()}
+        self.nudge.save(path, attachments={**attachments, "embeddings.safetensors": vectors})
 
-    Raises:
-        ArtifactError: If files of these names are there that are no such run.
-        OSError: If the disk refuses; what was there before is still whole.
-    """
-    parts = {"train": splits.train, "validation": splits.validation}
-    labels = {
-        name: question_answer_json({}, part.queries, part.qrels) for name, part in parts.items() if part is not None
-    }
-    texts = {
-        **{f"{name}.json": text for name, text in labels.items()},
-        "test.json": question_answer_json(splits.test.corpus, splits.test.queries, splits.test.qrels),
-        "before.json": run_text(measured.comparison.before.rankings, trec=False),
-        "after.json": run_text(measured.comparison.after.rankings, trec=False),
-        "result.json": json.dumps(result, indent=2) + "\n",
-    }
-    vectors = tensor_bytes({"documents": measured.documents, "queries": measured.queries})
-    attachments = {name: text.encode("utf-8") for name, text in texts.items()}
-    measured.nudge.save(folder, attachments={**attachments, "embeddings.safetensors": vectors})
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """Read a run; while another process replaces it, the old one or the new one.
 
+        Raises:
+            ArtifactError: If there is no nudge, or a file was altered.
+            DatasetError: If there is a nudge alone, without the run that it came from.
+        """
+        nudge, files = Nudge.load_with_files(path)
+        absent = [name for name in _REQUIRED if name not in files]
+        if absent:
+            raise DatasetError(
+                f"{path} holds a nudge without the run that it came from (no {absent[0]}); `nudge fit`, `nudge demo` "
+                "and RunFolder.save write both"
+            )
+        try:
+            return _parsed(nudge, files)
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise CorruptArtifactError(f"{path} does not hold a whole run ({error}); fit again") from error
 
-def names_in(folder: Path) -> list[str]:
-    """List the files that lie under the checksums of the nudge in a folder; none where there is no nudge."""
-    try:
-        content = json.loads((folder / "nudge.json").read_bytes())
-        return ["nudge.json", *content["files"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
+    @staticmethod
+    def check_target(path: str | os.PathLike[str]) -> None:
+        """Refuse a folder that `save` would refuse, before the work that is to be saved.
 
-
-def check_output(folder: Path | None) -> None:
-    """Refuse a folder that a run cannot be written to, before the work starts.
-
-    Raises:
-        InputError: If a file of that name is there, or files that a run would overwrite and that are no run.
-    """
-    if folder is None:
-        return
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output {folder} is a file; give the path of a folder, which may be absent")
-    others = [name for name in NAMES if name not in names_in(folder) and (folder / name).exists()]
-    if others:
-        raise InputError(f"--output {folder} holds {', '.join(others)} of another origin; choose another folder")
-
-
-def read_run_folder(folder: Path) -> RunFolder:
-    """Read a run back.
-
-    Raises:
-        ArtifactError: If there is no nudge, or a file was altered.
-        DatasetError: If there is a nudge alone, without the run that it came from.
-    """
-    nudge, files = Nudge.load_with_files(folder)
-    absent = [name for name in _RUN if name not in files]
-    if absent:
-        raise DatasetError(
-            f"{folder} holds a nudge without the run that it came from (no {absent[0]}); `nudge fit` and `nudge demo` "
-            "keep both"
-        )
-    try:
-        return _run_folder(nudge, files)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CorruptArtifactError(f"{folder} does not hold a whole run ({error}); fit again") from error
+        Raises:
+            InputError: If a file of that name is there, or files that a run would overwrite and that are no run.
+        """
+        folder = Path(path)
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file; give the path of a folder, which may be absent")
+        others = [name for name in _NAMES if (folder / name).exists()]
+        try:
+            ours = {"nudge.json", *Nudge.load_with_files(folder)[1]} if others else set()
+        except ArtifactError:
+            ours = set()
+        if others := [name for name in others if name not in ours]:
+            raise InputError(f"{folder} holds {', '.join(others)} of another origin; choose another folder")
 
 
-def _run_folder(nudge: Nudge, files: Mapping[str, bytes]) -> RunFolder:
+def _parsed(nudge: Nudge, files: Mapping[str, bytes]) -> RunFolder:
     # Parsed from the bytes that the manifest vouched for: a file of that name on disk may be of another save by now.
     content = {name: json.loads(data) for name, data in files.items() if name.endswith(".json")}
     test = RetrievalDataset.from_object(content["test.json"])

@@ -16,12 +16,10 @@ from rich.console import Console, RenderableType
 
 from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.measure import RANKS, Options, measure
-from nudge_integrations.cli.splits import Splits, read_splits
 from nudge_integrations.cli.tables import differences_table, edge_check_lines, moved_table, splits_line, summary
 from nudge_integrations.data import METATOOL
-from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.encoding import Encoder
-from nudge_integrations.errors import DatasetError
 from nudge_integrations.evaluation import Difference, MovedQuery, compare
 
 
@@ -41,51 +39,11 @@ def drawn(renderable: RenderableType, width: int = 120) -> str:
     return console.file.getvalue()
 
 
-# --- splits
-
-
-def test_own_train_and_test_qrels_are_kept(beir: Path) -> None:
-    splits = read_splits(beir)
-    assert (len(splits.train), splits.validation, len(splits.test)) == (96, None, 24)
-    assert not set(splits.train.queries) & set(splits.test.queries)
-
-
-def test_dev_qrels_become_the_validation_set(beir: Path) -> None:
-    dataset = animal_dataset()
-    extra = RetrievalDataset(dataset.corpus, {"extra": "who can purr"}, {"extra": {"cat": 1}})
-    extra.to_beir(beir, "dev")
-    validation = read_splits(beir).validation
-    assert validation is not None
-    assert list(validation.queries) == ["extra"]
-
-
-@pytest.mark.parametrize("form", ["json", "beir with test only", "beir without test"])
-def test_labels_without_a_split_are_split_by_query(form: str, tmp_path: Path) -> None:
-    path = tmp_path / "dataset"
-    if form == "json":
-        animal_dataset().to_json(path)
-    else:
-        animal_dataset().to_beir(path, "test" if form == "beir with test only" else "train")
-    splits = read_splits(path, seed=3)
-    assert splits.validation is not None
-    parts = [set(part.queries) for part in (splits.train, splits.validation, splits.test)]
-    assert [len(part) for part in parts] == [84, 12, 24]
-    assert len(set.union(*parts)) == 120
-    assert splits.origin == "70% / 10% / 20% by query, seed 3"
-
-
-@pytest.mark.parametrize("kind", ["absent", "empty folder"])
-def test_what_is_no_dataset_is_refused(kind: str, tmp_path: Path) -> None:
-    path = tmp_path if kind == "empty folder" else tmp_path / "absent"
-    with pytest.raises(DatasetError, match=str(path)):
-        read_splits(path)
-
-
 # --- measuring
 
 
 def test_figures_are_those_of_the_vectors(beir: Path, encoder: Encoder) -> None:
-    splits = read_splits(beir)
+    splits = Splits.read(beir)
     measured = measure(splits, encoder, Options(method="nudge-n"))
     documents = encoder.encode_documents(list(splits.test.corpus.values()))
     queries = encoder.encode_queries(list(splits.test.queries.values()))
@@ -103,7 +61,7 @@ def test_figures_are_those_of_the_vectors(beir: Path, encoder: Encoder) -> None:
 
 
 def test_query_maps_are_evaluated_by_leave_one_out_over_all_labels(beir: Path, encoder: Encoder) -> None:
-    splits = read_splits(beir)
+    splits = Splits.read(beir)
     train, validation = splits.train.split((0.5, 0.5))
     measured = measure(replace(splits, train=train, validation=validation), encoder, Options(method="adaptor"))
     assert (measured.nudge.protocol, measured.nudge.validation_hash) == ("leave-one-out", None)
@@ -111,7 +69,7 @@ def test_query_maps_are_evaluated_by_leave_one_out_over_all_labels(beir: Path, e
 
 
 def test_another_metric_is_reported_beside_the_usual_ones(beir: Path, encoder: Encoder) -> None:
-    measured = measure(read_splits(beir), encoder, Options(method="nudge-n", metric="mrr@3"))
+    measured = measure(Splits.read(beir), encoder, Options(method="nudge-n", metric="mrr@3"))
     assert list(measured.comparison.before.means) == ["ndcg@10", "recall@10", "mrr@10", "hit@1", "mrr@3"]
 
 
@@ -156,7 +114,7 @@ def test_three_that_rose_and_one_that_fell_are_drawn() -> None:
 
 
 def test_nothing_moved_draws_no_ranks(beir: Path, encoder: Encoder) -> None:
-    measured = measure(read_splits(beir), encoder, Options(method="nudge-n"))
+    measured = measure(Splits.read(beir), encoder, Options(method="nudge-n"))
     assert "Ranks" in drawn(summary(measured))
     same = compare(measured.comparison.before, measured.comparison.before)
     text = drawn(summary(replace(measured, comparison=same, seconds={"embedding": 12.34, "fitting": 0.5})))

@@ -23,13 +23,15 @@ from nudge_integrations.cli import demo
 from nudge_integrations.cli.app import app
 from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.measure import Options, measure
-from nudge_integrations.cli.run_folder import NAMES, read_run_folder
-from nudge_integrations.cli.runs import read_run
-from nudge_integrations.cli.splits import Splits
-from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.errors import CorruptArtifactError
-from nudge_integrations.evaluation import compare, evaluate
+from nudge_integrations.evaluation import RunFolder, compare, evaluate, read_run
 from nudge_integrations.solver import solve
+
+NAMES = (
+    *("nudge.json", "vectors.safetensors", "ids.jsonl", "test.json", "train.json", "validation.json"),
+    *("before.json", "after.json", "embeddings.safetensors", "result.json"),
+)
 
 
 def run(*arguments: object) -> Any:
@@ -82,7 +84,7 @@ def test_run_folder_holds_labels_vectors_and_rankings_of_the_fit(
     fitted: tuple[Path, dict[str, Any]], beir: Path
 ) -> None:
     output, result = fitted
-    stored = read_run_folder(output)
+    stored = RunFolder.load(output)
     train, test = (RetrievalDataset.from_beir(beir, split) for split in ("train", "test"))
     assert (stored.train.hash, stored.test.hash, stored.validation) == (train.hash, test.hash, None)
     np.testing.assert_array_equal(stored.documents, ENCODER.encode_documents(list(test.corpus.values())))
@@ -108,9 +110,9 @@ def test_fitting_again_replaces_the_run_folder_and_no_other_file(beir: Path, tmp
     animal_dataset().to_json(tmp_path / "labels.json")
     done("fit", tmp_path / "labels.json", "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    assert read_run_folder(tmp_path / "out").validation is not None
+    assert RunFolder.load(tmp_path / "out").validation is not None
     done("fit", beir, "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
-    assert read_run_folder(tmp_path / "out").validation is None
+    assert RunFolder.load(tmp_path / "out").validation is None
     assert set(path.name for path in (tmp_path / "out").iterdir()) == {*NAMES, "notes.txt"} - {"validation.json"}
 
 
@@ -147,7 +149,7 @@ def test_a_save_killed_at_any_rename_leaves_the_old_run_or_the_new_one_and_no_mi
     done("fit", beir, "-e", ENCODER_PATH, "-o", old, "--method", "nudge-n")
     animal_dataset().to_json(tmp_path / "labels.json")
     done("fit", tmp_path / "labels.json", "-e", ENCODER_PATH, "-o", new, "--method", "nudge-n")
-    whole = [read_run_folder(old), read_run_folder(new)]
+    whole = [RunFolder.load(old), RunFolder.load(new)]
     nudge, files = Nudge.load_with_files(new)
     attachments = {name: files[name] for name in set(files) - {"vectors.safetensors", "ids.jsonl"}}
     rename, seen = os.replace, set()
@@ -168,7 +170,7 @@ def test_a_save_killed_at_any_rename_leaves_the_old_run_or_the_new_one_and_no_mi
         except KeyboardInterrupt:
             killed = True
         monkeypatch.setattr(os, "replace", rename)
-        stored = read_run_folder(out)
+        stored = RunFolder.load(out)
         one = whole[stored.test.hash == whole[1].test.hash]
         assert (stored.test.hash, stored.train.hash) == (one.test.hash, one.train.hash)
         assert (stored.before, stored.after, stored.result) == (one.before, one.after, one.result)
@@ -198,7 +200,7 @@ def test_demo_prints_figures_and_edge_check_and_writes_a_run_folder(
     text = " ".join(done("demo", "--output", tmp_path / "out").split())
     for words in ("nDCG@10", "Time: embedding", "Ranks of the relevant document", "the same documents for 24 queries"):
         assert words in text
-    assert read_run_folder(tmp_path / "out").result["retrievers_agree"] is True
+    assert RunFolder.load(tmp_path / "out").result["retrievers_agree"] is True
     result = done("demo", "--json")
     assert list(result) == ["before", "after", "queries", "method", "step", "seconds", "retrievers_agree"]
 
@@ -237,7 +239,7 @@ def test_four_ways_to_the_same_figures(fitted: tuple[Path, dict[str, Any]], beir
 
 
 def test_the_figure_that_the_step_was_chosen_by_is_what_solve_says(fitted: tuple[Path, dict[str, Any]]) -> None:
-    stored = read_run_folder(fitted[0])
+    stored = RunFolder.load(fitted[0])
     learned = ENCODER.encode_queries(list(stored.train.queries.values()))
     relevance = stored.train.relevance(document_ids=stored.test.document_ids)
     solution = solve(stored.documents, learned, relevance, method="nudge-n")
@@ -251,7 +253,7 @@ def test_evaluate_takes_other_metrics(fitted: tuple[Path, dict[str, Any]]) -> No
 
 
 def test_runs_survive_both_forms(fitted: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    stored = read_run_folder(fitted[0])
+    stored = RunFolder.load(fitted[0])
     for name in ("run.json", "run.trec"):
         done("evaluate", fitted[0], "--run", tmp_path / name)
         again = {query: list(found) for query, found in read_run(tmp_path / name).items()}
@@ -262,7 +264,7 @@ def test_runs_survive_both_forms(fitted: tuple[Path, dict[str, Any]], tmp_path: 
 
 
 def test_a_fit_is_compared_with_its_base(fitted: tuple[Path, dict[str, Any]], beir: Path) -> None:
-    stored = read_run_folder(fitted[0])
+    stored = RunFolder.load(fitted[0])
     expected = compare(stored.before, stored.after, stored.test, train=stored.train, query_vectors=stored.queries)
     assert done("compare", fitted[0], "--json") == json.loads(json.dumps(expected.to_dict()))
     text = done("compare", fitted[0])

@@ -61,15 +61,14 @@ def compare(
     got better or worse, and which moved most. A run folder alone is also split by training labels and query clusters.
     """
     from nudge_integrations.cli.evaluation import Labels, Statistics, compare_run_folder, compare_sources
-    from nudge_integrations.cli.run_folder import read_run_folder
     from nudge_integrations.cli.tables import comparison_tables
-    from nudge_integrations.evaluation import DEFAULT_METRICS
+    from nudge_integrations.evaluation import DEFAULT_METRICS, RunFolder
 
     names, statistics = metrics or DEFAULT_METRICS, Statistics(resamples, confidence, seed)
     if after is None and not before.is_dir():
         raise typer.BadParameter(f"{before} alone is no comparison: give two run files, or a run folder of nudge fit")
     if after is None:
-        comparison = compare_run_folder(read_run_folder(before), names, statistics)
+        comparison = compare_run_folder(RunFolder.load(before), names, statistics)
     else:
         comparison = compare_sources(before, after, Labels(dataset, split), names, statistics)
     console_for(as_json).print(comparison_tables(comparison))

@@ -35,11 +35,12 @@ def demo(
     Then a LlamaIndex and a LangChain retriever, made from the same nudge, rank them too.
     """
     from nudge_integrations.cli.demo import demo_splits, run_demo
-    from nudge_integrations.cli.run_folder import check_output, write_run_folder
     from nudge_integrations.cli.tables import edge_check_lines, splits_line, summary, would_write
+    from nudge_integrations.evaluation import RunFolder
 
     console = console_for(as_json)
-    check_output(output)
+    if output is not None:
+        RunFolder.check_target(output)
     splits = demo_splits()
     console.print(splits_line(splits))
     if dry_run:
@@ -49,7 +50,7 @@ def demo(
     console.print(summary(measured))
     console.print(edge_check_lines(check))
     if output is not None:
-        write_run_folder(output, splits, measured, result)
+        measured.run_folder(splits, result).save(output)
         console.print(f"Kept in {output}: the nudge, and these figures in result.json.")
     if as_json:
         print_json(result)

@@ -63,9 +63,8 @@ def evaluate(
     """
     from nudge_integrations.cli.encoders import EncoderChoice
     from nudge_integrations.cli.evaluation import Labels, evaluate_source
-    from nudge_integrations.cli.runs import write_run
     from nudge_integrations.cli.tables import means_table
-    from nudge_integrations.evaluation import DEFAULT_METRICS
+    from nudge_integrations.evaluation import DEFAULT_METRICS, write_run
 
     choice = None if encoder is None else EncoderChoice(encoder, batch_size, device, cache)
     evaluation = evaluate_source(source, Labels(dataset, split), choice, metrics or DEFAULT_METRICS, base=base)

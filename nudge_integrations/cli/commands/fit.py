@@ -24,7 +24,7 @@ from nudge_integrations.cli.screen import console_for, print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nudge_integrations.cli.splits import Splits
+    from nudge_integrations.dataset import Splits
 
 __all__ = ["EXAMPLES", "fit"]
 
@@ -88,11 +88,11 @@ def fit(
     """
     from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
     from nudge_integrations.cli.measure import Options, measure
-    from nudge_integrations.cli.run_folder import check_output, write_run_folder
     from nudge_integrations.cli.tables import summary, would_write
+    from nudge_integrations.evaluation import RunFolder
 
     console = console_for(as_json)
-    check_output(output)
+    RunFolder.check_target(output)
     options = Options(method, metric, seed, unseen_weight, max_seconds)
     splits = _splits(console, dataset, seed, repair)
     if dry_run:
@@ -110,7 +110,7 @@ def fit(
         "split": splits.origin,
     }
     console.print(summary(measured))
-    write_run_folder(output, splits, measured, result)
+    measured.run_folder(splits, result).save(output)
     console.print(f"Kept in {output}; Nudge.load({str(output)!r}) gives it back.")
     if as_json:
         print_json(result)
@@ -118,12 +118,12 @@ def fit(
 
 
 def _splits(console: Console, dataset: Path, seed: int, repair: bool) -> Splits:
-    from nudge_integrations.cli.splits import read_splits, repaired
     from nudge_integrations.cli.tables import splits_line
+    from nudge_integrations.dataset import Splits
 
-    splits = read_splits(dataset, seed)
+    splits = Splits.read(dataset, seed)
     if repair:
-        splits, left_out = repaired(splits)
+        splits, left_out = splits.repaired()
         for line in left_out:
             console.print(line, markup=False)
     console.print(splits_line(splits))

@@ -57,10 +57,10 @@ def report(
     """
     from nudge_integrations.cli.evaluation import Statistics
     from nudge_integrations.cli.reporting import check_name, report_of, write_report
-    from nudge_integrations.cli.run_folder import read_run_folder
+    from nudge_integrations.evaluation import RunFolder
 
     check_name(output)
-    made = report_of(read_run_folder(folder), metrics, Statistics(resamples, confidence, seed), title)
+    made = report_of(RunFolder.load(folder), metrics, Statistics(resamples, confidence, seed), title)
     console = console_for(as_json)
     if output is None and not as_json:
         console.print(made)
