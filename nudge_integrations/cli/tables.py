@@ -16,13 +16,13 @@ from nudge_integrations.cli.measure import RANKS, Measured
 from nudge_integrations.cli.screen import print_json
 from nudge_integrations.dataset import Splits
 from nudge_integrations.evaluation import Comparison, Difference, Evaluation, MovedQuery
+from nudge_integrations.evaluation.report.wording import MINUS, interval, metric_name, percent, points, shortened
 
 __all__ = [
     "comparison_tables",
     "differences_table",
     "edge_check_lines",
     "means_table",
-    "metric_name",
     "moved_table",
     "seconds_line",
     "splits_line",
@@ -35,18 +35,7 @@ _GROUPED_BY = {
     "labels": "number of its training labels",
     "clusters": "query cluster",
 }
-NAMES = {"ndcg": "nDCG", "recall": "recall", "mrr": "MRR", "hit": "hit", "precision": "precision", "map": "MAP"}
-
-
-def metric_name(metric: str) -> str:
-    """Spell a metric as papers do.
-
-    Example:
-        >>> metric_name("ndcg@10")
-        'nDCG@10'
-    """
-    name, _, cutoff = metric.partition("@")
-    return f"{NAMES.get(name, name)}@{cutoff}"
+_LONGEST = 120
 
 
 def differences_table(head: str, rows: Mapping[str, Difference], confidence: float = 0.95) -> Table:
@@ -64,10 +53,10 @@ def differences_table(head: str, rows: Mapping[str, Difference], confidence: flo
     for name, one in rows.items():
         table.add_row(
             escape(name),
-            f"{100 * one.before:.1f}",
-            f"{100 * one.after:.1f}",
-            _coloured(_points(one.difference)),
-            f"{_points(one.low)} to {_points(one.high)}",
+            percent(one.before),
+            percent(one.after),
+            _coloured(points(one.difference)),
+            interval(one.low, one.high),
             f"{one.p_adjusted:.4f}",
             f"{one.wins:,}/{one.losses:,}",
         )
@@ -80,7 +69,7 @@ def means_table(evaluation: Evaluation) -> RenderableType:
     table.add_column("metric")
     table.add_column("percent", justify="right")
     for metric, value in evaluation.means.items():
-        table.add_row(metric_name(metric), f"{100 * value:.1f}")
+        table.add_row(metric_name(metric), percent(value))
     return Group(f"{evaluation.queries:,} queries", "", table)
 
 
@@ -112,7 +101,7 @@ def moved_table(moved: Sequence[MovedQuery], rose: int = 3, fell: int = 1) -> Ta
     ]
     for colour, one in shown:
         ranks = f"[{colour}]{_rank(one.old_rank)} -> {_rank(one.new_rank)}[/]"
-        table.add_row(escape(_shortened(one.text)), escape(str(one.document_id)), ranks)
+        table.add_row(escape(shortened(one.text, _LONGEST)), escape(str(one.document_id)), ranks)
     return table
 
 
@@ -152,7 +141,7 @@ def edge_check_lines(check: EdgeCheck) -> RenderableType:
     verdict = "[green]the same documents[/]" if check.agree else "[red]different documents[/]"
     lines = [
         f"One nudge, two retrievers: LlamaIndex and LangChain return {verdict} for {check.queries:,} queries.",
-        f"For example, [italic]{escape(_shortened(check.example))}[/]",
+        f"For example, [italic]{escape(shortened(check.example, _LONGEST))}[/]",
         f"  LlamaIndex: {escape(', '.join(check.llama_index))}",
         f"  LangChain:  {escape(', '.join(check.langchain))}",
     ]
@@ -178,7 +167,7 @@ def _moved(comparison: Comparison, rose: int, fell: int) -> list[RenderableType]
 
 
 def _coloured(change: str) -> str:
-    colour = "dim" if not change.strip("+-0.") else "green" if change.startswith("+") else "red"
+    colour = "green" if change.startswith("+") else "red" if change.startswith(MINUS) else "dim"
     return f"[{colour}]{change}[/]"
 
 
@@ -190,15 +179,5 @@ def _one_a_document(moved: Iterable[MovedQuery]) -> Iterable[MovedQuery]:
             yield one
 
 
-def _points(difference: float) -> str:
-    # An explicit zero: rounding a tiny loss must not print as -0.0.
-    return f"{round(100 * difference, 1) or 0.0:+.1f}"
-
-
 def _rank(rank: int | None) -> str:
     return f">{RANKS}" if rank is None else str(rank)
-
-
-def _shortened(text: str, limit: int = 120) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

@@ -85,7 +85,7 @@ def test_metrics_are_drawn_in_percent() -> None:
     assert any(
         line.split() == ["nDCG@10", "71.2", "85.7", "+14.4", "+10.0", "to", "+20.0", "0.0004", "30/2"] for line in lines
     )
-    assert any(line.split()[:4] == ["hit@1", "50.0", "50.0", "+0.0"] for line in lines)
+    assert any(line.split()[:4] == ["hit@1", "50.0", "50.0", "0.0"] for line in lines)
 
 
 def moved(text: str, document: str, old: int | None, new: int | None) -> MovedQuery:
