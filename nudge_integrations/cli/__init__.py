@@ -11,8 +11,7 @@ and what they call
 
     encoders.py     what --encoder names -> an encoder (import_paths.py: package.module:name -> an object)
     measure.py      train, encode, fit, retrieve before and after -> figures
-    evaluation.py   run files, run folders, or a nudge and an encoder -> evaluations and comparisons
-    reporting.py    a run folder -> its report, in a file
+    evaluation.py   run files, run folders, or a nudge and an encoder -> evaluations and rankings
     card.py         a saved nudge -> provenance, integrity, largest moves
     apply.py        a saved nudge and a file of vectors -> nudged vectors (vector_files.py: .npy and .safetensors)
     formats.py      datasets in files of several forms

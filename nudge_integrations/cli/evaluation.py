@@ -1,4 +1,4 @@
-"""Evaluations and comparisons of run files, run folders, or a nudge with its encoder."""
+"""Evaluations of run files, run folders, or a nudge with its encoder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nudge_integrations.cli.formats import form_of, read_dataset
 from nudge_integrations.cli.measure import evaluate_vectors
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.evaluation import Comparison, Evaluation, RunFolder, compare, evaluate, read_run
+from nudge_integrations.evaluation import Evaluation, RunFolder, evaluate, read_run
 
-__all__ = ["Labels", "Statistics", "compare_run_folder", "compare_sources", "evaluate_source"]
+__all__ = ["Labels", "evaluate_source", "read_rankings"]
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,6 @@ class Labels:
         if self.path is None:
             raise InputError(f"{source} brings no labels to evaluate with: give a dataset, a BEIR folder or a JSON")
         return read_dataset(self.path, form_of(self.path), split=self.split)
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """How to compare; as in `compare`."""
-
-    resamples: int = 10_000
-    confidence: float = 0.95
-    seed: int = 0
 
 
 def evaluate_source(
@@ -80,26 +71,20 @@ def evaluate_source(
     return evaluate_vectors(dataset, documents, queries, metrics, None if base else nudge)
 
 
-def compare_run_folder(run: RunFolder, metrics: Sequence[str], statistics: Statistics) -> Comparison:
-    """Compare a run folder's rankings before and after, also for groups of queries."""
-    return _compare(run.before, run.after, run.test, metrics, statistics, run)
-
-
-def compare_sources(
-    before: Path, after: Path, labels: Labels, metrics: Sequence[str], statistics: Statistics
-) -> Comparison:
-    """Compare two rankings: of run files, or of run folders after their nudge.
+def read_rankings(
+    before: Path, after: Path, labels: Labels
+) -> tuple[Mapping[str, Any], Mapping[str, Any], RetrievalDataset]:
+    """Read two rankings, of run files or of run folders after their nudge, and the labels to compare them by.
 
     Raises:
         DatasetError: If they were made on different test labels, or the labels cannot be read.
         InputError: If there are no labels.
     """
-    sides = [_ranking(path) for path in (before, after)]
-    own = [test for _, test in sides if test is not None]
+    (first, first_test), (second, second_test) = (_ranking(path) for path in (before, after))
+    own = [test for test in (first_test, second_test) if test is not None]
     if len(own) == 2 and own[0].hash != own[1].hash:
         raise DatasetError(f"{before} and {after} were evaluated on different test labels; fit both on one split")
-    dataset = own[0] if own and labels.path is None else labels.read(before)
-    return _compare(sides[0][0], sides[1][0], dataset, metrics, statistics)
+    return first, second, own[0] if own and labels.path is None else labels.read(before)
 
 
 def _ranking(path: Path) -> tuple[Mapping[str, Any], RetrievalDataset | None]:
@@ -107,24 +92,3 @@ def _ranking(path: Path) -> tuple[Mapping[str, Any], RetrievalDataset | None]:
         return read_run(path), None
     run = RunFolder.load(path)
     return run.after, run.test
-
-
-def _compare(
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
-    dataset: RetrievalDataset,
-    metrics: Sequence[str],
-    statistics: Statistics,
-    run: RunFolder | None = None,
-) -> Comparison:
-    return compare(
-        before,
-        after,
-        dataset,
-        metrics=metrics,
-        train=None if run is None else run.train,
-        query_vectors=None if run is None else run.queries,
-        resamples=statistics.resamples,
-        confidence=statistics.confidence,
-        seed=statistics.seed,
-    )

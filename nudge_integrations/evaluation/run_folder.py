@@ -29,15 +29,22 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.files import question_answer_json
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, DatasetError, InputError
+from nudge_integrations.evaluation.comparison import Comparison, compare
+from nudge_integrations.evaluation.drift import drift
+from nudge_integrations.evaluation.metrics import DEFAULT_METRICS
 from nudge_integrations.evaluation.run_files import run_text
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from nudge_integrations.evaluation.report import Report
+
 __all__ = ["RunFolder"]
 
 _REQUIRED = ("test.json", "train.json", "before.json", "after.json", "embeddings.safetensors", "result.json")
+# A report's label -> the key in result.json.
+_DETAILS = {"Data": "dataset", "Split": "split", "Model": "encoder"}
 _NAMES = ("nudge.json", "vectors.safetensors", "ids.jsonl", *_REQUIRED, "validation.json")
 
 
@@ -125,6 +132,62 @@ class RunFolder:
             return _parsed(nudge, files)
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorruptArtifactError(f"{path} does not hold a whole run ({error}); fit again") from error
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics of the figures; the usual four where there are no figures."""
+        return list(self.result.get("before", DEFAULT_METRICS))
+
+    def compare(
+        self,
+        metrics: Sequence[str] | None = None,
+        *,
+        resamples: int = 10_000,
+        confidence: float = 0.95,
+        seed: int = 0,
+    ) -> Comparison:
+        """Compare the rankings before and after, also for groups of queries; see `compare`.
+
+        Args:
+            metrics: Names with a cutoff, the first of which orders the queries; None takes the usual four.
+            resamples: Resamples of every interval and test.
+            confidence: Level of every interval, between 0 and 1.
+            seed: Seed of the resamples and clusters.
+        """
+        return compare(
+            self.before,
+            self.after,
+            self.test,
+            metrics=metrics,
+            train=self.train,
+            query_vectors=self.queries,
+            resamples=resamples,
+            confidence=confidence,
+            seed=seed,
+        )
+
+    def report(self, comparison: Comparison | None = None, *, title: str = "What the nudge changed") -> Report:
+        """Put together what the fit changed, as `report.report` does, with where the data and the model come from.
+
+        Args:
+            comparison: What `compare` returned; None compares by the metrics of the fit.
+            title: The report's heading.
+        """
+        from nudge_integrations.evaluation.report import report
+
+        comparison = comparison or self.compare(self.metrics)
+        return report(
+            comparison,
+            self.nudge,
+            documents=self.documents,
+            queries=self.queries,
+            drift=drift(
+                self.nudge, self.test.document_ids, self.documents, before=comparison.before, after=comparison.after
+            ),
+            title=title,
+            details={label: str(self.result[key]) for label, key in _DETAILS.items() if key in self.result},
+            seed=comparison.seed,
+        )
 
     @staticmethod
     def check_target(path: str | os.PathLike[str]) -> None:

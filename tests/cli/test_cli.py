@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_doubles import ANIMALS, animal_dataset
+from cli_doubles import ANIMALS, animal_dataset, animal_folder
 from rich.console import Console, RenderableType
 
 from nudge_integrations.cli.edge_check import EdgeCheck
@@ -25,11 +25,7 @@ from nudge_integrations.evaluation import Difference, MovedQuery, compare
 
 @pytest.fixture
 def beir(tmp_path: Path) -> Path:
-    folder = tmp_path / "animals"
-    train, test = animal_dataset().split((0.8, 0.2), seed=1)
-    train.to_beir(folder, "train")
-    test.to_beir(folder, "test")
-    return folder
+    return animal_folder(tmp_path / "animals")
 
 
 def drawn(renderable: RenderableType, width: int = 120) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_dataset
+from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_dataset, animal_folder
 from query_maps import asked, map_alone
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
@@ -47,11 +47,7 @@ def done(*arguments: object) -> Any:
 
 @pytest.fixture(scope="module")
 def beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "animals"
-    train, test = animal_dataset().split((0.8, 0.2), seed=1)
-    train.to_beir(folder, "train")
-    test.to_beir(folder, "test")
-    return folder
+    return animal_folder(tmp_path_factory.mktemp("data") / "animals")
 
 
 @pytest.fixture(scope="module")

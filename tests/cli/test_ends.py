@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_dataset
+from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_folder
 from typer.testing import CliRunner
 
 from nudge_integrations.cli import demo
@@ -32,9 +32,7 @@ def run(*arguments: object) -> Any:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, a fit and vectors in it."""
     root = tmp_path_factory.mktemp("root")
-    train, test = animal_dataset().split((0.8, 0.2), seed=1)
-    train.to_beir(root / "animals", "train")
-    test.to_beir(root / "animals", "test")
+    animal_folder(root / "animals")
     assert run("fit", root / "animals", "-e", ENCODER_PATH, "-o", root / "out", "--method", "nudge-n").exit_code == 0
     np.save(root / "vectors.npy", ENCODER.encode_documents([f"the {name} lives here" for name in ANIMALS]))
     (root / "ids.txt").write_text("\n".join(ANIMALS))

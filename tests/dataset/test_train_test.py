@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cli_doubles import animal_dataset
+from cli_doubles import animal_dataset, animal_folder
 
 from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.errors import DatasetError
@@ -13,11 +13,7 @@ from nudge_integrations.errors import DatasetError
 
 @pytest.fixture
 def beir(tmp_path: Path) -> Path:
-    folder = tmp_path / "animals"
-    train, test = animal_dataset().split((0.8, 0.2), seed=1)
-    train.to_beir(folder, "train")
-    test.to_beir(folder, "test")
-    return folder
+    return animal_folder(tmp_path / "animals")
 
 
 def test_own_train_and_test_qrels_are_kept(beir: Path) -> None:

@@ -60,20 +60,30 @@ def compare(
     Paired bootstrap intervals, a randomisation test with its p-values corrected for several metrics, how many queries
     got better or worse, and which moved most. A run folder alone is also split by training labels and query clusters.
     """
-    from nudge_integrations.cli.evaluation import Labels, Statistics, compare_run_folder, compare_sources
+    from nudge_integrations.cli.evaluation import Labels, read_rankings
     from nudge_integrations.cli.tables import comparison_tables
     from nudge_integrations.evaluation import DEFAULT_METRICS, RunFolder
+    from nudge_integrations.evaluation import compare as compare_rankings
 
-    names, statistics = metrics or DEFAULT_METRICS, Statistics(resamples, confidence, seed)
     if after is None and not before.is_dir():
         raise typer.BadParameter(f"{before} alone is no comparison: give two run files, or a run folder of nudge fit")
     if after is None:
-        comparison = compare_run_folder(RunFolder.load(before), names, statistics)
+        run = RunFolder.load(before)
+        comparison = run.compare(metrics, resamples=resamples, confidence=confidence, seed=seed)
     else:
-        comparison = compare_sources(before, after, Labels(dataset, split), names, statistics)
+        first, second, labels = read_rankings(before, after, Labels(dataset, split))
+        comparison = compare_rankings(
+            first,
+            second,
+            labels,
+            metrics=metrics or DEFAULT_METRICS,
+            resamples=resamples,
+            confidence=confidence,
+            seed=seed,
+        )
     console_for(as_json).print(comparison_tables(comparison))
     if as_json:
         print_json(comparison.to_dict())
-    first = next(iter(comparison.differences.values()))
-    if require_gain and not (first.difference > 0 and first.p_adjusted <= 1 - confidence):
+    change = next(iter(comparison.differences.values()))
+    if require_gain and not (change.difference > 0 and change.p_adjusted <= 1 - confidence):
         raise typer.Exit(NO_GAIN)
