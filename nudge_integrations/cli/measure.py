@@ -1,4 +1,4 @@
-"""What a nudge is worth on queries it has not seen: figures, and nothing that is printed."""
+"""Fit a nudge and measure it on the test queries. Nothing is printed here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, compare, evaluate
+from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, RunFolder, compare, evaluate
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline import METHODS, QUERY_MAPS, fit
 from nudge_integrations.solver.metrics import parse_metric
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nudge_integrations.artifact import Nudge
-    from nudge_integrations.cli.splits import Splits
-    from nudge_integrations.dataset import RetrievalDataset
+    from nudge_integrations.dataset import RetrievalDataset, Splits
     from nudge_integrations.encoding import Encoder
 
-__all__ = ["RANKS", "Measured", "Options", "judged", "measure"]
+__all__ = ["RANKS", "Measured", "Options", "evaluate_vectors", "measure"]
 
 RANKS = 200
 """Ranks are known down to here; a document below is only known to be below."""
@@ -33,7 +32,7 @@ class Options:
     """How to fit.
 
     Attributes:
-        method: A method of `fit`. Query maps are judged by leave-one-out: validation labels then count as train labels.
+        method: A method of `fit`. Query maps are evaluated by leave-one-out: validation labels count as train labels.
         metric: What the step maximises, such as ``"ndcg@10"``.
         seed: Seed of everything that is drawn.
         unseen_weight: 0 to 1, as in `solve`.
@@ -61,7 +60,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Measured:
-    """A nudge, and what it is worth on the test queries.
+    """A nudge, and its metrics on the test queries.
 
     Attributes:
         nudge: The nudge.
@@ -87,6 +86,25 @@ class Measured:
             "step": self.nudge.step,
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
         }
+
+    def run_folder(self, splits: Splits, result: Mapping[str, Any]) -> RunFolder:
+        """Return all that `nudge report` and `nudge compare` need.
+
+        Args:
+            splits: What was measured.
+            result: The figures to write into it.
+        """
+        return RunFolder(
+            nudge=self.nudge,
+            result=result,
+            train=splits.train,
+            validation=splits.validation,
+            test=splits.test,
+            before=self.comparison.before.rankings,
+            after=self.comparison.after.rankings,
+            documents=self.documents,
+            queries=self.queries,
+        )
 
 
 def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: bool = False) -> Measured:
@@ -114,7 +132,7 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
     held_out = None
     if splits.validation is not None:
         held_out = encoder.encode_queries(list(splits.validation.queries.values()))
-    asked = encoder.encode_queries(list(splits.test.queries.values()))
+    queries = encoder.encode_queries(list(splits.test.queries.values()))
     embedded = time.perf_counter()
     nudge = fit(
         splits.train,
@@ -132,29 +150,29 @@ def measure(splits: Splits, encoder: Encoder, options: Options, *, progress: boo
     )
     fitted = time.perf_counter()
     metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, options.metric)))
-    before = judged(splits.test, documents, asked, metrics)
-    after = judged(splits.test, documents, asked, metrics, nudge)
+    before = evaluate_vectors(splits.test, documents, queries, metrics)
+    after = evaluate_vectors(splits.test, documents, queries, metrics, nudge)
     retrieved = time.perf_counter()
     return Measured(
         nudge=nudge,
         comparison=compare(before, after, splits.test, train=splits.train, seed=options.seed),
         seconds={"embedding": embedded - start, "fitting": fitted - embedded, "retrieving": retrieved - fitted},
         documents=documents,
-        queries=asked,
+        queries=queries,
     )
 
 
-def judged(
+def evaluate_vectors(
     dataset: RetrievalDataset,
     documents: NDArray[np.float32],
     queries: NDArray[np.float32],
     metrics: Sequence[str],
     nudge: Nudge | None = None,
 ) -> Evaluation:
-    """Find the `RANKS` best documents of every query, and judge them.
+    """Retrieve the `RANKS` best documents of every query and evaluate them.
 
     Args:
-        dataset: n documents, m queries and who answers what.
+        dataset: n documents, m queries and their labels.
         documents: (n, d) float32 base vectors, in the dataset's order.
         queries: (m, d) float32, in the dataset's order.
         metrics: Names with a cutoff.

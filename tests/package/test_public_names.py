@@ -32,7 +32,7 @@ PUBLIC = {
         *("ContrastiveRidge", "Evaluate", "QueryMap", "contrastive_ridge", "fit_iterated_ridge", "fit_ridge"),
         *("fit_trained", "read_training", "residuals"),
     ),
-    "nudge_integrations.dataset": ("RetrievalDataset", "ValidationReport"),
+    "nudge_integrations.dataset": ("RetrievalDataset", "Splits", "ValidationReport"),
     "nudge_integrations.encoding": (
         *("CachedEncoder", "Encoder", "SentenceTransformerEncoder", "bundled_model", "text_hash"),
     ),
@@ -47,7 +47,7 @@ PUBLIC = {
     ),
     "nudge_integrations.evaluation": (
         *("DEFAULT_METRICS", "Breakdown", "Comparison", "Difference", "Drift", "Evaluation", "Group", "MovedQuery"),
-        *("Run", "UnmovedRanks", "compare", "drift", "evaluate"),
+        *("Run", "RunFolder", "UnmovedRanks", "compare", "drift", "evaluate", "read_run", "write_run"),
     ),
 }
 FRAMEWORKS = ("torch", "llama_index", "langchain_core", "sentence_transformers", "transformers", "ir_measures", "typer")
