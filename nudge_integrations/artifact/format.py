@@ -23,7 +23,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from nudge_integrations.errors import CorruptArtifactError, InputError
-from nudge_integrations.storage import load_files, save_files
+from nudge_integrations.storage import Buffer, load_files, save_files
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,8 +70,8 @@ def write(path: str | os.PathLike[str], fields: Mapping[str, Any], attachments: 
     save_files(path, "nudge.json", content, files)
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the fields of a saved nudge.
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Buffer]]:
+    """Return the fields of a saved nudge, and file name -> content of all files of the same save, attachments included.
 
     Raises:
         CorruptArtifactError: If a file is missing, truncated or altered, or what it holds does not fit together.
@@ -82,7 +82,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         tensors = load_tensors(bytes(files["vectors.safetensors"]))
         lines = [json.loads(line) for line in bytes(files["ids.jsonl"]).splitlines()]
-        return _fields(content, tensors, lines)
+        return _fields(content, tensors, lines), files
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptArtifactError(f"{path} does not hold a whole nudge ({error}); save it again") from error
 

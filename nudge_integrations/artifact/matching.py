@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nudge_integrations.artifact.nudge import Nudge
 
-__all__ = ["apply_documents", "matched_rows"]
+__all__ = ["ambiguous_texts", "apply_documents", "matched_rows"]
 
 
 def matched_rows(nudge: Nudge, ids: Sequence[str], texts: Sequence[str], vectors: object) -> NDArray[np.int64]:
@@ -66,3 +66,19 @@ def apply_documents(nudge: Nudge, ids: Sequence[str], texts: Sequence[str], vect
             or one that was nudged already.
     """
     return place(nudge, matched_rows(nudge, ids, texts, vectors), ids, vectors)
+
+
+def ambiguous_texts(
+    moved: Sequence[int], vectors: NDArray[np.float32], ids: Sequence[str], texts: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return text hash -> ids, for texts of which one document moved and another stayed or moved elsewhere."""
+    sharing: dict[str, list[int]] = {texts[row]: [] for row in moved}
+    for row, text in enumerate(texts):
+        if text in sharing:
+            sharing[text].append(row)
+    place_of = {row: vector.tobytes() for row, vector in zip(moved, vectors, strict=True)}
+    return {
+        text_hash(text): tuple(ids[row] for row in rows)
+        for text, rows in sharing.items()
+        if len({place_of.get(row) for row in rows}) > 1
+    }

@@ -15,6 +15,7 @@ import numpy as np
 
 from nudge_integrations.artifact import format as artifact_format
 from nudge_integrations.artifact import placement
+from nudge_integrations.artifact.matching import ambiguous_texts
 from nudge_integrations.artifact.placement import NudgeDiff
 from nudge_integrations.artifact.record import NudgeRecord
 from nudge_integrations.corpus import row_lengths, unit_rows
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nudge_integrations.solver import Solution
+    from nudge_integrations.storage import Buffer
 
 __all__ = ["HasFingerprint", "Nudge"]
 
@@ -100,7 +102,7 @@ class Nudge(NudgeRecord):
             encoder=_fingerprint_of(encoder),
             dataset_hash=dataset_hash,
             validation_hash=validation_hash,
-            ambiguous_texts={} if texts is None else _ambiguous_texts(moved, solution.vectors, ids, texts),
+            ambiguous_texts={} if texts is None else ambiguous_texts(moved, solution.vectors, ids, texts),
             versions=artifact_format.current_versions(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             curve=artifact_format.thin_curve(solution.curve.steps, solution.curve.values),
@@ -121,13 +123,30 @@ class Nudge(NudgeRecord):
             MismatchError: If it belongs to another encoder.
             ArtifactError: If the folder holds something else, or a newer format.
         """
-        try:
-            nudge = cls(**artifact_format.read(path))
-        except (InputError, TypeError) as error:
-            raise CorruptArtifactError(f"{path} does not hold a whole nudge ({error}); save it again") from error
+        nudge, _ = cls._read(path)
         if encoder is not None:
             nudge.check_encoder(encoder)
         return nudge
+
+    @classmethod
+    def load_with_files(cls, path: str | os.PathLike[str]) -> tuple[Nudge, dict[str, bytes]]:
+        """Read a saved nudge, and file name -> content of every file of the same save: its own, and the attachments.
+
+        Opening a file by its name instead may give that of another save, if one came between or was interrupted.
+
+        Raises:
+            ArtifactError: As `load`.
+        """
+        nudge, files = cls._read(path)
+        return nudge, {name: bytes(content) for name, content in files.items()}
+
+    @classmethod
+    def _read(cls, path: str | os.PathLike[str]) -> tuple[Nudge, dict[str, Buffer]]:
+        values, files = artifact_format.read(path)
+        try:
+            return cls(**values), files
+        except (InputError, TypeError) as error:
+            raise CorruptArtifactError(f"{path} does not hold a whole nudge ({error}); save it again") from error
 
     def save(self, path: str | os.PathLike[str], *, attachments: Mapping[str, bytes] | None = None) -> None:
         """Write ``nudge.json``, ``vectors.safetensors`` and ``ids.jsonl`` to a folder, in place of any nudge there.
@@ -136,7 +155,8 @@ class Nudge(NudgeRecord):
 
         Args:
             path: A folder; created if absent.
-            attachments: File name -> bytes to keep beside it; `load` refuses the folder if one of them was altered.
+            attachments: File name -> bytes to keep beside it; `load` refuses the folder if one of them was altered, and
+                `load_with_files` returns them.
 
         Raises:
             InputError: If an attachment cannot have its name: one of the nudge's own, or no plain file name.
@@ -276,19 +296,3 @@ def _fingerprint_of(encoder: str | HasFingerprint) -> str:
 
 def _rows(row_of: Mapping[str, int], names: Sequence[str]) -> NDArray[np.int64]:
     return np.fromiter((row_of.get(name, -1) for name in names), np.int64, len(names))
-
-
-def _ambiguous_texts(
-    moved: Sequence[int], vectors: NDArray[np.float32], ids: Sequence[str], texts: Sequence[str]
-) -> dict[str, tuple[str, ...]]:
-    """Return text hash -> ids, for texts of which one document moved and another stayed or moved elsewhere."""
-    sharing: dict[str, list[int]] = {texts[row]: [] for row in moved}
-    for row, text in enumerate(texts):
-        if text in sharing:
-            sharing[text].append(row)
-    place_of = {row: vector.tobytes() for row, vector in zip(moved, vectors, strict=True)}
-    return {
-        text_hash(text): tuple(ids[row] for row in rows)
-        for text, rows in sharing.items()
-        if len({place_of.get(row) for row in rows}) > 1
-    }

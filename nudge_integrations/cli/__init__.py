@@ -1,25 +1,22 @@
 """The command line, ``nudge``: what the package does, on data in files.
 
     app.py          the commands, put together
-    commands/       one a module: what is asked, what is called for it, and what is said
+    commands/       one a module: options, the call, and what is printed
     options.py      options that several commands share
     config.py       a TOML file's defaults for them
     exits.py        exit codes, and errors in one line
-    screen.py       words for people, or one JSON object for machines
+    screen.py       text for people, or one JSON object for machines
 
 and what they call
 
-    splits.py       a file or folder -> train, validation and test
     encoders.py     what --encoder names -> an encoder (import_paths.py: package.module:name -> an object)
     measure.py      train, encode, fit, retrieve before and after -> figures
-    kept.py         a run <-> its folder
-    judging.py      run files, folders of a run, or a nudge and an encoder -> evaluations and comparisons
-    reporting.py    a kept run -> its report, in a file
+    evaluation.py   run files, run folders, or a nudge and an encoder -> evaluations and rankings
     card.py         a saved nudge -> provenance, integrity, largest moves
-    applying.py     a saved nudge and a file of vectors -> nudged vectors (vector_files.py: .npy and .safetensors)
-    formats.py      datasets in files of several forms (runs.py: rankings in files)
-    demo.py         the shipped requests, through all of this (agreement.py: through both frameworks' retrievers)
-    tables.py       figures -> what is printed
+    apply.py        a saved nudge and a file of vectors -> nudged vectors (vector_files.py: .npy and .safetensors)
+    formats.py      datasets in files of several forms
+    demo.py         the shipped requests, through all of this (edge_check.py: both frameworks' retrievers)
+    tables.py       tables and lines that are printed
 
 Measuring prints nothing and drawing measures nothing, so that either can be used, and tested, without the other.
 """

@@ -47,8 +47,8 @@ app.command(epilog=_epilog(convert.EXAMPLES))(convert.convert)
 app.command(epilog=_epilog(generate.EXAMPLES))(generate.generate)
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"nudge {__version__}")
         raise typer.Exit
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def card_of(folder: Path, top: int = 10) -> dict[str, Any]:
     Raises:
         ArtifactError: If it is no nudge, or not intact.
     """
-    nudge = Nudge.load(folder)
+    nudge, files = Nudge.load_with_files(folder)
     degrees = np.degrees(angles_between(nudge.base, unit_rows(nudge.vectors, "nudged vectors")))
     largest = np.argsort(-degrees, kind="stable")[:top]
     quantiles: list[float] = np.quantile(degrees, [0, 0.25, 0.5, 0.75, 1]).tolist() if len(nudge) else []
@@ -56,7 +56,7 @@ def card_of(folder: Path, top: int = 10) -> dict[str, Any]:
         "versions": dict(nudge.versions),
         "warnings": list(nudge.warnings),
         "ambiguous_texts": len(nudge.ambiguous_texts),
-        "files": json.loads((folder / "nudge.json").read_bytes())["files"],
+        "files": {name: {"bytes": len(data), "sha256": sha256(data).hexdigest()} for name, data in files.items()},
         "angles": dict(zip(("least", "quarter", "median", "three_quarters", "most"), quantiles, strict=False)),
         "moves": [{"id": nudge.ids[row], "degrees": float(degrees[row])} for row in largest],
     }

@@ -6,7 +6,7 @@
     seed = 7
 
 Keys are spelled as the options are (``unseen-weight``, or ``unseen_weight``), arguments by their name in lower case
-(``dataset``). What is said on the command line wins. A key or table that means nothing is an error that names it.
+(``dataset``). Options on the command line win. A key or table that means nothing is an error that names it.
 """
 
 from __future__ import annotations

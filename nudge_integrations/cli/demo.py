@@ -6,11 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from nudge_integrations.cli.agreement import Agreement, compare_retrievers
+from nudge_integrations.cli.edge_check import EdgeCheck, check_edges
 from nudge_integrations.cli.measure import Measured, measure
-from nudge_integrations.cli.splits import Splits
 from nudge_integrations.data import METATOOL
-from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.encoding import CachedEncoder, SentenceTransformerEncoder, bundled_model
 from nudge_integrations.errors import MissingExtraError
 
@@ -34,8 +33,8 @@ def demo_splits() -> Splits:
     return Splits(train, None, test, "MetaTool, which tool answers which request")
 
 
-def run_demo(splits: Splits, seed: int, console: Console) -> tuple[Measured, Agreement]:
-    """Embed, fit and measure on the shipped requests, then ask both frameworks' retrievers.
+def run_demo(splits: Splits, seed: int, console: Console) -> tuple[Measured, EdgeCheck]:
+    """Embed, fit and measure on the shipped requests, then compare both frameworks' retrievers.
 
     Args:
         splits: What `demo_splits` returned.
@@ -55,4 +54,4 @@ def run_demo(splits: Splits, seed: int, console: Console) -> tuple[Measured, Agr
         measured = measure(splits, CachedEncoder(encoder, vectors, progress=True), seed=seed)
         measured.nudge.save(artifact)
         # Both retrievers find the vectors of the queries in the cache: nothing is embedded twice.
-        return measured, compare_retrievers(artifact, CachedEncoder(encoder, vectors), splits.test)
+        return measured, check_edges(artifact, CachedEncoder(encoder, vectors), splits.test)

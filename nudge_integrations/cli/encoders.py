@@ -14,12 +14,12 @@ __all__ = ["EncoderChoice", "load_encoder"]
 
 @dataclass(frozen=True)
 class EncoderChoice:
-    """The encoder that was asked for on the command line.
+    """The encoder named on the command line.
 
     Attributes:
         name: A sentence-transformers model's name or path, or the import path of an encoder or of what makes one.
         batch_size: Texts encoded at a time; an encoder that is imported knows its own.
-        device: Where to encode; as before.
+        device: Where to encode; an encoder that is imported knows its own.
         cache: Folder that keeps embeddings; None keeps none.
     """
 
@@ -40,9 +40,9 @@ def load_encoder(choice: EncoderChoice) -> Encoder:
         return SentenceTransformerEncoder(
             choice.name, batch_size=choice.batch_size, device=choice.device, progress=True, cache_dir=choice.cache
         )
-    found = load_object(choice.name)
+    loaded = load_object(choice.name)
     # A class has its instances' methods, so it would pass for one.
-    encoder = found() if isinstance(found, type) or (not isinstance(found, Encoder) and callable(found)) else found
+    encoder = loaded() if isinstance(loaded, type) or (not isinstance(loaded, Encoder) and callable(loaded)) else loaded
     if not isinstance(encoder, Encoder):
         raise InputError(
             f"{choice.name} is a {type(encoder).__name__}, no encoder: it needs encode_documents, encode_queries and "

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nudge_integrations.cli.runs import column
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.files import read_jsonl, read_text, read_texts
 from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.evaluation.run_files import column
 from nudge_integrations.storage import write_atomically
 
 __all__ = ["FORMS", "ExampleKeys", "form_of", "read_corpus", "read_dataset", "read_json_list", "write_dataset"]
@@ -136,23 +136,23 @@ def read_json_list(path: Path, things: str) -> list[Any]:
         DatasetError: If the file is absent, no JSON, or holds something else.
     """
     try:
-        found = json.loads(read_text(path))
+        content = json.loads(read_text(path))
     except ValueError as error:
         raise DatasetError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(found, list):
-        raise DatasetError(f"{path} holds a JSON {type(found).__name__}, expected a list of {things}")
-    return found
+    if not isinstance(content, list):
+        raise DatasetError(f"{path} holds a JSON {type(content).__name__}, expected a list of {things}")
+    return content
 
 
 def _example_lines(dataset: RetrievalDataset, keys: ExampleKeys) -> str:
     lines = []
     for query, text in dataset.queries.items():
-        judged = dataset.qrels.get(query, {})
-        binary = all(grade == 1 for grade in judged.values())
+        grades = dataset.qrels.get(query, {})
+        binary = all(grade == 1 for grade in grades.values())
         example = {
             "id": query,
             "inputs": {keys.question: text},
-            "outputs": {keys.doc_ids: list(judged) if binary else dict(judged)},
+            "outputs": {keys.doc_ids: list(grades) if binary else dict(grades)},
         }
         lines.append(json.dumps(example) + "\n")
     return "".join(lines)
@@ -160,8 +160,8 @@ def _example_lines(dataset: RetrievalDataset, keys: ExampleKeys) -> str:
 
 def _qrels(dataset: RetrievalDataset) -> str:
     lines = []
-    for query, judged in dataset.qrels.items():
-        for document, grade in judged.items():
+    for query, grades in dataset.qrels.items():
+        for document, grade in grades.items():
             if not grade.is_integer():
                 raise DatasetError(f"query {query!r}: TREC's grades are whole numbers, and {grade} is none")
             lines.append(f"{column(query)} 0 {column(document)} {int(grade)}\n")

@@ -1,4 +1,4 @@
-"""What a nudge is worth on queries it has not seen: figures, and nothing that is printed."""
+"""Fit a nudge and measure it on the test queries. Nothing is printed here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, compare, evaluate
+from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, RunFolder, compare, evaluate
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline import QUERY_MAPS, fit, tries_query_maps
 from nudge_integrations.solver import Options, OptionValues
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nudge_integrations.artifact import Nudge
-    from nudge_integrations.cli.splits import Splits
-    from nudge_integrations.dataset import RetrievalDataset
+    from nudge_integrations.dataset import RetrievalDataset, Splits
     from nudge_integrations.encoding import Encoder
 
-__all__ = ["RANKS", "Measured", "judged", "measure", "splits_for"]
+__all__ = ["RANKS", "Measured", "evaluate_vectors", "measure", "splits_for"]
 
 RANKS = 200
 """Ranks are known down to here; a document below is only known to be below."""
@@ -29,7 +28,7 @@ RANKS = 200
 
 @dataclass(frozen=True)
 class Measured:
-    """A nudge, and what it is worth on the test queries.
+    """A nudge, and its metrics on the test queries.
 
     Attributes:
         nudge: The nudge.
@@ -55,6 +54,25 @@ class Measured:
             "step": self.nudge.step,
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
         }
+
+    def run_folder(self, splits: Splits, result: Mapping[str, Any]) -> RunFolder:
+        """Return all that `nudge report` and `nudge compare` need.
+
+        Args:
+            splits: What was measured.
+            result: The figures to write into it.
+        """
+        return RunFolder(
+            nudge=self.nudge,
+            result=result,
+            train=splits.train,
+            validation=splits.validation,
+            test=splits.test,
+            before=self.comparison.before.rankings,
+            after=self.comparison.after.rankings,
+            documents=self.documents,
+            queries=self.queries,
+        )
 
 
 def splits_for(splits: Splits, method: str, options: OptionValues) -> Splits:
@@ -95,7 +113,7 @@ def measure(splits: Splits, encoder: Encoder, method: str = "auto", **options: U
     held_out = None
     if splits.validation is not None:
         held_out = encoder.encode_queries(list(splits.validation.queries.values()))
-    asked = encoder.encode_queries(list(splits.test.queries.values()))
+    queries = encoder.encode_queries(list(splits.test.queries.values()))
     embedded = time.perf_counter()
     nudge = fit(
         splits.train,
@@ -109,29 +127,29 @@ def measure(splits: Splits, encoder: Encoder, method: str = "auto", **options: U
     )
     fitted = time.perf_counter()
     metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, asked_for.metric)))
-    before = judged(splits.test, documents, asked, metrics)
-    after = judged(splits.test, documents, asked, metrics, nudge)
+    before = evaluate_vectors(splits.test, documents, queries, metrics)
+    after = evaluate_vectors(splits.test, documents, queries, metrics, nudge)
     retrieved = time.perf_counter()
     return Measured(
         nudge=nudge,
         comparison=compare(before, after, splits.test, train=splits.train, seed=asked_for.seed),
         seconds={"embedding": embedded - start, "fitting": fitted - embedded, "retrieving": retrieved - fitted},
         documents=documents,
-        queries=asked,
+        queries=queries,
     )
 
 
-def judged(
+def evaluate_vectors(
     dataset: RetrievalDataset,
     documents: NDArray[np.float32],
     queries: NDArray[np.float32],
     metrics: Sequence[str],
     nudge: Nudge | None = None,
 ) -> Evaluation:
-    """Find the `RANKS` best documents of every query, and judge them.
+    """Retrieve the `RANKS` best documents of every query and evaluate them.
 
     Args:
-        dataset: n documents, m queries and who answers what.
+        dataset: n documents, m queries and their labels.
         documents: (n, d) float32 base vectors, in the dataset's order.
         queries: (m, d) float32, in the dataset's order.
         metrics: Names with a cutoff.

@@ -1,4 +1,4 @@
-"""Figures -> what is printed. Nothing is measured here."""
+"""Tables and lines that the commands print. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from nudge_integrations.cli.agreement import Agreement
+from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.measure import RANKS, Measured
 from nudge_integrations.cli.screen import print_json
-from nudge_integrations.cli.splits import Splits
+from nudge_integrations.dataset import Splits
 from nudge_integrations.evaluation import Comparison, Difference, Evaluation, MovedQuery
+from nudge_integrations.evaluation.report.wording import MINUS, interval, metric_name, percent, points, shortened
 
 __all__ = [
-    "agreement_lines",
     "comparison_tables",
     "differences_table",
+    "edge_check_lines",
     "means_table",
-    "metric_name",
     "moved_table",
     "seconds_line",
     "splits_line",
@@ -31,22 +31,11 @@ __all__ = [
 ]
 
 _GROUPED_BY = {
-    "documents": "whether a train query asked for the right document",
-    "labels": "how many train queries asked for it",
-    "clusters": "cluster of like queries",
+    "documents": "whether the relevant document has training labels",
+    "labels": "number of its training labels",
+    "clusters": "query cluster",
 }
-NAMES = {"ndcg": "nDCG", "recall": "recall", "mrr": "MRR", "hit": "hit", "precision": "precision", "map": "MAP"}
-
-
-def metric_name(metric: str) -> str:
-    """Spell a metric as papers do.
-
-    Example:
-        >>> metric_name("ndcg@10")
-        'nDCG@10'
-    """
-    name, _, cutoff = metric.partition("@")
-    return f"{NAMES.get(name, name)}@{cutoff}"
+_LONGEST = 120
 
 
 def differences_table(head: str, rows: Mapping[str, Difference], confidence: float = 0.95) -> Table:
@@ -55,21 +44,21 @@ def differences_table(head: str, rows: Mapping[str, Difference], confidence: flo
     Args:
         head: What the rows are.
         rows: Name -> difference.
-        confidence: Of the intervals.
+        confidence: Level of the intervals.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column(head, overflow="fold")
     for name in ("before", "after", "change", f"{confidence:.0%} interval", "p", "better/worse"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name, found in rows.items():
+    for name, one in rows.items():
         table.add_row(
             escape(name),
-            f"{100 * found.before:.1f}",
-            f"{100 * found.after:.1f}",
-            _coloured(_points(found.difference)),
-            f"{_points(found.low)} to {_points(found.high)}",
-            f"{found.p_adjusted:.4f}",
-            f"{found.wins:,}/{found.losses:,}",
+            percent(one.before),
+            percent(one.after),
+            _coloured(points(one.difference)),
+            interval(one.low, one.high),
+            f"{one.p_adjusted:.4f}",
+            f"{one.wins:,}/{one.losses:,}",
         )
     return table
 
@@ -80,7 +69,7 @@ def means_table(evaluation: Evaluation) -> RenderableType:
     table.add_column("metric")
     table.add_column("percent", justify="right")
     for metric, value in evaluation.means.items():
-        table.add_row(metric_name(metric), f"{100 * value:.1f}")
+        table.add_row(metric_name(metric), percent(value))
     return Group(f"{evaluation.queries:,} queries", "", table)
 
 
@@ -104,7 +93,7 @@ def moved_table(moved: Sequence[MovedQuery], rose: int = 3, fell: int = 1) -> Ta
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("query", overflow="fold", ratio=1)
-    table.add_column("right document", overflow="fold")
+    table.add_column("relevant document", overflow="fold")
     table.add_column("rank", justify="right", no_wrap=True)
     shown = [
         *(("green", one) for one in islice(_one_a_document(one for one in moved if one.rank_change > 0), rose)),
@@ -112,7 +101,7 @@ def moved_table(moved: Sequence[MovedQuery], rose: int = 3, fell: int = 1) -> Ta
     ]
     for colour, one in shown:
         ranks = f"[{colour}]{_rank(one.old_rank)} -> {_rank(one.new_rank)}[/]"
-        table.add_row(escape(_shortened(one.text)), escape(str(one.document_id)), ranks)
+        table.add_row(escape(shortened(one.text, _LONGEST)), escape(str(one.document_id)), ranks)
     return table
 
 
@@ -129,15 +118,15 @@ def summary(measured: Measured) -> RenderableType:
     return Group(*parts)
 
 
-def comparison_tables(found: Comparison) -> RenderableType:
+def comparison_tables(comparison: Comparison) -> RenderableType:
     """Draw a comparison: all queries, the first metric for each group of queries, and what moved most."""
-    parts = _headline(found, "queries")
-    for breakdown in found.breakdowns:
-        metric = next(iter(found.differences))
+    parts = _headline(comparison, "queries")
+    for breakdown in comparison.breakdowns:
+        metric = next(iter(comparison.differences))
         rows = {f"{one.label} ({one.queries:,})": one.differences[metric] for one in breakdown.groups}
         title = f"{metric_name(metric)} by {_GROUPED_BY.get(breakdown.name, breakdown.name)}"
-        parts += ["", title, "", differences_table("queries", rows, found.confidence)]
-    return Group(*parts, *_moved(found, rose=5, fell=5))
+        parts += ["", title, "", differences_table("queries", rows, comparison.confidence)]
+    return Group(*parts, *_moved(comparison, rose=5, fell=5))
 
 
 def splits_line(splits: Splits) -> str:
@@ -147,14 +136,14 @@ def splits_line(splits: Splits) -> str:
     return f"{len(splits.test.corpus):,} documents; {counts}: {splits.origin}."
 
 
-def agreement_lines(agreement: Agreement) -> RenderableType:
+def edge_check_lines(check: EdgeCheck) -> RenderableType:
     """Show what both frameworks' retrievers return for one query, and whether they agree on all."""
-    verdict = "[green]the same documents[/]" if agreement.agree else "[red]different documents[/]"
+    verdict = "[green]the same documents[/]" if check.agree else "[red]different documents[/]"
     lines = [
-        f"One nudge, two retrievers: LlamaIndex and LangChain return {verdict} for {agreement.queries:,} queries.",
-        f"For example, [italic]{escape(_shortened(agreement.example))}[/]",
-        f"  LlamaIndex: {escape(', '.join(agreement.llama_index))}",
-        f"  LangChain:  {escape(', '.join(agreement.langchain))}",
+        f"One nudge, two retrievers: LlamaIndex and LangChain return {verdict} for {check.queries:,} queries.",
+        f"For example, [italic]{escape(shortened(check.example, _LONGEST))}[/]",
+        f"  LlamaIndex: {escape(', '.join(check.llama_index))}",
+        f"  LangChain:  {escape(', '.join(check.langchain))}",
     ]
     return Group(*lines)
 
@@ -162,23 +151,23 @@ def agreement_lines(agreement: Agreement) -> RenderableType:
 def would_write(console: Console, paths: Sequence[Path], as_json: bool) -> None:
     """Say what a dry run would have written."""
     named = ", ".join(map(str, paths)) or "nothing"
-    console.print(f"All is well so far. Nothing was written, as asked; it would be: {named}", markup=False)
+    console.print(f"All is well so far. Dry run: nothing was written; it would be: {named}", markup=False)
     if as_json:
         print_json({"dry_run": True, "would_write": [str(path) for path in paths]})
 
 
-def _headline(found: Comparison, what: str) -> list[RenderableType]:
-    rows = {metric_name(metric): difference for metric, difference in found.differences.items()}
-    return [f"{found.queries:,} {what}", "", differences_table("metric", rows, found.confidence)]
+def _headline(comparison: Comparison, what: str) -> list[RenderableType]:
+    rows = {metric_name(metric): difference for metric, difference in comparison.differences.items()}
+    return [f"{comparison.queries:,} {what}", "", differences_table("metric", rows, comparison.confidence)]
 
 
-def _moved(found: Comparison, rose: int, fell: int) -> list[RenderableType]:
-    ranked = [one for one in found.moved if one.rank_change]
-    return ["", "Ranks of the right document", "", moved_table(ranked, rose, fell)] if ranked else []
+def _moved(comparison: Comparison, rose: int, fell: int) -> list[RenderableType]:
+    ranked = [one for one in comparison.moved if one.rank_change]
+    return ["", "Ranks of the relevant document", "", moved_table(ranked, rose, fell)] if ranked else []
 
 
 def _coloured(change: str) -> str:
-    colour = "dim" if not change.strip("+-0.") else "green" if change.startswith("+") else "red"
+    colour = "green" if change.startswith("+") else "red" if change.startswith(MINUS) else "dim"
     return f"[{colour}]{change}[/]"
 
 
@@ -190,15 +179,5 @@ def _one_a_document(moved: Iterable[MovedQuery]) -> Iterable[MovedQuery]:
             yield one
 
 
-def _points(difference: float) -> str:
-    # An explicit zero: rounding a tiny loss must not print as -0.0.
-    return f"{round(100 * difference, 1) or 0.0:+.1f}"
-
-
 def _rank(rank: int | None) -> str:
     return f">{RANKS}" if rank is None else str(rank)
-
-
-def _shortened(text: str, limit: int = 120) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

@@ -79,10 +79,10 @@ def read_ids(path: Path) -> list[str]:
         ids = read_json_list(path, "ids")
     else:
         ids = [line for line in read_text(path).splitlines() if line]
-    wrong = next((row for row, found in enumerate(ids) if not isinstance(found, str | int)), None)
+    wrong = next((row for row, name in enumerate(ids) if not isinstance(name, str | int)), None)
     if wrong is not None:
         raise InputError(f"{path}: number {wrong + 1} has no id; expected text")
-    return [str(found) for found in ids]
+    return [str(name) for name in ids]
 
 
 def write_vectors(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tuple[int, int], tensor: str) -> None:
@@ -116,5 +116,5 @@ def _tensor(path: Path, name: str | None) -> NDArray[Any]:
         chosen = names[0] if name is None and len(names) == 1 else name
         if chosen not in names:
             raise InputError(f"{path} holds the tensors {', '.join(names)}: name one of them with --tensor")
-        found: NDArray[Any] = file.get_tensor(chosen)
-        return found
+        stored: NDArray[Any] = file.get_tensor(chosen)
+        return stored

@@ -1,4 +1,4 @@
-"""Where a difference holds: the same figures for groups of the queries."""
+"""Differences for groups of queries."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _MORE_LABELS = "4 or more labels"
 
 @dataclass(frozen=True)
 class Group:
-    """The queries that have something in common, and what changed for them.
+    """A group of queries, and what changed for them.
 
     Attributes:
-        label: What they have in common.
-        query_ids: Which they are.
+        label: Name of the group.
+        query_ids: Ids of its queries.
         differences: Metric -> difference over these queries alone.
     """
 
@@ -43,16 +43,16 @@ class Group:
     @property
     def means_before(self) -> dict[str, float]:
         """Metric -> mean before, in [0, 1]."""
-        return {metric: found.before for metric, found in self.differences.items()}
+        return {metric: difference.before for metric, difference in self.differences.items()}
 
     @property
     def means_after(self) -> dict[str, float]:
         """Metric -> mean after, in [0, 1]."""
-        return {metric: found.after for metric, found in self.differences.items()}
+        return {metric: difference.after for metric, difference in self.differences.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain data, ready for JSON."""
-        differences = {metric: found.to_dict() for metric, found in self.differences.items()}
+        differences = {metric: difference.to_dict() for metric, difference in self.differences.items()}
         return {"label": self.label, "queries": self.queries, "metrics": differences}
 
 
@@ -78,7 +78,7 @@ class Breakdown:
 
 
 def by_documents(dataset: RetrievalDataset, train: RetrievalDataset) -> dict[str, list[str]]:
-    """Group queries by whether a train query asked for their relevant documents: all seen, in part, or unseen."""
+    """Group queries by whether their relevant documents have training labels: all, some or none."""
     labels = _label_counts(train)
     groups: dict[str, list[str]] = {SEEN: [], PART: [], UNSEEN: []}
     for query in dataset.queries:
@@ -88,7 +88,7 @@ def by_documents(dataset: RetrievalDataset, train: RetrievalDataset) -> dict[str
 
 
 def by_labels(dataset: RetrievalDataset, train: RetrievalDataset) -> dict[str, list[str]]:
-    """Group queries by how many train queries asked for the one of their relevant documents that most asked for."""
+    """Group queries by the most training labels that any of their relevant documents has."""
     labels = _label_counts(train)
     groups: dict[str, list[str]] = {**{label: [] for _, label in _LABEL_GROUPS}, _MORE_LABELS: []}
     for query in dataset.queries:

@@ -35,11 +35,11 @@ class Comparison:
         after: The other, of the same queries.
         differences: Metric -> difference over all queries; p-values corrected for all metrics.
         moved: Every query that changed, from the largest gain to the largest loss of the first metric.
-        breakdowns: The same differences for groups of queries; p-values corrected for all metrics and groups of one.
-        queries: Number of evaluation queries.
-        confidence: The confidence of every interval.
-        resamples: Draws behind every interval and test.
-        seed: Seed of the draws.
+        breakdowns: The same differences for groups of queries; p-values corrected within each breakdown.
+        queries: Number of evaluated queries.
+        confidence: Level of every interval.
+        resamples: Resamples of every interval and test.
+        seed: Seed of the resamples.
     """
 
     before: Evaluation
@@ -81,7 +81,7 @@ class Comparison:
             "confidence": self.confidence,
             "resamples": self.resamples,
             "seed": self.seed,
-            "metrics": {metric: found.to_dict() for metric, found in self.differences.items()},
+            "metrics": {metric: difference.to_dict() for metric, difference in self.differences.items()},
             "breakdowns": [one.to_dict() for one in self.breakdowns],
             "moved": [one.to_dict() for one in self.moved],
         }
@@ -101,14 +101,14 @@ class Comparison:
         lines = [head]
         for title, queries, differences in blocks:
             lines.append(f"{title} ({queries:,})")
-            lines += [_line(found) for found in differences.values()]
+            lines += [_line(difference) for difference in differences.values()]
         return "\n".join(lines)
 
 
-def _line(found: Difference) -> str:
+def _line(one: Difference) -> str:
     return (
-        f"  {found.metric:10}{found.before:8.4f}{found.after:8.4f}{found.difference:+9.4f}"
-        f"  [{found.low:+.4f}, {found.high:+.4f}]{found.p_adjusted:10.4f}  {found.wins}/{found.losses}/{found.ties}"
+        f"  {one.metric:10}{one.before:8.4f}{one.after:8.4f}{one.difference:+9.4f}"
+        f"  [{one.low:+.4f}, {one.high:+.4f}]{one.p_adjusted:10.4f}  {one.wins}/{one.losses}/{one.ties}"
     )
 
 
@@ -138,24 +138,24 @@ def compare(
         train: What the fit learned from: splits the figures by seen and unseen documents and by number of labels.
         query_vectors: (m, d), one row a query in the dataset's order: splits the figures by query cluster.
         clusters: How many clusters.
-        resamples: Draws behind every interval and test.
-        confidence: The confidence of every interval, between 0 and 1.
-        seed: Seed of the draws and clusters.
+        resamples: Resamples of every interval and test.
+        confidence: Level of every interval, between 0 and 1.
+        seed: Seed of the resamples and clusters.
 
     Returns:
         The differences, the queries that moved and the breakdowns.
 
     Raises:
-        DatasetError: If the two were evaluated on different queries or by different labels, or there is no dataset.
+        DatasetError: If the two were evaluated on different queries or labels, or there is no dataset.
         InputError: If an evaluation lacks a metric, or an option is out of range.
 
     >>> from nudge_integrations.dataset import RetrievalDataset
     >>> corpus, queries = {"a": "cats", "b": "dogs"}, {"q": "purrs?", "r": "barks?"}
     >>> dataset = RetrievalDataset(corpus, queries, {"q": {"a": 1}, "r": {"b": 1}})
-    >>> found = compare({"q": ["a"], "r": ["a", "b"]}, {"q": ["a"], "r": ["b", "a"]}, dataset, metrics=["hit@1"])
-    >>> found
+    >>> comparison = compare({"q": ["a"], "r": ["a", "b"]}, {"q": ["a"], "r": ["b", "a"]}, dataset, metrics=["hit@1"])
+    >>> comparison
     Comparison(hit@1 0.5000 -> 1.0000, queries=2)
-    >>> found.risen()[0]
+    >>> comparison.risen()[0]
     MovedQuery(query_id='r', text='barks?', before=0.0, after=1.0, document_id='b', old_rank=2, new_rank=1)
     """
     names = _metrics_of(before, after, metrics)
@@ -203,7 +203,7 @@ def _evaluated(side: Evaluation | Source, dataset: RetrievalDataset | None, metr
     if not isinstance(side, Evaluation):
         if dataset is None:
             raise DatasetError(
-                "there are no labels to evaluate rankings by: give compare a dataset, or two evaluations"
+                "rankings cannot be evaluated without labels: give compare a dataset, or two evaluations"
             )
         return evaluate(side, dataset, metrics)
     absent = [metric for metric in metrics if metric not in side.per_query]
@@ -216,7 +216,7 @@ def _check_same(first: Evaluation, second: Evaluation, dataset: RetrievalDataset
     ours, theirs = (next(iter(side.per_query.values())).keys() for side in (first, second))
     if ours != theirs:
         raise DatasetError(
-            f"only queries that both were evaluated on can be compared; {len(ours - theirs)} are only in the first, "
+            f"only queries that are in both evaluations can be compared; {len(ours - theirs)} are only in the first, "
             f"{len(theirs - ours)} only in the second: evaluate both on one dataset"
         )
     if dataset is None:
@@ -224,7 +224,7 @@ def _check_same(first: Evaluation, second: Evaluation, dataset: RetrievalDataset
     if ours != dataset.queries.keys():
         raise DatasetError(f"the evaluations are of {len(ours)} queries that are not the dataset's {len(dataset)}")
     if any(side.dataset is not None and side.dataset.qrels != dataset.qrels for side in (first, second)):
-        raise DatasetError("the two were evaluated by different labels; evaluate both on one dataset")
+        raise DatasetError("the two evaluations are of different labels; evaluate both on one dataset")
 
 
 def _breakdowns(
@@ -239,13 +239,13 @@ def _breakdowns(
         return ()
     if dataset is None:
         raise DatasetError("there are no labels to split the queries by: give compare the dataset")
-    found: dict[str, dict[str, list[str]]] = {}
+    queries_by: dict[str, dict[str, list[str]]] = {}
     if train is not None:
-        found["documents"] = by_documents(dataset, train)
-        found["labels"] = by_labels(dataset, train)
+        queries_by["documents"] = by_documents(dataset, train)
+        queries_by["labels"] = by_labels(dataset, train)
     if query_vectors is not None:
-        found["clusters"] = _by_cluster(dataset, query_vectors, clusters, seed)
-    return tuple(_breakdown(name, groups, differ) for name, groups in found.items())
+        queries_by["clusters"] = _by_cluster(dataset, query_vectors, clusters, seed)
+    return tuple(_breakdown(name, groups, differ) for name, groups in queries_by.items())
 
 
 def _breakdown(name: str, groups: Mapping[str, list[str]], differ: _Differ) -> Breakdown:

@@ -1,4 +1,4 @@
-"""How far documents moved, how their neighbourhoods changed, and which documents that nobody moved lost rank for it."""
+"""How far documents moved, how their neighbourhoods changed, and which unmoved documents lost rank."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class UnmovedRanks:
     """What happened in the rankings to documents that did not move themselves.
 
     Attributes:
-        found: How many of them were found for some query before, as deep as rankings were kept.
-        fell: How many rank lower for at least one query, or are no longer found for it.
-        relevant: Pairs of a query and such a document that answers it, found before or after.
-        relevant_fell: Pairs of which the document ranks lower now, or is no longer found.
-        relevant_rose: Pairs of which it ranks higher, or is found only now.
+        retrieved: How many of them were retrieved for some query before, to the depth of the rankings.
+        fell: How many rank lower for at least one query, or are no longer retrieved for it.
+        relevant: Pairs of a query and such a document relevant to it, retrieved before or after.
+        relevant_fell: Pairs of which the document ranks lower now, or is no longer retrieved.
+        relevant_rose: Pairs of which it ranks higher, or is retrieved only now.
     """
 
-    found: int
+    retrieved: int
     fell: int
     relevant: int
     relevant_fell: int
@@ -159,7 +159,7 @@ def drift(
     rows = np.fromiter((row_of[document] for document in nudge.ids), np.int64, len(nudge))
     here = unit_rows(nudge.base, "base vectors")
     there = unit_rows(nudge.vectors, "nudged vectors")
-    asked = min(neighbours, len(ids) - 1)
+    k = min(neighbours, len(ids) - 1)
 
     def base(start: int) -> NDArray[np.float32]:
         stop = start + _BLOCK_ROWS
@@ -169,7 +169,7 @@ def drift(
         stop = start + _BLOCK_ROWS
         return unit_rows(nudge.apply(ids[start:stop], vectors[start:stop]), "nudged vectors")
 
-    old, new = _nearest(here, rows, base, len(ids), asked), _nearest(there, rows, nudged, len(ids), asked)
+    old, new = _nearest(here, rows, base, len(ids), k), _nearest(there, rows, nudged, len(ids), k)
     return Drift(
         ids=nudge.ids,
         documents=len(ids),
@@ -191,23 +191,23 @@ def angles_between(here: NDArray[np.float32], there: NDArray[np.float32]) -> NDA
 
 
 def _nearest(
-    asked: NDArray[np.float32],
+    queries: NDArray[np.float32],
     own: NDArray[np.int64],
     block_at: Callable[[int], NDArray[np.float32]],
     count: int,
     k: int,
 ) -> NDArray[np.int64]:
     """Return (r, k) rows of the unit vectors nearest to each of r unit vectors, without its own row."""
-    scores = np.full((len(asked), k), -np.inf, dtype=np.float32)
-    rows = np.full((len(asked), k), -1, dtype=np.int64)
-    for start in range(0, count if len(asked) and k else 0, _BLOCK_ROWS):
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    rows = np.full((len(queries), k), -1, dtype=np.int64)
+    for start in range(0, count if len(queries) and k else 0, _BLOCK_ROWS):
         block = block_at(start)
-        for part in _parts(len(asked)):
-            found = asked[part] @ block.T
+        for part in _parts(len(queries)):
+            scored = queries[part] @ block.T
             itself = np.flatnonzero((own[part] >= start) & (own[part] < start + len(block)))
-            found[itself, own[part][itself] - start] = -np.inf
-            best = np.argpartition(-found, min(k, len(block)) - 1, axis=1)[:, :k]
-            every = np.hstack([scores[part], np.take_along_axis(found, best, axis=1)])
+            scored[itself, own[part][itself] - start] = -np.inf
+            best = np.argpartition(-scored, min(k, len(block)) - 1, axis=1)[:, :k]
+            every = np.hstack([scores[part], np.take_along_axis(scored, best, axis=1)])
             places = np.hstack([rows[part], best + start])
             order = np.lexsort((places, -every), axis=1)[:, :k]
             scores[part] = np.take_along_axis(every, order, axis=1)
@@ -229,14 +229,14 @@ def _shared(old: NDArray[np.int64], new: NDArray[np.int64]) -> NDArray[np.float6
 
 def _unmoved_ranks(before: Evaluation, after: Evaluation, nudge: Nudge) -> UnmovedRanks:
     dataset = before.dataset or after.dataset
-    found: set[str] = set()
+    retrieved: set[str] = set()
     fell: set[str] = set()
     relevant = relevant_fell = relevant_rose = 0
     for query, ranking in before.rankings.items():
         old = {document: rank for rank, document in enumerate(ranking) if document not in nudge}
         new = {document: rank for rank, document in enumerate(after.rankings.get(query, ()))}
         lower = {document for document, rank in old.items() if new.get(document, len(new) + rank + 1) > rank}
-        found |= old.keys()
+        retrieved |= old.keys()
         fell |= lower
         grades = {} if dataset is None else dataset.qrels.get(query, {})
         for document in (d for d, grade in grades.items() if grade > 0 and d not in nudge):
@@ -244,7 +244,7 @@ def _unmoved_ranks(before: Evaluation, after: Evaluation, nudge: Nudge) -> Unmov
             relevant += was is not None or now is not None
             relevant_fell += document in lower
             relevant_rose += now is not None and (was is None or now < was)
-    return UnmovedRanks(len(found), len(fell), relevant, relevant_fell, relevant_rose)
+    return UnmovedRanks(len(retrieved), len(fell), relevant, relevant_fell, relevant_rose)
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""Ranking metrics of a run or a retriever on a dataset, computed by ir_measures; every labelled query counts."""
+"""Ranking metrics of a run or a retriever on a dataset, computed by ir_measures; every query of the dataset counts."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Evaluation:
     """The metrics of a run.
 
     Attributes:
-        means: Metric -> mean over all evaluation queries, in [0, 1].
+        means: Metric -> mean over all evaluated queries, in [0, 1].
         per_query: Metric -> query id -> value, for paired tests.
-        queries: Number of evaluation queries.
-        rankings: Query id -> ids of the documents found, best first, none where it was not answered.
-        dataset: The labels that it was evaluated by; None where that is not known.
+        queries: Number of evaluated queries.
+        rankings: Query id -> ids of the retrieved documents, best first; empty for a query without results.
+        dataset: The queries and labels; None where they are not known.
     """
 
     means: Mapping[str, float]
@@ -55,28 +55,28 @@ def evaluate(
     depth: int = 100,
     similarity: Similarity = "cosine",
 ) -> Evaluation:
-    """Evaluate rankings against a dataset.
+    """Evaluate rankings on a dataset.
 
-    Every query of the dataset counts; one that was not answered counts 0. Definitions are trec_eval's: hit@k (Success),
+    Every query of the dataset counts; one without results scores 0. Definitions are trec_eval's: hit@k (Success),
     recall@k, precision@k, mrr@k (RR), map@k (AP) and ndcg@k with linear gains,
     nDCG@k = sum_r gain_r / log2(r + 1) over the first k ranks r, divided by the same of the ideal order
     (Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002).
 
     Args:
-        retriever_or_run: Results, or what returns them; a document that is listed twice counts at its best rank.
+        retriever_or_run: A run, or what returns one; a document that is listed twice counts at its best rank.
 
             - A run, query id -> {document id: score} or query id -> document ids, best first. Equal scores keep their
               order in the mapping.
             - A function from a query's text to either of these.
-            - A LlamaIndex retriever or a LangChain one, used as it is: if it returns 2 documents, these 2 count. A
+            - A LlamaIndex retriever or a LangChain one, called as it is: if it returns 2 documents, those 2 count. A
               node goes by its id, or that of the document it was cut from; a document by its id, or its text. Or a
               LangChain vector store.
             - An object whose ``search(texts, k)`` returns the ids, best first, for every text, and something more.
             - A pair (document vectors (n, d), query vectors (m, d)), rows in the dataset's order, searched exactly; or
               (an `ExactIndex`, query vectors).
-        dataset: Queries and who answers them.
+        dataset: Queries and their relevant documents.
         metrics: Names with a cutoff, such as ``"ndcg@10"``.
-        depth: How many ranks to ask for and to keep, so that one can see where a document went; at least as many as
+        depth: How many ranks to retrieve and to keep, so that one can see where a document went; at least as many as
             the metrics look at.
         similarity: ``"cosine"`` or ``"dot"``, for a pair of vectors.
 
@@ -84,7 +84,7 @@ def evaluate(
         Means, the value of every query, and the rankings.
 
     Raises:
-        InputError: If a metric is unknown, or a ranking is none.
+        InputError: If a metric is unknown, or a ranking has another form.
         DatasetError: If a query has no relevant document, a judgement does not fit the corpus, the run is of other
             queries or other documents, or grades for nDCG are no whole numbers and cannot be scaled to such.
         MissingExtraError: If ir_measures is not installed.
@@ -95,15 +95,15 @@ def evaluate(
     >>> evaluate(([[1, 0], [0, 1]], [[3, 1], [1, 2]]), dataset, ["hit@1"])
     Evaluation(hit@1=1.0000, queries=2)
     """
-    asked = [parse_metric(name) for name in dict.fromkeys([metrics] if isinstance(metrics, str) else metrics)]
-    if not asked:
-        raise InputError("no metrics were asked for; give names such as 'ndcg@10'")
+    requested = [parse_metric(name) for name in dict.fromkeys([metrics] if isinstance(metrics, str) else metrics)]
+    if not requested:
+        raise InputError("no metrics were given; expected names such as 'ndcg@10'")
     relevant = _relevant(dataset)
-    largest = max(metric.k for metric in asked)
+    largest = max(metric.k for metric in requested)
     rankings = rankings_of(retriever_or_run, dataset, max(depth, largest), similarity=similarity)
-    graded = any(metric.name == "ndcg" for metric in asked)
+    graded = any(metric.name == "ndcg" for metric in requested)
     qrels = _whole_grades(relevant) if graded else {q: dict.fromkeys(grades, 1) for q, grades in relevant.items()}
-    per_query = _calculate(asked, qrels, {query: ranking[:largest] for query, ranking in rankings.items()})
+    per_query = _calculate(requested, qrels, {query: ranking[:largest] for query, ranking in rankings.items()})
     means = {name: math.fsum(values.values()) / len(relevant) for name, values in per_query.items()}
     return Evaluation(means, per_query, len(relevant), rankings, dataset)
 
@@ -115,10 +115,12 @@ def _relevant(dataset: RetrievalDataset) -> dict[str, dict[str, float]]:
         query: {document: grade for document, grade in dataset.qrels.get(query, {}).items() if grade > 0}
         for query in dataset.queries
     }
-    unanswerable = [query for query, grades in relevant.items() if not grades]
-    if unanswerable or not relevant:
+    without_relevant = [query for query, grades in relevant.items() if not grades]
+    if without_relevant or not relevant:
         named = (
-            f"query {unanswerable[0]!r} (of {len(unanswerable)}) has" if unanswerable else "the dataset has no queries:"
+            f"query {without_relevant[0]!r} (of {len(without_relevant)}) has"
+            if without_relevant
+            else "the dataset has no queries:"
         )
         raise DatasetError(f"{named} no relevant document to find; dataset.repaired() leaves such queries out")
     return relevant
@@ -142,18 +144,18 @@ def _whole_grades(relevant: Mapping[str, Mapping[str, float]]) -> dict[str, dict
 
 
 def _calculate(
-    asked: Sequence[Metric], qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Sequence[str]]
+    requested: Sequence[Metric], qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, float]]:
     try:
         import ir_measures
     except ImportError as error:
         raise MissingExtraError("ir_measures", "evaluation") from error
-    measures = {getattr(ir_measures, _MEASURES[metric.name]) @ metric.k: str(metric) for metric in asked}
+    measures = {getattr(ir_measures, _MEASURES[metric.name]) @ metric.k: str(metric) for metric in requested}
     # Ranks as scores: the order of the run decides, where trec_eval would order equal scores by document id.
     scored = {
         query: {document: -float(rank) for rank, document in enumerate(ranking)} for query, ranking in run.items()
     }
-    per_query = {str(metric): dict.fromkeys(qrels, 0.0) for metric in asked}
+    per_query = {str(metric): dict.fromkeys(qrels, 0.0) for metric in requested}
     for result in ir_measures.iter_calc(list(measures), qrels, scored):
         per_query[measures[result.measure]][result.query_id] = float(result.value)
     return per_query

@@ -24,7 +24,7 @@ class MovedQuery:
         after: The same with the other ranking.
         document_id: The relevant document that rose most (fell most, where the query lost) by reciprocal
             rank; None where rankings were not kept.
-        old_rank: The document's rank before, from 1; None when it was not among those found.
+        old_rank: The document's rank before, from 1; None when it was not retrieved.
         new_rank: Its rank after.
     """
 
@@ -57,21 +57,21 @@ def moved_queries(
     """List every query that changed, from the largest gain to the largest loss.
 
     Args:
-        before: Evaluated on the same queries as ``after``, with that metric.
+        before: An evaluation of the same queries as ``after``, with that metric.
         after: The other.
-        dataset: The labels that both were evaluated by; without it texts and documents stay unknown.
+        dataset: The dataset of both; without it texts and documents stay unknown.
         metric: Whose values order the queries; equal ones are ordered by the change of reciprocal rank, then by id.
 
     Returns:
         The queries whose value, or a relevant document's rank, changed.
     """
-    found = []
+    changed = []
     for query, old in before.per_query[metric].items():
         ranks = _ranks(before.rankings.get(query, ())), _ranks(after.rankings.get(query, ()))
         moved = _moved(query, (old, after.per_query[metric][query]), ranks, dataset)
         if moved is not None:
-            found.append(moved)
-    return tuple(sorted(found, key=lambda one: (-one.change, -one.rank_change, one.query_id)))
+            changed.append(moved)
+    return tuple(sorted(changed, key=lambda one: (-one.change, -one.rank_change, one.query_id)))
 
 
 def _moved(

@@ -1,4 +1,4 @@
-"""Where rankings come from: a run, a function, a retriever of either framework, a search, or vectors.
+"""Rankings from a run, a function, a retriever of either framework, an index, or vectors.
 
 Frameworks are known by what their objects can do, so that none is imported here.
 """
@@ -65,32 +65,34 @@ Source: TypeAlias = (
 def rankings_of(
     source: Source, dataset: RetrievalDataset, depth: int, *, similarity: Similarity = "cosine"
 ) -> dict[str, tuple[str, ...]]:
-    """Ask a source for every query of a dataset; see `evaluate` for what a source may be.
+    """Retrieve documents for every query of a dataset; see `evaluate` for what a source may be.
 
     Args:
-        source: Results, or what returns them.
+        source: A retriever, or the run that one returned.
         dataset: Queries, and the documents to find.
         depth: At most this many documents a query.
         similarity: How to compare vectors, if the source is a pair of arrays.
 
     Returns:
-        Query id -> distinct document ids, best first, none where a query was not answered.
+        Query id -> distinct document ids, best first; empty for a query without results.
 
     Raises:
         InputError: If the source, or what it returns, is no ranking.
-        DatasetError: If a run is of other queries, or what was found is of another corpus.
+        DatasetError: If a run is of other queries, or its documents are of another corpus.
     """
     names = _Names(dataset)
-    found: dict[str, tuple[str, ...]] = dict.fromkeys(dataset.queries, ())
+    results: dict[str, tuple[str, ...]] = dict.fromkeys(dataset.queries, ())
     for query, hits in _hits(source, dataset, depth, similarity):
-        found[query] = _ranked(query, hits, names, depth)
-    first = next((ranking[0] for ranking in found.values() if ranking), None)
-    if first is not None and not any(document in dataset.corpus for ranking in found.values() for document in ranking):
+        results[query] = _ranked(query, hits, names, depth)
+    first = next((ranking[0] for ranking in results.values() if ranking), None)
+    if first is not None and not any(
+        document in dataset.corpus for ranking in results.values() for document in ranking
+    ):
         raise DatasetError(
             f"none of the documents found is in the dataset's corpus; the first one found is {first!r}, "
             f"the first of the corpus is {next(iter(dataset.corpus))!r}: which id does the retriever return?"
         )
-    return found
+    return results
 
 
 def _hits(
@@ -102,9 +104,9 @@ def _hits(
         given, query_vectors = source
         index = given if hasattr(given, "search") else ExactIndex(dataset.document_ids, given, similarity=similarity)
         return _searched(index, query_vectors, dataset, depth)
-    ask = _asker(source, depth)
-    if ask is not None:
-        return ((query, ask(text)) for query, text in dataset.queries.items())
+    retrieve = _query_function(source, depth)
+    if retrieve is not None:
+        return ((query, retrieve(text)) for query, text in dataset.queries.items())
     if hasattr(source, "search"):
         return _searched(source, list(dataset.queries.values()), dataset, depth)
     raise InputError(
@@ -114,12 +116,12 @@ def _hits(
     )
 
 
-def _asker(source: Any, depth: int) -> Callable[[str], Any] | None:
-    """Return what answers one text, if the source does so."""
+def _query_function(source: Any, depth: int) -> Callable[[str], Any] | None:
+    """Return a function from one query text to its results, if the source is or has one."""
     for method in ("retrieve", "invoke"):  # LlamaIndex's retrievers, LangChain's
         if hasattr(source, method):
-            ask: Callable[[str], Any] = getattr(source, method)
-            return ask
+            retrieve: Callable[[str], Any] = getattr(source, method)
+            return retrieve
     if hasattr(source, "similarity_search"):  # LangChain's vector stores, whose search() is another thing
         return partial(source.similarity_search, k=depth)
     return source if callable(source) and not hasattr(source, "search") else None
@@ -131,14 +133,14 @@ def _of_run(run: Mapping[str, Any], dataset: RetrievalDataset) -> list[tuple[str
             f"the run answers none of the dataset's {len(dataset)} queries; its first query id is "
             f"{next(iter(run))!r}, the dataset's is {next(iter(dataset.queries), None)!r}"
         )
-    return [(query, found) for query, found in run.items() if query in dataset.queries]
+    return [(query, results) for query, results in run.items() if query in dataset.queries]
 
 
 def _searched(searcher: Any, queries: Any, dataset: RetrievalDataset, depth: int) -> Iterable[tuple[str, Any]]:
-    found, _ = searcher.search(queries, depth)
-    if len(found) != len(dataset):
-        raise InputError(f"search returned {len(found)} rankings for {len(dataset)} queries")
-    return zip(dataset.queries, found, strict=True)
+    results, _ = searcher.search(queries, depth)
+    if len(results) != len(dataset):
+        raise InputError(f"search returned {len(results)} rankings for {len(dataset)} queries")
+    return zip(dataset.queries, results, strict=True)
 
 
 class _Names:
@@ -160,7 +162,7 @@ class _Names:
 
     def _of_text(self, text: str) -> str | None:
         if self._by_text is None:
-            # Of documents with one text the first stands for all, as it would in any ranking.
+            # Documents that share a text are found by it under the id of the first.
             self._by_text = {text: document for document, text in reversed(list(self._corpus.items()))}
         return self._by_text.get(text)
 
@@ -175,16 +177,16 @@ def _names(hit: Any) -> Iterator[str | None]:
         yield hit.metadata.get("_id")  # where some stores have it
 
 
-def _ranked(query: str, found: Any, names: _Names, depth: int) -> tuple[str, ...]:
+def _ranked(query: str, results: Any, names: _Names, depth: int) -> tuple[str, ...]:
     """Return at most ``depth`` distinct document ids, best first."""
-    if isinstance(found, str | bytes) or not isinstance(found, Iterable):
-        raise InputError(f"query {query!r}: expected document ids or {{document id: score}}; got {found!r}")
-    if isinstance(found, Mapping):
-        scores = {document: float(score) for document, score in found.items()}
+    if isinstance(results, str | bytes) or not isinstance(results, Iterable):
+        raise InputError(f"query {query!r}: expected document ids or {{document id: score}}; got {results!r}")
+    if isinstance(results, Mapping):
+        scores = {document: float(score) for document, score in results.items()}
         if any(math.isnan(score) for score in scores.values()):
             raise InputError(f"query {query!r}: a score is NaN, which has no place in a ranking")
-        found = sorted(scores, key=lambda document: -scores[document])
-    ids = [names.of(hit) for hit in found]
+        results = sorted(scores, key=lambda document: -scores[document])
+    ids = [names.of(hit) for hit in results]
     odd = next((document for document in ids if not isinstance(document, str)), None)
     if odd is not None:
         raise InputError(f"query {query!r}: document ids must be strings; got {odd!r} ({type(odd).__name__})")

@@ -1,4 +1,4 @@
-"""Is a difference more than noise: paired intervals and tests over queries, arrays in, figures out."""
+"""Paired confidence intervals and significance tests over queries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "holm", "paired_differences"]
 
-# What one block of resamples may hold: counts or signs, 8 bytes each.
+# Numbers (counts or signs, 8 bytes each) in one block of resamples.
 _BLOCK_NUMBERS = 2**20
 
 # Values of a metric are in [0, 1]; what differs by less differs by rounding.
@@ -81,9 +81,9 @@ def paired_differences(
         before: (n, c) float64, n >= 1 queries and c metrics.
         after: (n, c) float64, the same queries.
         metrics: c names.
-        resamples: How often to draw, for interval and test.
-        confidence: The confidence of the interval, between 0 and 1.
-        seed: Another seed, other draws.
+        resamples: Number of resamples, for the interval and for the test.
+        confidence: Level of the interval, between 0 and 1.
+        seed: Seed of the resamples.
 
     Returns:
         Metric -> difference, not yet corrected for several metrics: ``p_adjusted`` is ``p_value``; see `holm`.
@@ -92,8 +92,8 @@ def paired_differences(
         InputError: If resamples < 1 or confidence is not between 0 and 1.
 
     >>> a, b = np.array([[0.0], [0.5], [0.0], [1.0]]), np.array([[1.0], [1.0], [0.5], [1.0]])
-    >>> found = paired_differences(a, b, ["mrr@10"])["mrr@10"]
-    >>> found.difference, found.wins, found.losses, found.ties, found.p_value
+    >>> mrr = paired_differences(a, b, ["mrr@10"])["mrr@10"]
+    >>> mrr.difference, mrr.wins, mrr.losses, mrr.ties, mrr.p_value
     (0.5, 3, 0, 1, 0.25)
     """
     if resamples < 1 or not 0 < confidence < 1:
@@ -103,12 +103,12 @@ def paired_differences(
     change = after - before
     change[np.abs(change) < _ROUNDING] = 0.0
     drawn = _resampled_means(change, resamples, np.random.default_rng([seed, 0]))
-    found = {}
+    differences = {}
     for column, metric in enumerate(metrics):
         values = change[:, column]
         low, high = _interval(values, drawn[:, column], confidence)
         p_value = _sign_flip_p_value(values[values != 0], resamples, np.random.default_rng([seed, 1]))
-        found[metric] = Difference(
+        differences[metric] = Difference(
             metric=metric,
             before=float(before[:, column].mean()),
             after=float(after[:, column].mean()),
@@ -121,7 +121,7 @@ def paired_differences(
             losses=int((values < 0).sum()),
             ties=int((values == 0).sum()),
         )
-    return found
+    return differences
 
 
 def holm(families: Iterable[Mapping[str, Difference]]) -> list[dict[str, Difference]]:
@@ -143,9 +143,9 @@ def holm(families: Iterable[Mapping[str, Difference]]) -> list[dict[str, Differe
     )
     adjusted = 0.0
     for rank, (number, metric) in enumerate(places):
-        found = given[number][metric]
-        adjusted = min(1.0, max(adjusted, (len(places) - rank) * found.p_value))
-        given[number][metric] = replace(found, p_adjusted=adjusted)
+        difference = given[number][metric]
+        adjusted = min(1.0, max(adjusted, (len(places) - rank) * difference.p_value))
+        given[number][metric] = replace(difference, p_adjusted=adjusted)
     return given
 
 

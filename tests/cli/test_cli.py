@@ -11,27 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_doubles import ANIMALS, animal_dataset
+from cli_doubles import ANIMALS, animal_dataset, animal_folder
 from rich.console import Console, RenderableType
 
-from nudge_integrations.cli.agreement import Agreement
+from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.measure import RANKS, measure
-from nudge_integrations.cli.splits import Splits, read_splits
-from nudge_integrations.cli.tables import agreement_lines, differences_table, moved_table, splits_line, summary
+from nudge_integrations.cli.tables import differences_table, edge_check_lines, moved_table, splits_line, summary
 from nudge_integrations.data import METATOOL
-from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.encoding import Encoder
-from nudge_integrations.errors import DatasetError
 from nudge_integrations.evaluation import Difference, MovedQuery, compare
 
 
 @pytest.fixture
 def beir(tmp_path: Path) -> Path:
-    folder = tmp_path / "animals"
-    train, test = animal_dataset().split((0.8, 0.2), seed=1)
-    train.to_beir(folder, "train")
-    test.to_beir(folder, "test")
-    return folder
+    return animal_folder(tmp_path / "animals")
 
 
 def drawn(renderable: RenderableType, width: int = 120) -> str:
@@ -41,69 +35,29 @@ def drawn(renderable: RenderableType, width: int = 120) -> str:
     return console.file.getvalue()
 
 
-# --- splits
-
-
-def test_own_train_and_test_qrels_are_kept(beir: Path) -> None:
-    splits = read_splits(beir)
-    assert (len(splits.train), splits.validation, len(splits.test)) == (96, None, 24)
-    assert not set(splits.train.queries) & set(splits.test.queries)
-
-
-def test_dev_qrels_become_the_validation_set(beir: Path) -> None:
-    dataset = animal_dataset()
-    extra = RetrievalDataset(dataset.corpus, {"extra": "who can purr"}, {"extra": {"cat": 1}})
-    extra.to_beir(beir, "dev")
-    validation = read_splits(beir).validation
-    assert validation is not None
-    assert list(validation.queries) == ["extra"]
-
-
-@pytest.mark.parametrize("form", ["json", "beir with test only", "beir without test"])
-def test_labels_without_a_split_are_split_by_query(form: str, tmp_path: Path) -> None:
-    path = tmp_path / "dataset"
-    if form == "json":
-        animal_dataset().to_json(path)
-    else:
-        animal_dataset().to_beir(path, "test" if form == "beir with test only" else "train")
-    splits = read_splits(path, seed=3)
-    assert splits.validation is not None
-    parts = [set(part.queries) for part in (splits.train, splits.validation, splits.test)]
-    assert [len(part) for part in parts] == [84, 12, 24]
-    assert len(set.union(*parts)) == 120
-    assert splits.origin == "70% / 10% / 20% by query, seed 3"
-
-
-@pytest.mark.parametrize("kind", ["absent", "empty folder"])
-def test_what_is_no_dataset_is_refused(kind: str, tmp_path: Path) -> None:
-    path = tmp_path if kind == "empty folder" else tmp_path / "absent"
-    with pytest.raises(DatasetError, match=str(path)):
-        read_splits(path)
-
-
 # --- measuring
 
 
 def test_figures_are_those_of_the_vectors(beir: Path, encoder: Encoder) -> None:
-    splits = read_splits(beir)
+    splits = Splits.read(beir)
     measured = measure(splits, encoder, method="nudge-n")
     documents = encoder.encode_documents(list(splits.test.corpus.values()))
     queries = encoder.encode_queries(list(splits.test.queries.values()))
-    answers = [ANIMALS.index(next(iter(judged))) for judged in splits.test.qrels.values()]
+    positives = [ANIMALS.index(next(iter(grades))) for grades in splits.test.qrels.values()]
     found = measured.comparison
     for vectors, side in (
         (documents, found.before),
         (measured.nudge.apply(list(ANIMALS), documents), found.after),
     ):
-        hits = (queries @ vectors.T).argmax(axis=1) == np.array(answers)
+        hits = (queries @ vectors.T).argmax(axis=1) == np.array(positives)
         assert side.means["hit@1"] == pytest.approx(hits.mean())
     assert found.differences["ndcg@10"].low > 0.2
     assert found.queries == 24
     assert set(measured.seconds) == {"embedding", "fitting", "retrieving"}
 
 
-def test_query_maps_are_judged_by_leave_one_out_over_all_labels(beir: Path, encoder: Encoder) -> None:
-    splits = read_splits(beir)
+def test_query_maps_are_evaluated_by_leave_one_out_over_all_labels(beir: Path, encoder: Encoder) -> None:
+    splits = Splits.read(beir)
     train, validation = splits.train.split((0.5, 0.5))
     measured = measure(replace(splits, train=train, validation=validation), encoder, method="query-map")
     assert (measured.nudge.protocol, measured.nudge.validation_hash) == ("leave-one-out", None)
@@ -111,7 +65,7 @@ def test_query_maps_are_judged_by_leave_one_out_over_all_labels(beir: Path, enco
 
 
 def test_another_metric_is_reported_beside_the_usual_ones(beir: Path, encoder: Encoder) -> None:
-    measured = measure(read_splits(beir), encoder, method="nudge-n", metric="mrr@3")
+    measured = measure(Splits.read(beir), encoder, method="nudge-n", metric="mrr@3")
     assert list(measured.comparison.before.means) == ["ndcg@10", "recall@10", "mrr@10", "hit@1", "mrr@3"]
 
 
@@ -127,7 +81,7 @@ def test_metrics_are_drawn_in_percent() -> None:
     assert any(
         line.split() == ["nDCG@10", "71.2", "85.7", "+14.4", "+10.0", "to", "+20.0", "0.0004", "30/2"] for line in lines
     )
-    assert any(line.split()[:4] == ["hit@1", "50.0", "50.0", "+0.0"] for line in lines)
+    assert any(line.split()[:4] == ["hit@1", "50.0", "50.0", "0.0"] for line in lines)
 
 
 def moved(text: str, document: str, old: int | None, new: int | None) -> MovedQuery:
@@ -156,7 +110,7 @@ def test_three_that_rose_and_one_that_fell_are_drawn() -> None:
 
 
 def test_nothing_moved_draws_no_ranks(beir: Path, encoder: Encoder) -> None:
-    measured = measure(read_splits(beir), encoder, method="nudge-n")
+    measured = measure(Splits.read(beir), encoder, method="nudge-n")
     assert "Ranks" in drawn(summary(measured))
     same = compare(measured.comparison.before, measured.comparison.before)
     text = drawn(summary(replace(measured, comparison=same, seconds={"embedding": 12.34, "fitting": 0.5})))
@@ -165,14 +119,14 @@ def test_nothing_moved_draws_no_ranks(beir: Path, encoder: Encoder) -> None:
     assert "embedding 12.3 s, fitting 0.5 s" in text
 
 
-def test_agreement_and_disagreement_are_told_apart() -> None:
-    same = Agreement(agree=True, queries=600, example="which tool?", llama_index=("a",), langchain=("a",))
-    other = Agreement(agree=False, queries=600, example="which tool?", llama_index=("a",), langchain=("b",))
-    assert "the same documents for 600 queries" in drawn(agreement_lines(same))
-    assert "different documents" in drawn(agreement_lines(other))
+def test_edge_check_lines_say_whether_the_retrievers_agree() -> None:
+    same = EdgeCheck(agree=True, queries=600, example="which tool?", llama_index=("a",), langchain=("a",))
+    other = EdgeCheck(agree=False, queries=600, example="which tool?", llama_index=("a",), langchain=("b",))
+    assert "the same documents for 600 queries" in drawn(edge_check_lines(same))
+    assert "different documents" in drawn(edge_check_lines(other))
 
 
-def test_splits_are_told_in_a_line() -> None:
+def test_splits_are_described_in_a_line() -> None:
     dataset = animal_dataset()
     assert splits_line(Splits(dataset, None, dataset, "given")) == (
         "8 documents; 120 queries to train on, 120 to test on: given."

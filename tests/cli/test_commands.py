@@ -1,8 +1,11 @@
-"""Every command of ``nudge`` on real files: what it writes and prints, and that no byte can change unseen."""
+"""Every command of ``nudge`` on real files: what it writes and prints, and that a changed byte is refused."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,23 +13,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_dataset
+from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_dataset, animal_folder
 from query_maps import asked, map_alone
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.cli import demo
-from nudge_integrations.cli.agreement import Agreement
 from nudge_integrations.cli.app import app
-from nudge_integrations.cli.kept import NAMES, read_kept
+from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.measure import measure
-from nudge_integrations.cli.runs import read_run
-from nudge_integrations.cli.splits import Splits
-from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.errors import CorruptArtifactError
-from nudge_integrations.evaluation import compare, evaluate
+from nudge_integrations.evaluation import RunFolder, compare, evaluate, read_run
 from nudge_integrations.solver import solve
+
+NAMES = (
+    *("nudge.json", "vectors.safetensors", "ids.jsonl", "test.json", "train.json", "validation.json"),
+    *("before.json", "after.json", "embeddings.safetensors", "result.json"),
+)
 
 
 def run(*arguments: object) -> Any:
@@ -42,11 +47,7 @@ def done(*arguments: object) -> Any:
 
 @pytest.fixture(scope="module")
 def beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "animals"
-    train, test = animal_dataset().split((0.8, 0.2), seed=1)
-    train.to_beir(folder, "train")
-    test.to_beir(folder, "test")
-    return folder
+    return animal_folder(tmp_path_factory.mktemp("data") / "animals")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def fitted(beir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 # --- fit
 
 
-def test_fit_shows_the_table_and_keeps_the_nudge(beir: Path, tmp_path: Path) -> None:
+def test_fit_prints_a_table_and_writes_the_nudge(beir: Path, tmp_path: Path) -> None:
     text = done("fit", beir, "--encoder", ENCODER_PATH, "--output", tmp_path / "out", "--method", "nudge-n")
     assert "8 documents; 96 queries to train on, 24 to test on" in text
     assert "nDCG@10" in text
@@ -75,19 +76,21 @@ def test_fit_as_json_prints_one_object(fitted: tuple[Path, dict[str, Any]]) -> N
     assert json.loads((output / "result.json").read_text()) == result
 
 
-def test_what_fit_keeps_is_the_run(fitted: tuple[Path, dict[str, Any]], beir: Path) -> None:
+def test_run_folder_holds_labels_vectors_and_rankings_of_the_fit(
+    fitted: tuple[Path, dict[str, Any]], beir: Path
+) -> None:
     output, result = fitted
-    kept = read_kept(output)
+    stored = RunFolder.load(output)
     train, test = (RetrievalDataset.from_beir(beir, split) for split in ("train", "test"))
-    assert (kept.train.hash, kept.test.hash, kept.validation) == (train.hash, test.hash, None)
-    np.testing.assert_array_equal(kept.documents, ENCODER.encode_documents(list(test.corpus.values())))
-    np.testing.assert_array_equal(kept.queries, ENCODER.encode_queries(list(test.queries.values())))
-    for name, found in (("before", kept.before), ("after", kept.after)):
+    assert (stored.train.hash, stored.test.hash, stored.validation) == (train.hash, test.hash, None)
+    np.testing.assert_array_equal(stored.documents, ENCODER.encode_documents(list(test.corpus.values())))
+    np.testing.assert_array_equal(stored.queries, ENCODER.encode_queries(list(test.queries.values())))
+    for name, found in (("before", stored.before), ("after", stored.after)):
         assert evaluate(found, test).means == pytest.approx(result[name])
     assert set(path.name for path in output.iterdir()) == set(NAMES) - {"validation.json"}
 
 
-def test_no_byte_of_what_fit_keeps_can_change_unseen(fitted: tuple[Path, dict[str, Any]]) -> None:
+def test_a_changed_byte_of_a_run_folder_is_refused(fitted: tuple[Path, dict[str, Any]]) -> None:
     output, _ = fitted
     for path in sorted(output.iterdir()):
         whole = path.read_bytes()
@@ -99,13 +102,13 @@ def test_no_byte_of_what_fit_keeps_can_change_unseen(fitted: tuple[Path, dict[st
     assert Nudge.load(output).ids
 
 
-def test_fit_again_replaces_the_run_and_nothing_else(beir: Path, tmp_path: Path) -> None:
+def test_fitting_again_replaces_the_run_folder_and_no_other_file(beir: Path, tmp_path: Path) -> None:
     animal_dataset().to_json(tmp_path / "labels.json")
     done("fit", tmp_path / "labels.json", "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    assert read_kept(tmp_path / "out").validation is not None
+    assert RunFolder.load(tmp_path / "out").validation is not None
     done("fit", beir, "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
-    assert read_kept(tmp_path / "out").validation is None
+    assert RunFolder.load(tmp_path / "out").validation is None
     assert set(path.name for path in (tmp_path / "out").iterdir()) == {*NAMES, "notes.txt"} - {"validation.json"}
 
 
@@ -132,27 +135,73 @@ def test_repair_leaves_out_what_is_wrong_and_says_so(tmp_path: Path) -> None:
     assert "unicorn" in text
 
 
+# --- a save that was interrupted
+
+
+def test_a_save_killed_at_any_rename_leaves_the_old_run_or_the_new_one_and_no_mix(
+    beir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new, out = tmp_path / "old", tmp_path / "new", tmp_path / "out"
+    done("fit", beir, "-e", ENCODER_PATH, "-o", old, "--method", "nudge-n")
+    animal_dataset().to_json(tmp_path / "labels.json")
+    done("fit", tmp_path / "labels.json", "-e", ENCODER_PATH, "-o", new, "--method", "nudge-n")
+    whole = [RunFolder.load(old), RunFolder.load(new)]
+    nudge, files = Nudge.load_with_files(new)
+    attachments = {name: files[name] for name in set(files) - {"vectors.safetensors", "ids.jsonl"}}
+    rename, seen = os.replace, set()
+    for survivors in itertools.count():
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(old, out)
+        left = iter(range(survivors))
+
+        def dying(source: Any, target: Any, left: Any = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            rename(source, target)
+
+        monkeypatch.setattr(os, "replace", dying)
+        killed = False
+        try:
+            nudge.save(out, attachments=attachments)
+        except KeyboardInterrupt:
+            killed = True
+        monkeypatch.setattr(os, "replace", rename)
+        stored = RunFolder.load(out)
+        one = whole[stored.test.hash == whole[1].test.hash]
+        assert (stored.test.hash, stored.train.hash) == (one.test.hash, one.train.hash)
+        assert (stored.before, stored.after, stored.result) == (one.before, one.after, one.result)
+        assert (stored.validation is None) is (one.validation is None)
+        np.testing.assert_array_equal(stored.queries, one.queries)
+        assert stored.nudge.fingerprint == one.nudge.fingerprint
+        card = done("inspect", out, "--json")
+        assert card["files"] == done("inspect", (old, new)[one is whole[1]], "--json")["files"]
+        seen.add(one is whole[1])
+        if not killed:
+            break
+    assert seen == {False, True}
+
+
 # --- demo
 
 
-def test_demo_shows_figures_and_agreement_and_keeps_both(
+def test_demo_prints_figures_and_edge_check_and_writes_a_run_folder(
     beir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train, test = (RetrievalDataset.from_beir(beir, split) for split in ("train", "test"))
     splits = Splits(train, None, test, "animals")
     measured = measure(splits, ENCODER, method="nudge-n")
-    agreement = Agreement(agree=True, queries=24, example="who can purr?", llama_index=("cat",), langchain=("cat",))
+    check = EdgeCheck(agree=True, queries=24, example="who can purr?", llama_index=("cat",), langchain=("cat",))
     monkeypatch.setattr(demo, "demo_splits", lambda: splits)
-    monkeypatch.setattr(demo, "run_demo", lambda *_: (measured, agreement))
+    monkeypatch.setattr(demo, "run_demo", lambda *_: (measured, check))
     text = " ".join(done("demo", "--output", tmp_path / "out").split())
-    for words in ("nDCG@10", "Time: embedding", "Ranks of the right document", "the same documents for 24 queries"):
+    for words in ("nDCG@10", "Time: embedding", "Ranks of the relevant document", "the same documents for 24 queries"):
         assert words in text
-    assert read_kept(tmp_path / "out").result["retrievers_agree"] is True
+    assert RunFolder.load(tmp_path / "out").result["retrievers_agree"] is True
     result = done("demo", "--json")
     assert list(result) == ["before", "after", "queries", "method", "step", "seconds", "retrievers_agree"]
 
 
-def test_demo_asks_both_frameworks(beir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_checks_both_frameworks(beir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("llama_index.core")
     pytest.importorskip("langchain_core")
     train, test = (RetrievalDataset.from_beir(beir, split) for split in ("train", "test"))
@@ -186,37 +235,37 @@ def test_four_ways_to_the_same_figures(fitted: tuple[Path, dict[str, Any]], beir
 
 
 def test_the_figure_that_the_step_was_chosen_by_is_what_solve_says(fitted: tuple[Path, dict[str, Any]]) -> None:
-    kept = read_kept(fitted[0])
-    learned = ENCODER.encode_queries(list(kept.train.queries.values()))
-    relevance = kept.train.relevance(document_ids=kept.test.document_ids)
-    solution = solve(kept.documents, learned, relevance, method="nudge-n")
+    stored = RunFolder.load(fitted[0])
+    learned = ENCODER.encode_queries(list(stored.train.queries.values()))
+    relevance = stored.train.relevance(document_ids=stored.test.document_ids)
+    solution = solve(stored.documents, learned, relevance, method="nudge-n")
     card = done("inspect", fitted[0], "--json")
     assert (card["step"], card["baseline"], card["score"]) == (solution.step, solution.baseline, solution.score)
 
 
-def test_evaluate_can_be_asked_for_other_metrics(fitted: tuple[Path, dict[str, Any]]) -> None:
+def test_evaluate_takes_other_metrics(fitted: tuple[Path, dict[str, Any]]) -> None:
     found = done("evaluate", fitted[0], "--metric", "map@5", "--metric", "hit@3", "--json")
     assert list(found["metrics"]) == ["map@5", "hit@3"]
 
 
 def test_runs_survive_both_forms(fitted: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    kept = read_kept(fitted[0])
+    stored = RunFolder.load(fitted[0])
     for name in ("run.json", "run.trec"):
         done("evaluate", fitted[0], "--run", tmp_path / name)
         again = {query: list(found) for query, found in read_run(tmp_path / name).items()}
-        assert again == {query: list(found) for query, found in kept.after.items()}
+        assert again == {query: list(found) for query, found in stored.after.items()}
 
 
 # --- compare
 
 
 def test_a_fit_is_compared_with_its_base(fitted: tuple[Path, dict[str, Any]], beir: Path) -> None:
-    kept = read_kept(fitted[0])
-    expected = compare(kept.before, kept.after, kept.test, train=kept.train, query_vectors=kept.queries)
+    stored = RunFolder.load(fitted[0])
+    expected = compare(stored.before, stored.after, stored.test, train=stored.train, query_vectors=stored.queries)
     assert done("compare", fitted[0], "--json") == json.loads(json.dumps(expected.to_dict()))
     text = done("compare", fitted[0])
     assert "24 queries" in text
-    assert "whether a train query asked for the right document" in text
+    assert "whether the relevant document has training labels" in text
     assert run("compare", fitted[0], "--require-gain").exit_code == 0
     files = [fitted[0] / name for name in ("before.json", "after.json")]
     assert done("compare", *files, "--dataset", beir, "--json")["metrics"] == expected.to_dict()["metrics"]
@@ -319,7 +368,7 @@ def test_vectors_that_were_nudged_already_leave_the_output_alone(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ids.txt", "nudged.npy", "out.npy"]
 
 
-def test_a_nudge_that_only_maps_queries_is_inspected_judged_and_applied(
+def test_a_nudge_that_only_maps_queries_is_inspected_evaluated_and_applied(
     fitted: tuple[Path, dict[str, Any]], beir: Path, tmp_path: Path
 ) -> None:
     nudge = map_alone(Nudge.load(fitted[0]))
@@ -340,9 +389,9 @@ def test_a_nudge_that_only_maps_queries_is_inspected_judged_and_applied(
     assert f"{len(queries)} queries mapped" in done(*given[:1], tmp_path / "map", *given[2:-1], "--dry-run")
     np.save(tmp_path / "documents.npy", documents)
     (tmp_path / "ids.txt").write_text("\n".join(test.corpus))
-    said = done("apply", tmp_path / "map", tmp_path / "documents.npy", "--ids", tmp_path / "ids.txt", *given[4:6])
-    assert "0 of 8 vectors moved" in said
-    assert "queries go through a map" in said
+    text = done("apply", tmp_path / "map", tmp_path / "documents.npy", "--ids", tmp_path / "ids.txt", *given[4:6])
+    assert "0 of 8 vectors moved" in text
+    assert "queries go through a map" in text
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), documents, atol=1e-6)
 
 
@@ -384,14 +433,14 @@ def test_questions_are_generated_and_paid_for_once(beir: Path, tmp_path: Path) -
     assert (report["documents"], report["questions"], report["resumed"]) == (8, 16, 0)
     dataset = RetrievalDataset.from_json(output)
     assert len(dataset) == report["kept"]
-    assert dataset.queries[next(query for query, judged in dataset.qrels.items() if "owl" in judged)].endswith(
+    assert dataset.queries[next(query for query, grades in dataset.qrels.items() if "owl" in grades)].endswith(
         "owl live?"
     )
     again = done(*given, "cli_doubles:broken", "--json")  # nothing is left to ask
     assert again["resumed"] == 8
 
 
-def test_a_model_that_is_down_is_told_in_one_line(beir: Path, tmp_path: Path) -> None:
+def test_a_model_that_is_down_is_reported_in_one_line(beir: Path, tmp_path: Path) -> None:
     failed = run("generate", beir, "--llm", "cli_doubles:broken", "--output", tmp_path / "out.json", "--retries", "0")
     assert failed.exit_code == 1
     assert "no route to the model" in failed.stderr.splitlines()[-1]

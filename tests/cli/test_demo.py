@@ -76,7 +76,7 @@ def test_demo_keeps_the_nudge_and_its_figures(demo: tuple[dict[str, Any], Path])
     assert kept.method == result["method"]
     assert kept.step == pytest.approx(result["step"])
     train = RetrievalDataset.from_beir(METATOOL, "train")
-    assert set(kept.ids) <= {document for judged in train.qrels.values() for document in judged}
+    assert set(kept.ids) <= {document for grades in train.qrels.values() for document in grades}
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_no_byte_of_what_fit_keeps_can_change_unseen(
     assert Nudge.load(output).queries == 40
 
 
-def test_an_encoder_that_is_no_model_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_encoder_that_is_no_model_is_reported_in_one_line(tmp_path: Path) -> None:
     done = nudge("fit", METATOOL, "--encoder", tmp_path / "absent", "--output", tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("nudge: ")

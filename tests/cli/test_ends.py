@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_dataset
+from cli_doubles import ANIMALS, ENCODER, ENCODER_PATH, animal_folder
 from typer.testing import CliRunner
 
 from nudge_integrations.cli import demo
 from nudge_integrations.cli.app import app
-from nudge_integrations.cli.applying import Applying
+from nudge_integrations.cli.apply import ApplyJob
 
 TESTS = Path(__file__).resolve().parents[1] / "helpers"
 COMMANDS = ("demo", "fit", "evaluate", "compare", "report", "inspect", "apply", "convert", "generate")
@@ -32,9 +32,7 @@ def run(*arguments: object) -> Any:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, a fit and vectors in it."""
     root = tmp_path_factory.mktemp("root")
-    train, test = animal_dataset().split((0.8, 0.2), seed=1)
-    train.to_beir(root / "animals", "train")
-    test.to_beir(root / "animals", "test")
+    animal_folder(root / "animals")
     assert run("fit", root / "animals", "-e", ENCODER_PATH, "-o", root / "out", "--method", "nudge-n").exit_code == 0
     np.save(root / "vectors.npy", ENCODER.encode_documents([f"the {name} lives here" for name in ANIMALS]))
     (root / "ids.txt").write_text("\n".join(ANIMALS))
@@ -198,11 +196,11 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would(
 ) -> None:
     monkeypatch.setattr(demo, "bundled_model", lambda _: here)
     before = tree(here)
-    said = run(*WRITING[command], "--dry-run", *(["--json"] if as_json else []))
-    assert said.exit_code == 0, said.output
-    assert "new" in (said.stderr if as_json else said.stdout)
+    result = run(*WRITING[command], "--dry-run", *(["--json"] if as_json else []))
+    assert result.exit_code == 0, result.output
+    assert "new" in (result.stderr if as_json else result.stdout)
     if as_json:
-        assert isinstance(json.loads(said.stdout), dict)
+        assert isinstance(json.loads(result.stdout), dict)
     assert tree(here) == before
 
 
@@ -279,11 +277,11 @@ def test_ctrl_c_leaves_nothing_behind(folder: Path) -> None:
 
 
 def test_ctrl_c_leaves_a_file_as_it_was(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped_half_way(self: Applying) -> Iterator[Any]:
+    def stopped_half_way(self: ApplyJob) -> Iterator[Any]:
         yield np.zeros((4, 32), np.float32)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Applying, "blocks", stopped_half_way)
+    monkeypatch.setattr(ApplyJob, "blocks", stopped_half_way)
     before = tree(here)
     for output in ("new.npy", "vectors.npy"):
         stopped = run("apply", "out", "vectors.npy", "--ids", "ids.txt", "-o", output)

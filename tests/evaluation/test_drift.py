@@ -41,7 +41,7 @@ def neighbours_of(vectors: NDArray[Any], row: int, k: int) -> set[int]:
 
 @pytest.mark.parametrize("method", ["nudge-n", "nudge-m"])
 @pytest.mark.parametrize("blocks", [(16_384, 512), (7, 5)])
-def test_angles_and_neighbours_are_what_they_are_said_to_be(
+def test_angles_and_neighbours_match_a_plain_computation(
     method: str, blocks: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = importlib.import_module("nudge_integrations.evaluation.drift")
@@ -118,7 +118,7 @@ def test_documents_that_did_not_move_and_lost_rank_are_counted() -> None:
     after = evaluate({"q": [moved, a, b], "r": [c, d], "s": [c, d]}, dataset)
     found = drift(nudge, IDS, documents, before=before, after=after).unmoved
     assert found is not None
-    assert (found.found, found.fell) == (4, 3)  # a behind the moved one, b behind it and lost, d behind c
+    assert (found.retrieved, found.fell) == (4, 3)  # a behind the moved one, b behind it and lost, d behind c
     assert (found.relevant, found.relevant_fell, found.relevant_rose) == (4, 2, 2)
     assert drift(nudge, IDS, documents, before=before, after=before).to_dict()["unmoved"]["fell"] == 0
 

@@ -1,4 +1,4 @@
-"""Evaluation: values worked out by hand, every judged query, honest grades, clear refusals."""
+"""Evaluation: values worked out by hand, every query counted, plain refusals."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_agrees_with_the_metric_that_the_solver_maximises(name: str, k: int) -> 
         assert result.per_query[f"{name}@{k}"][f"q{query}"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_every_labelled_query_counts_also_without_results() -> None:
+def test_every_query_counts_also_without_results() -> None:
     assert evaluate({}, GRADED).means == dict.fromkeys(("ndcg@10", "recall@10", "mrr@10", "hit@1"), 0.0)
     half = evaluate({"b": ["d3"], "a": []}, GRADED, ["hit@1"])
     assert half.means == {"hit@1": pytest.approx(1 / 3)}
@@ -167,7 +167,7 @@ def test_a_dataset_without_usable_labels_is_refused(qrels: dict[str, dict[str, f
         evaluate({"a": ["d1"]}, dataset_of(qrels))
 
 
-def test_without_ir_measures_the_pip_line_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ir_measures_the_error_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     original = builtins.__import__
 
     def without(name: str, *arguments: Any, **options: Any) -> Any:

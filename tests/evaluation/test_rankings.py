@@ -23,7 +23,7 @@ def expected() -> Evaluation:
     return evaluate(FOUND, DATASET)
 
 
-def answers(text: str) -> list[str]:
+def results(text: str) -> list[str]:
     return FOUND[text.split()[-1]]
 
 
@@ -48,24 +48,24 @@ class Document:
 
 class NodeRetriever:
     def retrieve(self, query: str) -> list[Hit]:
-        return [Hit(Node(document)) for document in answers(query)]
+        return [Hit(Node(document)) for document in results(query)]
 
 
 class ChunkRetriever:
     """Pieces of documents: each document is found twice, by ids that the dataset does not know."""
 
     def retrieve(self, query: str) -> list[Hit]:
-        return [Hit(Node(f"{document} piece {n}", document)) for document in answers(query) for n in range(2)]
+        return [Hit(Node(f"{document} piece {n}", document)) for document in results(query) for n in range(2)]
 
 
 class DocumentRetriever:
     def invoke(self, query: str) -> list[Document]:
-        return [Document("-", document) for document in answers(query)]
+        return [Document("-", document) for document in results(query)]
 
 
 class StoreThatPutsIdsInMetadata:
     def similarity_search(self, query: str, k: int) -> list[Document]:
-        return [Document("-", "an inner id", {"_id": document}) for document in answers(query)][:k]
+        return [Document("-", "an inner id", {"_id": document}) for document in results(query)][:k]
 
     def search(self, query: str, search_type: str) -> list[Document]:
         raise AssertionError("the framework's search() is another thing")
@@ -73,7 +73,7 @@ class StoreThatPutsIdsInMetadata:
 
 class RetrieverWithoutIds:
     def invoke(self, query: str) -> list[Document]:
-        return [Document(CORPUS[document]) for document in answers(query)]
+        return [Document(CORPUS[document]) for document in results(query)]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ class RetrieverWithoutIds:
     ],
     ids=lambda retriever: getattr(retriever, "__qualname__", type(retriever).__name__),
 )
-def test_results_of_a_framework_are_evaluated_by_document_ids(retriever: Any) -> None:
+def test_results_of_frameworks_are_evaluated_by_document_id(retriever: Any) -> None:
     assert evaluate(retriever, DATASET) == expected()
 
 
@@ -101,7 +101,7 @@ def test_documents_of_another_corpus_are_refused_by_their_ids() -> None:
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "dot"])
-def test_vectors_are_searched_by_the_similarity_asked_for(similarity: Any) -> None:
+def test_vectors_are_searched_by_the_requested_similarity(similarity: Any) -> None:
     random = np.random.default_rng(1)
     documents, queries = random.standard_normal((12, 5)) * random.uniform(0.2, 5, (12, 1)), random.random((3, 5))
     scores = queries @ (documents / np.linalg.norm(documents, axis=1, keepdims=True) ** (similarity == "cosine")).T
@@ -112,7 +112,7 @@ def test_vectors_are_searched_by_the_similarity_asked_for(similarity: Any) -> No
     assert evaluate((index, queries), DATASET) == found
 
 
-def test_rankings_are_kept_as_deep_as_asked_for_and_as_the_metrics_need() -> None:
+def test_rankings_have_the_requested_depth_and_at_least_the_metrics_cutoff() -> None:
     everything = {query: list(CORPUS) for query in QRELS}
     assert {len(found) for found in evaluate(everything, DATASET).rankings.values()} == {12}
     shallow = evaluate(everything, DATASET, ["hit@1", "recall@5"], depth=3)

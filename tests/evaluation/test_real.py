@@ -108,4 +108,4 @@ def test_nudged_retrievers_of_both_edges_are_compared_with_what_they_stand_on(re
     assert found.degrees == pytest.approx(np.full(len(nudge), np.degrees(nudge.step)), abs=0.01)
     assert 0.1 < found.kept.mean() < 1
     assert found.unmoved is not None
-    assert 0 < found.unmoved.fell <= found.unmoved.found
+    assert 0 < found.unmoved.fell <= found.unmoved.retrieved

@@ -227,12 +227,16 @@ def test_a_notebook_shows_figures_and_runs_nothing(made_up: Report) -> None:
 def test_the_file_is_replaced_whole(made_up: Report, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("an older one", encoding="utf-8")
-    text = made_up.to_html(path)
-    assert path.read_text(encoding="utf-8") == text
+    made_up.save(path)
+    assert path.read_text(encoding="utf-8") == made_up.to_html()
     assert list(tmp_path.iterdir()) == [path]
+    folder = tmp_path / "folder.html"
+    folder.mkdir()
     with pytest.raises(InputError, match="cannot be written"):
-        made_up.to_html(tmp_path)
-    assert list(tmp_path.iterdir()) == [path]
+        made_up.save(folder)
+    with pytest.raises(InputError, match=r"ends in \.html, \.md"):
+        made_up.save(tmp_path / "report.docx")
+    assert sorted(tmp_path.iterdir()) == [folder, path]
 
 
 def test_the_same_input_gives_the_same_page(parts: tuple[Comparison, Nudge]) -> None:

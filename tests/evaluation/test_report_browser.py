@@ -41,8 +41,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     small = made_report()
     rows = (replace(small.queries[i % 60], query_id=f"q{i}", text=f"question number {i}") for i in range(10_000))
     pages = {"small": folder / "small.html", "large": folder / "large.html"}
-    small.to_html(pages["small"])
-    replace(small, queries=tuple(rows)).to_html(pages["large"])
+    small.save(pages["small"])
+    replace(small, queries=tuple(rows)).save(pages["large"])
     return pages
 
 

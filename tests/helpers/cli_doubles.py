@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,14 @@ def animal_dataset() -> RetrievalDataset:
     queries = {f"q{i}": f"who can {sound} {i // 8}" for i, sound in enumerate(SOUNDS * 15)}
     qrels = {f"q{i}": {ANIMALS[i % 8]: 1.0} for i in range(len(queries))}
     return RetrievalDataset({name: f"the {name} lives here" for name in ANIMALS}, queries, qrels)
+
+
+def animal_folder(folder: Path) -> Path:
+    """Write 96 train and 24 test queries as a BEIR folder."""
+    train, test = animal_dataset().split((0.8, 0.2), seed=1)
+    train.to_beir(folder, "train")
+    test.to_beir(folder, "test")
+    return folder
 
 
 class WordEncoder:

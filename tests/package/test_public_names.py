@@ -38,7 +38,7 @@ PUBLIC = {
     ),
     "nudge_integrations.query_map": ("Evaluate", "QueryMap", "fit_trained"),
     "nudge_integrations.selection": ("CANDIDATES", "SINGLE_CANDIDATES", "select"),
-    "nudge_integrations.dataset": ("RetrievalDataset", "ValidationReport"),
+    "nudge_integrations.dataset": ("RetrievalDataset", "Splits", "ValidationReport"),
     "nudge_integrations.encoding": (
         *("CachedEncoder", "Encoder", "SentenceTransformerEncoder", "bundled_model", "text_hash"),
     ),
@@ -53,7 +53,7 @@ PUBLIC = {
     ),
     "nudge_integrations.evaluation": (
         *("DEFAULT_METRICS", "Breakdown", "Comparison", "Difference", "Drift", "Evaluation", "Group", "MovedQuery"),
-        *("Run", "UnmovedRanks", "compare", "drift", "evaluate"),
+        *("Run", "RunFolder", "UnmovedRanks", "compare", "drift", "evaluate", "read_run", "write_run"),
     ),
 }
 FRAMEWORKS = ("torch", "llama_index", "langchain_core", "sentence_transformers", "transformers", "ir_measures", "typer")

@@ -44,26 +44,26 @@ def apply(
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Put a file of base vectors where a nudge wants them: documents that moved are replaced, the others stay.
+    """Apply a nudge to a file of base vectors: documents that moved are replaced, the others stay.
 
     Vectors of another model, of another text, or nudged already are refused. They pass through memory in blocks, and
     the output appears whole or not at all. Under similarity dot their lengths matter: rank by inner product. Where the
-    nudge has a query map, queries must go through it before they are asked: that is --queries.
+    nudge has a query map, queries must go through it before the search: that is --queries.
     """
-    from nudge_integrations.cli.applying import Applying
+    from nudge_integrations.cli.apply import ApplyJob
     from nudge_integrations.cli.vector_files import check_kind, write_vectors
 
     console = console_for(as_json)
     if queries == (ids is not None):
         raise typer.BadParameter("give --ids for the vectors of documents, or --queries for those of queries")
     check_kind(output)
-    work = Applying.of(nudge, vectors, ids, tensor)
+    work = ApplyJob.open(nudge, vectors, ids, tensor)
     if dry_run:
         for _ in work.blocks():
             pass
     else:
         write_vectors(output, work.blocks(), work.shape, tensor or "vectors")
-    ends = "nothing was written, as asked: it would be" if dry_run else "written to"
+    ends = "dry run, nothing was written: it would be" if dry_run else "written to"
     console.print(f"{work}; {ends} {output}", markup=False)
     if as_json:
         print_json({**work.result(), "output": str(output), "dry_run": dry_run})

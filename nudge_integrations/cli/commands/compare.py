@@ -29,12 +29,12 @@ EXAMPLES = (
     "nudge compare nudged --require-gain && ./deploy",
 )
 
-BeforeArgument = Annotated[Path, typer.Argument(help="A run file (TREC or JSON), or a folder of nudge fit.")]
+BeforeArgument = Annotated[Path, typer.Argument(help="A run file (TREC or JSON), or a run folder of nudge fit.")]
 AfterArgument = Annotated[
-    Path | None, typer.Argument(help="The other. Without it, a folder of nudge fit is compared with its own base.")
+    Path | None, typer.Argument(help="The other. Without it, a run folder is compared with its own base.")
 ]
 DatasetOption = Annotated[
-    Path | None, typer.Option("--dataset", help="Labels to judge by, where no folder of nudge fit brings its own.")
+    Path | None, typer.Option("--dataset", help="Labels to evaluate with, where no run folder brings its own.")
 ]
 GainOption = Annotated[
     bool, typer.Option("--require-gain", help="Exit with 3 unless the first metric is better beyond noise.")
@@ -58,23 +58,32 @@ def compare(
     """Say what changed between two rankings of the same queries, and whether it is more than noise.
 
     Paired bootstrap intervals, a randomisation test with its p-values corrected for several metrics, how many queries
-    got better or worse, and which moved most. A fit alone is also split by what its labels had seen.
+    got better or worse, and which moved most. A run folder alone is also split by training labels and query clusters.
     """
-    from nudge_integrations.cli.judging import LabelSource, Statistics, compare_kept, compare_sources
-    from nudge_integrations.cli.kept import read_kept
+    from nudge_integrations.cli.evaluation import LabelSource, read_rankings
     from nudge_integrations.cli.tables import comparison_tables
-    from nudge_integrations.evaluation import DEFAULT_METRICS
+    from nudge_integrations.evaluation import DEFAULT_METRICS, RunFolder
+    from nudge_integrations.evaluation import compare as compare_rankings
 
-    asked, statistics = metrics or DEFAULT_METRICS, Statistics(resamples, confidence, seed)
     if after is None and not before.is_dir():
-        raise typer.BadParameter(f"{before} alone is no comparison: give two run files, or a folder of nudge fit")
+        raise typer.BadParameter(f"{before} alone is no comparison: give two run files, or a run folder of nudge fit")
     if after is None:
-        found = compare_kept(read_kept(before), asked, statistics)
+        run = RunFolder.load(before)
+        comparison = run.compare(metrics, resamples=resamples, confidence=confidence, seed=seed)
     else:
-        found = compare_sources(before, after, LabelSource(dataset, split), asked, statistics)
-    console_for(as_json).print(comparison_tables(found))
+        first, second, labels = read_rankings(before, after, LabelSource(dataset, split))
+        comparison = compare_rankings(
+            first,
+            second,
+            labels,
+            metrics=metrics or DEFAULT_METRICS,
+            resamples=resamples,
+            confidence=confidence,
+            seed=seed,
+        )
+    console_for(as_json).print(comparison_tables(comparison))
     if as_json:
-        print_json(found.to_dict())
-    first = next(iter(found.differences.values()))
-    if require_gain and not (first.difference > 0 and first.p_adjusted <= 1 - confidence):
+        print_json(comparison.to_dict())
+    change = next(iter(comparison.differences.values()))
+    if require_gain and not (change.difference > 0 and change.p_adjusted <= 1 - confidence):
         raise typer.Exit(NO_GAIN)

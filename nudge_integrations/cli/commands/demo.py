@@ -32,24 +32,25 @@ def demo(
     """See the point in under two minutes: 199 tools, 3,000 labelled requests, before and after.
 
     Embeds a piece of MetaTool with all-MiniLM-L6-v2, fits on 2,400 requests, and ranks the tools for 600 others.
-    Then a LlamaIndex and a LangChain retriever, made from the same nudge, answer those too.
+    Then a LlamaIndex and a LangChain retriever, made from the same nudge, rank them too.
     """
     from nudge_integrations.cli.demo import demo_splits, run_demo
-    from nudge_integrations.cli.kept import check_output, keep
-    from nudge_integrations.cli.tables import agreement_lines, splits_line, summary, would_write
+    from nudge_integrations.cli.tables import edge_check_lines, splits_line, summary, would_write
+    from nudge_integrations.evaluation import RunFolder
 
     console = console_for(as_json)
-    check_output(output)
+    if output is not None:
+        RunFolder.check_target(output)
     splits = demo_splits()
     console.print(splits_line(splits))
     if dry_run:
         return would_write(console, [output] if output else [], as_json)
-    measured, agreement = run_demo(splits, seed, console)
-    result = {**measured.result(), "retrievers_agree": agreement.agree}
+    measured, check = run_demo(splits, seed, console)
+    result = {**measured.result(), "retrievers_agree": check.agree}
     console.print(summary(measured))
-    console.print(agreement_lines(agreement))
+    console.print(edge_check_lines(check))
     if output is not None:
-        keep(output, splits, measured, result)
+        measured.run_folder(splits, result).save(output)
         console.print(f"Kept in {output}: the nudge, and these figures in result.json.")
     if as_json:
         print_json(result)

@@ -25,19 +25,17 @@ __all__ = ["EXAMPLES", "evaluate"]
 
 EXAMPLES = (
     "nudge evaluate run.trec scifact",
-    "nudge evaluate nudged    # what the fit's test queries found with the nudge",
-    "nudge evaluate nudged --base    # and what they found without",
+    "nudge evaluate nudged    # the fit's test queries with the nudge",
+    "nudge evaluate nudged --base    # and without it",
     "nudge evaluate nudged scifact -e all-MiniLM-L6-v2 --metric map@100 --run after.trec",
 )
 
 SourceArgument = Annotated[Path, typer.Argument(help="A run file (TREC or JSON), or the folder of a nudge.")]
 DatasetArgument = Annotated[
     Path | None,
-    typer.Argument(
-        help="Labels to judge by: a BEIR folder or a JSON. A folder of nudge fit brings its own test labels."
-    ),
+    typer.Argument(help="Labels to evaluate with: a BEIR folder or a JSON. A run folder brings its own test labels."),
 ]
-BaseOption = Annotated[bool, typer.Option("--base", help="Judge the base vectors instead of the nudged ones.")]
+BaseOption = Annotated[bool, typer.Option("--base", help="Evaluate the base vectors instead of the nudged ones.")]
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Keep the ranking as a run file: NAME.json, or TREC's columns.")
 ]
@@ -59,23 +57,22 @@ def evaluate(
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Judge a ranking: of a run file, of a nudge on any labels, or of a fit on its own test labels.
+    """Evaluate a ranking: of a run file, of a nudge on any labels, or of a fit on its own test labels.
 
-    Every judged query counts, one that was not answered as zero. Definitions are trec_eval's, by ir_measures.
+    Every query of the labels counts, one without results as zero. Definitions are trec_eval's, by ir_measures.
     """
     from nudge_integrations.cli.encoders import EncoderChoice
-    from nudge_integrations.cli.judging import LabelSource, evaluate_source
-    from nudge_integrations.cli.runs import write_run
+    from nudge_integrations.cli.evaluation import LabelSource, evaluate_source
     from nudge_integrations.cli.tables import means_table
-    from nudge_integrations.evaluation import DEFAULT_METRICS
+    from nudge_integrations.evaluation import DEFAULT_METRICS, write_run
 
     choice = None if encoder is None else EncoderChoice(encoder, batch_size, device, cache)
-    found = evaluate_source(source, LabelSource(dataset, split), choice, metrics or DEFAULT_METRICS, base=base)
+    evaluation = evaluate_source(source, LabelSource(dataset, split), choice, metrics or DEFAULT_METRICS, base=base)
     console = console_for(as_json)
-    console.print(means_table(found))
+    console.print(means_table(evaluation))
     if run is not None and not dry_run:
-        write_run(found.rankings, run)
+        write_run(evaluation.rankings, run)
     if run is not None:
         console.print(f"The ranking {'would go' if dry_run else 'went'} to {run}", markup=False)
     if as_json:
-        print_json({"metrics": dict(found.means), "queries": found.queries})
+        print_json({"metrics": dict(evaluation.means), "queries": evaluation.queries})

@@ -24,7 +24,7 @@ from nudge_integrations.cli.screen import console_for, print_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nudge_integrations.cli.splits import Splits
+    from nudge_integrations.dataset import Splits
     from nudge_integrations.solver import OptionValues
 
 __all__ = ["EXAMPLES", "fit"]
@@ -70,16 +70,16 @@ def fit(
     A folder's own train, dev and test qrels are used where they exist; else its labels are split 70 / 10 / 20.
     Where nothing gains beyond noise, nothing moves: the status is then no_gain, and the exit code is still 0.
 
-    The folder holds the nudge, result.json, the labels, what the test queries found before and after, and the
+    The folder holds the nudge, result.json, the labels, the test queries' results before and after, and the
     embeddings: all that `nudge report` needs, and all of it under checksums.
     """
     from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
-    from nudge_integrations.cli.kept import check_output, keep
     from nudge_integrations.cli.measure import measure, splits_for
     from nudge_integrations.cli.tables import summary, would_write
+    from nudge_integrations.evaluation import RunFolder
 
     console = console_for(as_json)
-    check_output(output)
+    RunFolder.check_target(output)
     given = {"metric": metric, "unseen_weight": unseen_weight, "max_seconds": max_seconds, "seed": seed}
     options = cast("OptionValues", {name: value for name, value in given.items() if value is not None})
     splits = _splits(console, dataset, seed, repair)
@@ -91,13 +91,13 @@ def fit(
     result = {
         **measured.result(),
         "status": measured.nudge.status,
-        "differences": {metric: found.to_dict() for metric, found in measured.comparison.differences.items()},
+        "differences": {metric: difference.to_dict() for metric, difference in measured.comparison.differences.items()},
         "dataset": str(dataset),
         "encoder": encoder,
         "split": splits.origin,
     }
     console.print(summary(measured))
-    keep(output, splits, measured, result)
+    measured.run_folder(splits, result).save(output)
     console.print(f"Kept in {output}; Nudge.load({str(output)!r}) gives it back.")
     if as_json:
         print_json(result)
@@ -105,12 +105,12 @@ def fit(
 
 
 def _splits(console: Console, dataset: Path, seed: int, repair: bool) -> Splits:
-    from nudge_integrations.cli.splits import read_splits, repaired
     from nudge_integrations.cli.tables import splits_line
+    from nudge_integrations.dataset import Splits
 
-    splits = read_splits(dataset, seed)
+    splits = Splits.read(dataset, seed)
     if repair:
-        splits, left_out = repaired(splits)
+        splits, left_out = splits.repaired()
         for line in left_out:
             console.print(line, markup=False)
     console.print(splits_line(splits))

@@ -28,7 +28,7 @@ EXAMPLES = (
     "nudge report nudged --json | jq .metrics",
 )
 
-FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of nudge fit or nudge demo.")]
+FolderArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder of nudge fit or nudge demo.")]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
@@ -55,17 +55,19 @@ def report(
 
     NAME.html is one page that needs no network. Everything comes from the folder: no model is loaded.
     """
-    from nudge_integrations.cli.judging import Statistics
-    from nudge_integrations.cli.kept import read_kept
-    from nudge_integrations.cli.reporting import check_name, report_of, write_report
+    from nudge_integrations.evaluation import RunFolder
+    from nudge_integrations.evaluation.report import Report
 
-    check_name(output)
-    made = report_of(read_kept(folder), metrics, Statistics(resamples, confidence, seed), title)
+    if output is not None:
+        Report.check_target(output)
+    run = RunFolder.load(folder)
+    comparison = run.compare(metrics or run.metrics, resamples=resamples, confidence=confidence, seed=seed)
+    made = run.report(comparison, title=title)
     console = console_for(as_json)
     if output is None and not as_json:
         console.print(made)
     if output is not None and not dry_run:
-        write_report(made, output)
+        made.save(output)
     if output is not None:
         console.print(f"The report {'would go' if dry_run else 'went'} to {output}", markup=False)
     if as_json:

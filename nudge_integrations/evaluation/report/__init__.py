@@ -1,6 +1,6 @@
 """What a fit changed, for people: figures with their intervals, pictures, every query, and the artifact's card.
 
-comparison + solution or nudge -> report -> Report: to_html, to_markdown, to_latex, to_csv, to_json, terminal, notebook
+comparison + solution or nudge -> report -> Report: to_html, to_markdown, ...; save; a terminal or notebook shows it
 """
 
 from nudge_integrations.evaluation.report.assembly import report

@@ -55,7 +55,7 @@ def report(
         seed: The seed of that sample.
 
     Returns:
-        The report; show it, or write it with ``to_html(path)`` and the like.
+        The report; show it, or write it with ``save(path)``, a page, Markdown, LaTeX, CSV or JSON.
 
     Raises:
         InputError: If something else is given than a comparison and a fit, or vectors do not fit to it.

@@ -82,5 +82,5 @@ def _limits_of_test(comparison: Comparison) -> Iterator[str]:
         yield "It was not measured how queries fare whose documents nobody labelled."
     yield (
         "The figures hold for queries like the tested ones, for this corpus and this encoder; a document that nobody "
-        "judged counts as wrong."
+        "labelled for a query counts as wrong."
     )

@@ -26,7 +26,7 @@ class QueryRow:
         after: The same with the other ranking.
         document_id: The relevant document that rose or fell most, or that ranks first where none moved; None if
             unknown.
-        old_rank: The document's rank before, from 1; None when it was not among those found.
+        old_rank: The document's rank before, from 1; None when it was not retrieved.
         new_rank: Its rank after.
     """
 
@@ -97,8 +97,8 @@ class Contents:
     Attributes:
         title: What the report is about.
         differences: One a metric; the first metric orders the queries.
-        confidence: The confidence of every interval.
-        resamples: Draws behind every interval and test.
+        confidence: Level of every interval.
+        resamples: Resamples of every interval and test.
         queries: Every query, largest gain first.
         breakdowns: The differences for groups of the queries.
         curve: The metric along the step; None without one.

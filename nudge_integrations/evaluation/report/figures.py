@@ -50,11 +50,11 @@ def curve_chart(curve: StepCurve) -> Element:
     )
     at_x, at_y, left = x(curve.step), y(100 * curve.score), curve.step < last / 2
     unit = "angle in radians" if curve.unit == "rad" else "length"
-    found = f"{metric_name(curve.metric)} is {percent(curve.baseline)} before and {percent(curve.score)}"
+    change = f"{metric_name(curve.metric)} is {percent(curve.baseline)} before and {percent(curve.score)}"
     return chart(
         "curve",
         f"{metric_name(curve.metric)} along the step",
-        f"{found} at the chosen step, {curve.step:.3f}.",
+        f"{change} at the chosen step, {curve.step:.3f}.",
         frame(x, y, f"step ({unit})", f"{metric_name(curve.metric)} (%)"),
         path([(LEFT, y(100 * curve.baseline)), (WIDTH - RIGHT, y(100 * curve.baseline))], "reference"),
         label(WIDTH - RIGHT, y(100 * curve.baseline) - 6, f"before: {percent(curve.baseline)}", "note", anchor="end"),
@@ -128,13 +128,13 @@ def projection_chart(seen: Projection) -> Element:
     dots = "".join(f"M{x(a):.1f} {y(b):.1f}h0" for a, b in seen.corpus)
     diamonds = "".join(f"M{x(a):.1f} {y(b) - 4:.1f}l4 4-4 4-4-4z" for a, b in seen.queries)
     arrows = [_arrow(x(a), y(b), x(c), y(d)) for (a, b), (c, d) in seen.arrows]
-    documents, moved, asked = seen.totals
+    documents, moved, queries = seen.totals
     first, second = (f"axis {number} ({part:.1%} of variance)" for number, part in enumerate(seen.explained, start=1))
     return chart(
         "projection",
         "The corpus on its two main axes",
         f"{len(seen.corpus):,} of {documents:,} documents as dots, {len(seen.arrows):,} of {moved:,} moved documents "
-        f"as arrows from old to new place, {len(seen.queries):,} of {asked:,} queries as diamonds.",
+        f"as arrows from old to new place, {len(seen.queries):,} of {queries:,} queries as diamonds.",
         label(WIDTH - RIGHT, _TALL - 8, first, "name", anchor="end"),
         label(2, 15, second, "name"),
         path([(_AXIS, TOP), (_AXIS, _TALL - _AXIS), (WIDTH - RIGHT, _TALL - _AXIS)], "axis"),

@@ -145,10 +145,10 @@ def _movement(contents: Contents) -> list[Element]:
         text = f"Angle that each of the {len(contents.angles):,} moved documents turned by."
         built.append(_figure(angles_chart(contents.angles), text, element("ul", *sentences) if sentences else None))
     if seen := contents.projection:
-        documents, moved, asked = seen.totals
+        documents, moved, queries = seen.totals
         legend = (
             f"Dots: {len(seen.corpus):,} of {documents:,} documents before. Arrows: {len(seen.arrows):,} of {moved:,} "
-            f"moved documents, from old to new place. Diamonds: {len(seen.queries):,} of {asked:,} queries. A flat "
+            f"moved documents, from old to new place. Diamonds: {len(seen.queries):,} of {queries:,} queries. A flat "
             "picture of many dimensions: what is near here need not be near there."
         )
         built.append(_figure(projection_chart(seen), legend))

@@ -55,7 +55,7 @@ def to_csv(contents: Contents) -> str:
     """Return one row a query: ids, text, ranks, and every metric before and after in [0, 1]."""
     out = io.StringIO(newline="")
     write = csv.writer(out)
-    metrics = [found.metric for found in contents.differences]
+    metrics = [one.metric for one in contents.differences]
     figures = [f"{metric}_{side}" for metric in metrics for side in ("before", "after")]
     write.writerow(["query_id", "text", "document_id", "old_rank", "new_rank", *figures])
     for row in contents.queries:

@@ -35,7 +35,7 @@ def project(
         moved_to: (r, d) where they moved to.
         queries: (m, d) query vectors, or None.
         sample: How many documents at most.
-        seed: The seed of the samples.
+        seed: Seed of the samples.
 
     Raises:
         InputError: If the dimensions differ, a vector is zero or not finite, or there are fewer than two coordinates.
@@ -61,7 +61,7 @@ def project(
     chosen = _rows(len(moved_from), _ARROWS, rng)
     starts = points(unit_rows(moved_from[chosen], "base vectors", dimension=dimension))
     ends = points(moved_to[chosen])
-    asked = (
+    query_points = (
         []
         if queries is None
         else points(unit_rows(_some(queries, "queries", _QUERIES, rng), "queries", dimension=dimension))
@@ -69,7 +69,7 @@ def project(
     return Projection(
         corpus=tuple(points(base)),
         arrows=tuple(zip(starts, ends, strict=True)),
-        queries=tuple(asked),
+        queries=tuple(query_points),
         explained=(float(explained[0]), float(explained[1])),
         totals=(len(documents), len(moved_from), 0 if queries is None else len(queries)),
     )

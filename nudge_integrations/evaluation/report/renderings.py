@@ -1,4 +1,4 @@
-"""Report: the figures, and every way to show them. Each rendering is imported when it is first asked for."""
+"""Report: the figures, and every way to show them. Each rendering is imported on first use."""
 
 from __future__ import annotations
 
@@ -23,24 +23,36 @@ class Report(Contents):
     Its attributes are those of `Contents`. Frozen. A notebook shows it by itself, ``rich.print`` in a terminal.
     """
 
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return one page that needs nothing else: no network, readable in light and dark, on paper and on a phone.
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it in the form that the file's name says: .html, .md, .tex, .csv or .json.
 
         Args:
-            path: Where to write it as well; what was there is replaced at once, or kept whole.
+            path: The file; what was there is replaced at once, or kept whole.
 
         Raises:
-            InputError: If it cannot be written there.
+            InputError: If the name ends otherwise, or it cannot be written there.
         """
+        self.check_target(path)
+        try:
+            write_atomically(Path(path), [_RENDERINGS[Path(path).suffix](self)])
+        except OSError as error:
+            raise InputError(f"the report cannot be written to {path} ({error.strerror}): give a file") from error
+
+    @staticmethod
+    def check_target(path: str | os.PathLike[str]) -> None:
+        """Refuse a name that `save` would refuse, before the work.
+
+        Raises:
+            InputError: If the name ends otherwise.
+        """
+        if Path(path).suffix not in _RENDERINGS:
+            raise InputError(f"{path}: the name of a report ends in {', '.join(_RENDERINGS)}")
+
+    def to_html(self) -> str:
+        """Return one page that needs nothing else: no network, readable in light and dark, on paper and on a phone."""
         from nudge_integrations.evaluation.report.page import to_page
 
-        text = to_page(self)
-        if path is not None:
-            try:
-                write_atomically(Path(path), [text])
-            except OSError as error:
-                raise InputError(f"the page cannot be written to {path} ({error.strerror}): give a file") from error
-        return text
+        return to_page(self)
 
     def to_markdown(self) -> str:
         """Return Markdown with tables: the figures, the queries that moved most, and the card."""
@@ -85,3 +97,12 @@ class Report(Contents):
     def __repr__(self) -> str:
         first = self.differences[0]
         return f"Report({first.metric} {first.before:.4f} -> {first.after:.4f}, queries={len(self.queries)})"
+
+
+_RENDERINGS = {
+    ".html": Report.to_html,
+    ".md": Report.to_markdown,
+    ".tex": Report.to_latex,
+    ".csv": Report.to_csv,
+    ".json": Report.to_json,
+}

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["Sheet", "breakdown_sheets", "headline", "metrics_sheet", "movers", "movers_sheet", "surroundings"]
 
 _NAMES = {
-    "documents": "By whether training asked for the relevant documents",
-    "labels": "By how many labels the best-known relevant document has",
-    "clusters": "By cluster of queries",
+    "documents": "By whether the relevant documents have training labels",
+    "labels": "By the most training labels that a relevant document has",
+    "clusters": "By query cluster",
 }
 
 
@@ -60,17 +60,17 @@ def headline(contents: Contents) -> str:
 
 def surroundings(contents: Contents) -> list[str]:
     """Say what the moves did to neighbours and to documents that did not move, a sentence each."""
-    if (found := contents.drift) is None:
+    if (drift := contents.drift) is None:
         return []
     sentences = []
-    if found["neighbours_kept"] is not None and found["moved"]:
-        kept = f"{percent(found['neighbours_kept'])} % of the {found['neighbours']} nearest neighbours"
+    if drift["neighbours_kept"] is not None and drift["moved"]:
+        kept = f"{percent(drift['neighbours_kept'])} % of the {drift['neighbours']} nearest neighbours"
         sentences.append(f"{kept} of a moved document are the same as before (mean).")
-    if unmoved := found["unmoved"]:
-        fell = f"{unmoved['fell']:,} of {unmoved['found']:,} documents that were found and did not move"
+    if unmoved := drift["unmoved"]:
+        fell = f"{unmoved['fell']:,} of {unmoved['retrieved']:,} retrieved documents that did not move"
         sentences.append(f"{fell} rank lower for at least one test query.")
         sentences.append(
-            f"Of {unmoved['relevant']:,} relevant ones among them, a query and a document each, "
+            f"{unmoved['relevant']:,} pairs of a query and a relevant one of them: "
             f"{unmoved['relevant_fell']:,} fell and {unmoved['relevant_rose']:,} rose."
         )
     return sentences
@@ -81,7 +81,7 @@ def metrics_sheet(contents: Contents) -> Sheet:
     return Sheet(
         caption=f"All {len(contents.queries):,} queries. Metrics in percent, changes in percentage points.",
         head=("Metric", *_head(contents)),
-        rows=tuple((metric_name(found.metric), *_cells(found)) for found in contents.differences),
+        rows=tuple((metric_name(one.metric), *_cells(one)) for one in contents.differences),
         differences=contents.differences,
     )
 
@@ -132,12 +132,12 @@ def _head(contents: Contents) -> Sequence[str]:
     return ("Before", "After", "Change", certain, "p (corrected)", "Better / worse / same")
 
 
-def _cells(found: Difference) -> Sequence[str]:
+def _cells(one: Difference) -> Sequence[str]:
     return (
-        percent(found.before),
-        percent(found.after),
-        points(found.difference),
-        interval(found.low, found.high),
-        p_value(found.p_adjusted),
-        f"{found.wins:,} / {found.losses:,} / {found.ties:,}",
+        percent(one.before),
+        percent(one.after),
+        points(one.difference),
+        interval(one.low, one.high),
+        p_value(one.p_adjusted),
+        f"{one.wins:,} / {one.losses:,} / {one.ties:,}",
     )

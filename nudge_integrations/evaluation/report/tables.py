@@ -61,7 +61,7 @@ def _direction(column: str, text: str) -> str | None:
     return "gain-text" if text.startswith("+") else "loss-text" if text.startswith(MINUS) else None
 
 
-def _interval_mark(found: Difference, low: float, high: float, level: float) -> Element:
+def _interval_mark(one: Difference, low: float, high: float, level: float) -> Element:
     """Draw a difference as a dot on its interval, with a line at zero; the figures stand beside it in words."""
 
     def x(value: float) -> float:
@@ -69,8 +69,8 @@ def _interval_mark(found: Difference, low: float, high: float, level: float) -> 
 
     middle = _HEIGHT / 2
     # Hollow where it may be noise: the colour is not the only sign.
-    colour = "" if found.p_adjusted >= level else " gain" if found.difference > 0 else " loss"
+    colour = "" if one.p_adjusted >= level else " gain" if one.difference > 0 else " loss"
     zero = element("line", x1=x(0), y1=0, x2=x(0), y2=_HEIGHT, class_="zero")
-    whisker = element("line", x1=x(found.low), y1=middle, x2=x(found.high), y2=middle, class_=f"whisker{colour}")
-    dot = element("circle", cx=x(found.difference), cy=middle, r=4.0, class_=f"dot{colour}")
+    whisker = element("line", x1=x(one.low), y1=middle, x2=x(one.high), y2=middle, class_=f"whisker{colour}")
+    dot = element("circle", cx=x(one.difference), cy=middle, r=4.0, class_=f"dot{colour}")
     return element("svg", zero, whisker, dot, class_="interval", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", aria_hidden="true")

@@ -6,7 +6,7 @@ import math
 
 __all__ = ["interval", "metric_name", "p_value", "percent", "points", "rank", "shortened", "step_text", "turns"]
 
-_NAMES = {"ndcg": "nDCG", "recall": "Recall", "mrr": "MRR", "hit": "Hit", "precision": "Precision", "map": "MAP"}
+_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
 _ANGLES = ("nudge-n", "contrastive")
 MINUS = "\N{MINUS SIGN}"
 MISSING = "\N{EN DASH}"

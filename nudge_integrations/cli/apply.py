@@ -1,4 +1,4 @@
-"""A saved nudge, a file of vectors and the ids of documents -> vectors to serve or to ask, block by block."""
+"""Apply a saved nudge to a file of document vectors, or its query map to query vectors, block by block."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Applying"]
+__all__ = ["ApplyJob"]
 
 
 @dataclass(frozen=True)
-class Applying:
-    """What a nudge is applied to.
+class ApplyJob:
+    """A nudge, and the vectors to apply it to.
 
     Attributes:
         nudge: The nudge.
@@ -36,7 +36,7 @@ class Applying:
     vectors: NDArray[Any]
 
     @classmethod
-    def of(cls, nudge: Path, vectors: Path, ids: Path | None, tensor: str | None = None) -> Applying:
+    def open(cls, nudge: Path, vectors: Path, ids: Path | None, tensor: str | None = None) -> ApplyJob:
         """Open the files; without ids the vectors are those of queries.
 
         Raises:
@@ -74,20 +74,20 @@ class Applying:
                 yield self.nudge.apply(self.ids[block], self.vectors[block])
 
     def result(self) -> dict[str, Any]:
-        """Say what is done, as plain data."""
-        told = {
+        """Return the counts as plain data."""
+        result = {
             "vectors": len(self.vectors),
             "dimension": self.shape[1],
             "similarity": self.nudge.similarity,
             "query_map": self.nudge.query_map is not None,
         }
         if self.ids is None:
-            return told
+            return result
         moved = sum(name in self.nudge for name in self.ids)
-        return {**told, "moved": moved, "absent": len(self.nudge) - moved}
+        return {**result, "moved": moved, "absent": len(self.nudge) - moved}
 
     def __str__(self) -> str:
-        """Say what is done, in words."""
+        """Describe the counts in a sentence."""
         count, mapped = len(self.vectors), self.nudge.query_map is not None
         if self.ids is None:
             return f"{count:,} queries {'mapped' if mapped else 'stay as they are: this nudge has no query map'}"

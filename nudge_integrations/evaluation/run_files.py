@@ -1,4 +1,4 @@
-"""Run files: which documents were found for which query. TREC's six columns, or JSON.
+"""Run files: the documents retrieved for each query. TREC's six columns, or JSON.
 
 TREC: ``query-id Q0 document-id rank score tag``, one document a line, separated by blanks. JSON: an object of query id
 to document ids, best first, or to {document id: score}.
@@ -57,11 +57,11 @@ def run_text(run: Mapping[str, Sequence[str]], *, trec: bool) -> str:
         'q1 Q0 d2 1 2 nudge\nq1 Q0 d1 2 1 nudge\n'
     """
     if not trec:
-        return json.dumps({query: list(found) for query, found in run.items()}) + "\n"
+        return json.dumps({query: list(results) for query, results in run.items()}) + "\n"
     lines = []
-    for query, found in run.items():
-        for rank, document in enumerate(found, start=1):
-            lines.append(f"{column(query)} Q0 {column(document)} {rank} {len(found) - rank + 1} nudge\n")
+    for query, results in run.items():
+        for rank, document in enumerate(results, start=1):
+            lines.append(f"{column(query)} Q0 {column(document)} {rank} {len(results) - rank + 1} nudge\n")
     return "".join(lines)
 
 
@@ -92,7 +92,7 @@ def _read_json(path: Path, text: str) -> dict[str, Any]:
         run = json.loads(text)
     except ValueError as error:
         raise DatasetError(f"{path} is no run file: it is not valid JSON: {error}") from error
-    if not isinstance(run, dict) or not all(isinstance(found, list | dict) for found in run.values()):
+    if not isinstance(run, dict) or not all(isinstance(results, list | dict) for results in run.values()):
         raise DatasetError(
             f"{path} is no run file: expected an object of query id to document ids or to {{document id: score}}"
         )
@@ -112,10 +112,10 @@ def _read_trec(path: Path, text: str) -> dict[str, Any]:
             raise DatasetError(
                 f"{path}:{number}: expected 'query-id Q0 document-id rank score tag', found {line[:80]!r}"
             ) from error
-        found = run.setdefault(query, {})
-        if document in found:
-            raise DatasetError(f"{path}:{number}: query {query!r} finds document {document!r} twice; keep one")
-        found[document] = value
+        results = run.setdefault(query, {})
+        if document in results:
+            raise DatasetError(f"{path}:{number}: query {query!r} lists document {document!r} twice; keep one")
+        results[document] = value
     if not run:
         raise DatasetError(f"{path} is empty; expected a run file (TREC or JSON)")
     return run

@@ -1,4 +1,4 @@
-"""One saved nudge through both frameworks: their retrievers must return the same documents."""
+"""Edge check: one saved nudge in both frameworks' retrievers, which must return the same documents."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from nudge_integrations.dataset import RetrievalDataset
     from nudge_integrations.encoding import Encoder
 
-__all__ = ["Agreement", "compare_retrievers"]
+__all__ = ["EdgeCheck", "check_edges"]
 
 SHOWN = 3
 """How many documents of the example query are kept to be shown."""
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """What two retrievers made from one nudge return.
+class EdgeCheck:
+    """The results of two retrievers made from one nudge.
 
     Attributes:
         agree: Whether they return the same documents in the same order, for every query.
-        queries: How many queries both answered.
+        queries: How many queries both were given.
         example: The first query.
         llama_index: Its best documents by the LlamaIndex retriever.
         langchain: Its best documents by the LangChain retriever.
@@ -35,13 +35,13 @@ class Agreement:
     langchain: tuple[str, ...]
 
 
-def compare_retrievers(artifact: Path, encoder: Encoder, dataset: RetrievalDataset, k: int = 10) -> Agreement:
-    """Load a nudge into a LlamaIndex and a LangChain retriever and ask both every query.
+def check_edges(artifact: Path, encoder: Encoder, dataset: RetrievalDataset, k: int = 10) -> EdgeCheck:
+    """Load a nudge into a LlamaIndex and a LangChain retriever and compare their results for every query.
 
     Args:
         artifact: A saved nudge.
         encoder: The encoder that it was fitted with.
-        dataset: The documents, and the queries to ask.
+        dataset: The documents, and the queries to retrieve for.
         k: How many documents to compare.
 
     Returns:
@@ -57,9 +57,9 @@ def compare_retrievers(artifact: Path, encoder: Encoder, dataset: RetrievalDatas
     one = engine.as_retriever(similarity_top_k=k)
     other = NudgeRetriever.from_artifact(artifact, encoder, to_documents(dataset), k=k)
     queries = list(dataset.queries.values())
-    by_one = [tuple(found.node.node_id for found in one.retrieve(query)) for query in queries]
+    by_one = [tuple(hit.node.node_id for hit in one.retrieve(query)) for query in queries]
     by_other = [tuple(str(document.id) for document in other.invoke(query)) for query in queries]
-    return Agreement(
+    return EdgeCheck(
         agree=by_one == by_other,
         queries=len(queries),
         example=queries[0],

@@ -1,0 +1,94 @@
+"""Evaluations of run files, run folders, or a nudge with its encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
+from nudge_integrations.cli.formats import form_of, read_dataset
+from nudge_integrations.cli.measure import evaluate_vectors
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.evaluation import Evaluation, RunFolder, evaluate, read_run
+
+__all__ = ["LabelSource", "evaluate_source", "read_rankings"]
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """The labels named on the command line.
+
+    Attributes:
+        path: A BEIR folder or a question-answer JSON; None where a run folder brings its own.
+        split: Which qrels of a BEIR folder.
+    """
+
+    path: Path | None
+    split: str = "test"
+
+    def read(self, source: Path) -> RetrievalDataset:
+        """Read them.
+
+        Raises:
+            InputError: If none were named; says for which source.
+        """
+        if self.path is None:
+            raise InputError(f"{source} brings no labels to evaluate with: give a dataset, a BEIR folder or a JSON")
+        return read_dataset(self.path, form_of(self.path), split=self.split)
+
+
+def evaluate_source(
+    source: Path, labels: LabelSource, encoder: EncoderChoice | None, metrics: Sequence[str], *, base: bool
+) -> Evaluation:
+    """Evaluate a run file, a run folder or a nudge.
+
+    Args:
+        source: A run file, or a folder with a nudge.
+        labels: The labels; none needed for a run folder, which has test labels of its own.
+        encoder: What encodes the labels' documents and queries, for a nudge.
+        metrics: Names with a cutoff.
+        base: Whether to evaluate the base vectors instead of the nudged ones.
+
+    Raises:
+        NudgeError: If something cannot be read, or does not fit together.
+    """
+    if not source.is_dir():
+        return evaluate(read_run(source), labels.read(source), metrics)
+    if labels.path is None:
+        run = RunFolder.load(source)
+        return evaluate(run.before if base else run.after, run.test, metrics)
+    nudge, dataset = Nudge.load(source), labels.read(source)
+    if encoder is None:
+        raise InputError(f"{source} holds vectors: give the --encoder that they come from, to encode {labels.path}")
+    model = load_encoder(encoder)
+    nudge.check_encoder(model)
+    documents = model.encode_documents(list(dataset.corpus.values()))
+    queries = model.encode_queries(list(dataset.queries.values()))
+    return evaluate_vectors(dataset, documents, queries, metrics, None if base else nudge)
+
+
+def read_rankings(
+    before: Path, after: Path, labels: LabelSource
+) -> tuple[Mapping[str, Any], Mapping[str, Any], RetrievalDataset]:
+    """Read two rankings, of run files or of run folders after their nudge, and the labels to compare them by.
+
+    Raises:
+        DatasetError: If they were made on different test labels, or the labels cannot be read.
+        InputError: If there are no labels.
+    """
+    (first, first_test), (second, second_test) = (_ranking(path) for path in (before, after))
+    own = [test for test in (first_test, second_test) if test is not None]
+    if len(own) == 2 and own[0].hash != own[1].hash:
+        raise DatasetError(f"{before} and {after} were evaluated on different test labels; fit both on one split")
+    return first, second, own[0] if own and labels.path is None else labels.read(before)
+
+
+def _ranking(path: Path) -> tuple[Mapping[str, Any], RetrievalDataset | None]:
+    if not path.is_dir():
+        return read_run(path), None
+    run = RunFolder.load(path)
+    return run.after, run.test

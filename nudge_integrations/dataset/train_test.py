@@ -1,0 +1,100 @@
+"""Train, validation and test labels over one corpus: read from a BEIR folder or a question-answer JSON, or drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nudge_integrations.dataset.retrieval_dataset import RetrievalDataset
+from nudge_integrations.errors import DatasetError
+
+__all__ = ["Splits"]
+
+_FRACTIONS = (0.7, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Three sets of queries over one corpus.
+
+    Attributes:
+        train: Labels to learn from.
+        validation: Labels to choose the step on; None chooses it on train, leaving each query out in turn.
+        test: Labels to evaluate on.
+        origin: Where the split comes from, in words.
+
+    Example:
+        >>> from nudge_integrations.data import METATOOL
+        >>> splits = Splits.read(METATOOL)
+        >>> len(splits.train), splits.validation, len(splits.test)
+        (2400, None, 600)
+    """
+
+    train: RetrievalDataset
+    validation: RetrievalDataset | None
+    test: RetrievalDataset
+    origin: str
+
+    @classmethod
+    def read(cls, path: str | Path, seed: int = 0) -> Splits:
+        """Read a dataset and its splits.
+
+        A BEIR folder with ``qrels/train.tsv`` and ``qrels/test.tsv`` keeps them, and ``qrels/dev.tsv`` for validation
+        where it exists. All labels of any other folder, and of a JSON, are pooled and split by query, 70 / 10 / 20,
+        the shares of the NUDGE paper.
+
+        Args:
+            path: A BEIR folder or a LlamaIndex question-answer JSON.
+            seed: Seed of a random split.
+
+        Raises:
+            DatasetError: If there is no such dataset, or it cannot be read.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise DatasetError(f"{path} does not exist; expected a BEIR folder or a LlamaIndex question-answer JSON")
+        if path.is_file():
+            return cls._drawn(RetrievalDataset.from_json(path), seed)
+        names = [name for name in ("train", "dev", "test") if (path / "qrels" / f"{name}.tsv").is_file()]
+        if not names:
+            raise DatasetError(
+                f"{path} holds no qrels/train.tsv, qrels/dev.tsv or qrels/test.tsv: it is no BEIR folder"
+            )
+        parts = {name: RetrievalDataset.from_beir(path, name) for name in names}
+        if "train" in parts and "test" in parts:
+            origin = f"the folder's own qrels ({', '.join(names)})"
+            return cls(parts["train"], parts.get("dev"), parts["test"], origin)
+        first, *rest = parts.values()
+        for part in rest:
+            first = first.merge(part)
+        return cls._drawn(first, seed)
+
+    @classmethod
+    def _drawn(cls, dataset: RetrievalDataset, seed: int) -> Splits:
+        shares = " / ".join(f"{share:.0%}" for share in _FRACTIONS)
+        train, validation, test = dataset.split(_FRACTIONS, seed=seed)
+        return cls(train, validation, test, f"{shares} by query, seed {seed}")
+
+    def check(self) -> None:
+        """Refuse what `fit` and `evaluate` would refuse, before anything is encoded.
+
+        Raises:
+            DatasetError: If a part has problems; they are counted and named.
+        """
+        for part in self._parts().values():
+            part.validate().raise_for_problems()
+
+    def repaired(self) -> tuple[Splits, list[str]]:
+        """Leave out what is wrong with the data.
+
+        Returns:
+            Splits that can be fitted, and for each part with problems a line that says what was left out.
+        """
+        repairs = {name: part.repaired() for name, part in self._parts().items()}
+        lines = [f"Left out of {name}: {report}" for name, (_, report) in repairs.items() if not report.ok]
+        better = {name: part for name, (part, _) in repairs.items()}
+        return Splits(better["train"], better.get("validation"), better["test"], self.origin), lines
+
+    def _parts(self) -> dict[str, RetrievalDataset]:
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
