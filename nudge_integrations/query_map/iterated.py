@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nudge_integrations.query_map.ridge import FittedMaps, Regression, RidgeMaps, Setting
+from nudge_integrations.query_map.regression import Regression
+from nudge_integrations.query_map.ridge import FittedMaps, RidgeMaps, Setting
 from nudge_integrations.query_map.teaching import Teaching
 
 __all__ = ["iterated_maps"]

@@ -5,9 +5,8 @@ residuals (Ybar - softmax(Q D^T / tau)) D; K = (Q^T Q + lambda trace(Q^T Q)/d I)
 Sigma the covariance of documents and s its mean variance, damps the directions in which documents vary most; c brings
 the shift's deviation of scores to that of the base scores, so that a strength u of 1 weighs both alike.
 
-Q^T Q is decomposed once, so that every penalty is a rescaling; so is Sigma, for every whitening. With H = Q K Q^T a
-group g of queries is answered without itself by (I - H_gg)^-1 (Q_g K Q^T R - H_gg R_g), which for a single query is
-(q M - h r) / (1 - h). The penalty's unit and c stay those of all queries. All of it is ours.
+Q^T Q and Sigma are decomposed once, so that every penalty and every whitening is a rescaling. For queries that are left
+out the penalty's unit and c stay those of all queries. All of it is ours.
 """
 
 from __future__ import annotations
@@ -22,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
+from nudge_integrations.query_map.regression import Regression
 from nudge_integrations.query_map.teaching import Teaching, fold_codes
 from nudge_integrations.solver.labels import group_codes
 
-__all__ = ["Regression", "RidgeMaps", "Setting"]
+__all__ = ["FittedMaps", "RidgeMaps", "Setting"]
 
 # Queries that the scale of a shift is measured by.
 _MEASURED = 1024
@@ -49,83 +49,6 @@ class Setting(NamedTuple):
     responses: Hashable
     whitening: float
     penalty: float
-
-
-@dataclass(frozen=True, eq=False)
-class Regression:
-    """Ridge regression on queries for every penalty at once, in the eigenbasis of Q^T Q.
-
-    Attributes:
-        energy: (d,) float32, the eigenvalues of Q^T Q.
-        basis: (d, d) float32, its eigenvectors, one a column.
-        rotated: (t, d) float32, Q times the basis.
-    """
-
-    energy: torch.Tensor
-    basis: torch.Tensor
-    rotated: torch.Tensor
-
-    @classmethod
-    def on(cls, queries: torch.Tensor) -> Regression:
-        """Prepare regressions on queries (t, d)."""
-        rows = queries.double()
-        energy, basis = eigh((rows.T @ rows).cpu().numpy())
-        found = torch.from_numpy(basis).to(queries)
-        return cls(torch.from_numpy(energy).to(queries).clamp_min(0.0), found, queries @ found)
-
-    def inverse(self, penalty: float) -> torch.Tensor:
-        """Return (d,) the eigenvalues of K."""
-        return 1.0 / (self.energy + penalty * self.energy.mean().clamp_min(1e-12))
-
-    def fit(self, responses: torch.Tensor, penalty: float) -> torch.Tensor:
-        """Return K Q^T R, (d, d), for responses R (t, d)."""
-        return self.basis @ (self.inverse(penalty)[:, None] * (self.rotated.T @ responses))
-
-    def left_out(
-        self, responses: torch.Tensor, penalty: float, groups: NDArray[np.int64], places: NDArray[np.int64]
-    ) -> torch.Tensor:
-        """Return the predictions (p, d) for some of the queries, each without its group."""
-        inverse, products = self.inverse(penalty), self.rotated.T @ responses
-        at = torch.from_numpy(places).to(responses.device)
-        own = self.rotated[at]
-        fitted = (own * inverse) @ products
-        leverage = (own.square() @ inverse)[:, None]
-        found = (fitted - leverage * responses[at]) / (1.0 - leverage)
-        for members in _groups_of_many(groups, places):
-            answers = self._without_themselves(members, responses, inverse, products)
-            # Where each member is among the places, if it is.
-            place = np.minimum(np.searchsorted(places, members.numpy().ravel()), len(places) - 1)
-            asked = np.flatnonzero(places[place] == members.numpy().ravel())
-            found[torch.from_numpy(place[asked])] = answers.flatten(0, 1)[torch.from_numpy(asked)]
-        return found
-
-    def _without_themselves(
-        self, members: torch.Tensor, responses: torch.Tensor, inverse: torch.Tensor, products: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the predictions (b, s, d) for b groups of s queries each, without the group."""
-        own, theirs = self.rotated[members].double(), responses[members].double()
-        inverse, products = inverse.double(), products.double()
-        if members.shape[1] <= len(inverse):
-            block = (own * inverse) @ own.mT
-            rest = torch.eye(members.shape[1], dtype=block.dtype, device=block.device) - block
-            answers = torch.linalg.solve(rest, (own * inverse) @ products - block @ theirs)
-        else:
-            rest = torch.diag(1.0 / inverse) - own.mT @ own
-            answers = own @ torch.linalg.solve(rest, products - own.mT @ theirs)
-        return answers.to(responses)
-
-
-def _groups_of_many(groups: NDArray[np.int64], places: NDArray[np.int64]) -> list[torch.Tensor]:
-    """Return the members (b, s) of groups of several with a query among the places, those of one size together."""
-    count = np.bincount(groups)
-    wanted = np.unique(groups[places][count[groups[places]] > 1])
-    order = np.argsort(groups, kind="stable")
-    first = np.cumsum(count) - count
-    found = []
-    for size in np.unique(count[wanted]):
-        codes = wanted[count[wanted] == size]
-        found.append(torch.from_numpy(order[first[codes][:, None] + np.arange(size)]))
-    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,8 @@ from query_map_problems import (
     unit_of_penalty,
 )
 
-from nudge_integrations.query_map.ridge import Regression, Setting
+from nudge_integrations.query_map.regression import Regression
+from nudge_integrations.query_map.ridge import Setting
 
 PROBLEM = random_problem(0, documents=60, queries=40, width=6)
 EVERY = np.arange(40)

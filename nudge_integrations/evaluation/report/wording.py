@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["interval", "metric_name", "p_value", "percent", "points", "rank", "shortened", "step_text", "turns"]
+__all__ = [
+    "MINUS",
+    "interval",
+    "metric_name",
+    "p_value",
+    "percent",
+    "points",
+    "rank",
+    "shortened",
+    "step_text",
+    "turns",
+]
 
 _NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
 _ANGLES = ("nudge-n", "contrastive")
