@@ -78,7 +78,8 @@ def _searched(search: MapSearch, pair: FoundPair) -> tuple[Callable[[int], Stati
     queries = prepared.evaluation.queries
     mapped = torch.cat([torch.nn.functional.normalize(queries + pair.strength * shifts, dim=1) for shifts in parts])
     k = prepared.options.measured.k
-    scores, rows = best_unlabelled(prepared.corpus, mapped.cpu().numpy(), prepared.labels.rows, k)
+    depth = prepared.pools.rows.shape[1]
+    scores, rows = best_unlabelled(prepared.corpus, mapped.cpu().numpy(), prepared.labels.rows, k, depth)
     halves = list(zip(np.split(scores, 2), np.split(rows, 2), strict=True))
 
     def static(part: int) -> Static:
