@@ -42,7 +42,7 @@ def confirm_map(search: MapSearch, found: FoundMap) -> Confirmed:
     mapped = []
     for shifts in (search.maps.seen, search.maps.unseen):
         sides = [float(STRENGTH.steps(np.array(at))) * shifts(setting, places) for setting, at in found.for_halves]
-        mapped.append(torch.nn.functional.normalize(queries + torch.where(half, *sides), dim=1))
+        mapped.append(torch.nn.functional.normalize(queries + torch.where(half, sides[0], sides[1]), dim=1))
     k = prepared.options.measured.k
     rows = prepared.corpus.search(torch.cat(mapped).cpu().numpy(), min(k, len(prepared.corpus))).rows
     seen, unseen = (_metric(prepared, part) for part in np.split(rows, 2))
