@@ -27,7 +27,7 @@ __all__ = ["fit_trained"]
 _VALIDATION_PART = 8
 
 
-def fit_trained(
+def fit_trained(  # type: ignore[misc]  # its temperature is another than that of nudges
     documents: object,
     queries: object = None,
     relevance: object = None,

@@ -42,7 +42,7 @@ def confirm_map(search: MapSearch, found: FoundMap) -> Confirmed:
     mapped = []
     for shifts in (search.maps.seen, search.maps.unseen):
         sides = [float(STRENGTH.steps(np.array(at))) * shifts(setting, places) for setting, at in found.for_halves]
-        mapped.append(torch.nn.functional.normalize(queries + torch.where(half, *sides), dim=1))
+        mapped.append(torch.nn.functional.normalize(queries + torch.where(half, sides[0], sides[1]), dim=1))
     k = prepared.options.measured.k
     rows = prepared.corpus.search(torch.cat(mapped).cpu().numpy(), min(k, len(prepared.corpus))).rows
     seen, unseen = (_metric(prepared, part) for part in np.split(rows, 2))
@@ -78,7 +78,8 @@ def _searched(search: MapSearch, pair: FoundPair) -> tuple[Callable[[int], Stati
     queries = prepared.evaluation.queries
     mapped = torch.cat([torch.nn.functional.normalize(queries + pair.strength * shifts, dim=1) for shifts in parts])
     k = prepared.options.measured.k
-    scores, rows = best_unlabelled(prepared.corpus, mapped.cpu().numpy(), prepared.labels.rows, k)
+    depth = prepared.pools.rows.shape[1]
+    scores, rows = best_unlabelled(prepared.corpus, mapped.cpu().numpy(), prepared.labels.rows, k, depth)
     halves = list(zip(np.split(scores, 2), np.split(rows, 2), strict=True))
 
     def static(part: int) -> Static:

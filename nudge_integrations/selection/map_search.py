@@ -142,7 +142,7 @@ class MapSearch:
         teaching = teaching_of(prepared)
         maps = RidgeMaps.of(teaching, prepared.covariance, options.seed)
         maps.responses.update(
-            teaching.residuals(teaching.queries, teaching.positives, TEMPERATURES, options.block_bytes)
+            teaching.residuals(teaching.queries, teaching.positives, TEMPERATURES, options.block_bytes).items()
         )
         full = PoolEvaluator.of(prepared, rows)
         most = min(_MOST, max(_FEWEST, _SCORES // max(1, len(full.table))))

@@ -76,7 +76,8 @@ def search_pair(
         alone_gains: Whether that gains; after a map documents then move in the same way, else in the best way.
     """
     options = search.prepared.options
-    method, temperatures = alone.candidate.method, (alone.candidate.temperature,)
+    method = alone.candidate.method
+    temperatures: tuple[float | None, ...] = (alone.candidate.temperature,)
     if only not in (None, method):
         method, temperatures = str(only), replace(options, method=only).temperatures
     elif not alone_gains:

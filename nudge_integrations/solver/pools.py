@@ -85,9 +85,14 @@ def searched(
     return static, pools, found.exact
 
 
-def best_unlabelled(corpus: Corpus, queries: NDArray[np.float32], labelled: NDArray[np.int64], k: int) -> Static:
-    """Return scores and rows (e, k) of the best documents that are not among the labelled rows."""
-    found = corpus.search(queries, min(4 * k, max(1, len(corpus))))
+def best_unlabelled(
+    corpus: Corpus, queries: NDArray[np.float32], labelled: NDArray[np.int64], k: int, depth: int = 0
+) -> Static:
+    """Return scores and rows (e, k) of the best documents that are not among the labelled rows.
+
+    Where most near documents are labelled, looking ``depth`` deep at once saves another search.
+    """
+    found = corpus.search(queries, min(max(4 * k, depth), max(1, len(corpus))))
     return _static(corpus, queries, (found.scores, found.rows), labelled, k)
 
 

@@ -49,7 +49,7 @@ def same(one: Solution, other: Solution) -> None:
     np.testing.assert_array_equal(one.rows, other.rows)
     np.testing.assert_allclose(one.vectors, other.vectors, atol=1e-5)
     assert (one.query_map is None) == (other.query_map is None)
-    if one.query_map is not None:
+    if one.query_map is not None and other.query_map is not None:
         np.testing.assert_allclose(one.query_map, other.query_map, atol=1e-5)
 
 

@@ -245,6 +245,8 @@ def test_queries_that_are_asked_twice_give_the_estimate_and_the_step_of_once(tur
     figures = ("baseline", "score", "unseen_score")
     assert [getattr(twice, name) for name in figures] == pytest.approx([getattr(once, name) for name in figures])
     assert twice.step == pytest.approx(once.step, abs=1e-4)
+    assert once.query_map is not None
+    assert twice.query_map is not None
     np.testing.assert_allclose(twice.query_map, once.query_map, atol=1e-3)
     errors = [{line.method: line.standard_error for line in one.candidates}[once.method] for one in (once, twice)]
     assert errors[1] == pytest.approx(errors[0], rel=1e-3)
