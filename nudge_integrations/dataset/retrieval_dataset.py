@@ -295,6 +295,6 @@ class RetrievalDataset:
             scipy.sparse csr array (m, n) float64: the grade where it is above 0.
 
         Raises:
-            DatasetError: An id is given twice or has no text here, a relevant document no column, a grade is negative.
+            DatasetError: An id is given twice or is unknown, a relevant document has no column, or a grade is negative.
         """
         return relevance_matrix(self.corpus, self.queries, self.qrels, query_ids, document_ids)

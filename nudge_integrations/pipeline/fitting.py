@@ -71,8 +71,8 @@ def fit(
             array, a tensor or a memory map. Texts may then be empty.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
         validation_query_vectors: The same for the queries of ``validation``.
-        **options: See `nudge_integrations.solver.Options`: metric="ndcg@10", step=None, unseen_weight=0.0, seed=0,
-            max_seconds=None, progress=False, ...
+        **options: metric, step, unseen_weight, seed, max_seconds, progress, ...; `nudge_integrations.Options` says what
+            each means and what it is by default.
 
     Returns:
         The nudge; where nothing gained beyond noise, its status is ``"no_gain"`` and nothing moves.

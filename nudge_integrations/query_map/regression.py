@@ -15,15 +15,18 @@ from scipy.linalg import eigh
 
 __all__ = ["Regression"]
 
+# Fewer queries than so many times their dimensions are regressed in float64.
+_FEW = 4
+
 
 @dataclass(frozen=True, eq=False)
 class Regression:
     """Ridge regression on queries for every penalty at once, in the eigenbasis of Q^T Q.
 
     Attributes:
-        energy: (d,) float32, the eigenvalues of Q^T Q.
-        basis: (d, d) float32, its eigenvectors, one a column.
-        rotated: (t, d) float32, Q times the basis.
+        energy: (d,) the eigenvalues of Q^T Q; like the rest float64 where queries are few, else float32.
+        basis: (d, d) its eigenvectors, one a column.
+        rotated: (t, d) Q times the basis.
     """
 
     energy: torch.Tensor
@@ -34,9 +37,10 @@ class Regression:
     def on(cls, queries: torch.Tensor) -> Regression:
         """Prepare regressions on queries (t, d)."""
         rows = queries.double()
-        energy, basis = eigh((rows.T @ rows).cpu().numpy())
-        found = torch.from_numpy(basis).to(queries)
-        return cls(torch.from_numpy(energy).to(queries).clamp_min(0.0), found, queries @ found)
+        energy, basis = (torch.from_numpy(part).to(rows) for part in eigh((rows.T @ rows).cpu().numpy()))
+        # Few queries leave next to nothing of 1 - h, which float32 would lose.
+        exact = rows if len(queries) < _FEW * queries.shape[1] else queries
+        return cls(energy.to(exact).clamp_min(0.0), basis.to(exact), exact @ basis.to(exact))
 
     def inverse(self, penalty: float) -> torch.Tensor:
         """Return (d,) the eigenvalues of K."""
@@ -44,18 +48,20 @@ class Regression:
 
     def fit(self, responses: torch.Tensor, penalty: float) -> torch.Tensor:
         """Return K Q^T R, (d, d), for responses R (t, d)."""
-        return self.basis @ (self.inverse(penalty)[:, None] * (self.rotated.T @ responses))
+        products = self.rotated.T @ responses.to(self.rotated)
+        return (self.basis @ (self.inverse(penalty)[:, None] * products)).to(responses)
 
     def left_out(
         self, responses: torch.Tensor, penalty: float, groups: NDArray[np.int64], places: NDArray[np.int64]
     ) -> torch.Tensor:
         """Return the predictions (p, d) for some of the queries, each without its group."""
-        inverse, products = self.inverse(penalty), self.rotated.T @ responses
+        wide = responses.to(self.rotated)
+        inverse, products = self.inverse(penalty), self.rotated.T @ wide
         at = torch.from_numpy(places).to(responses.device)
         own = self.rotated[at]
         fitted = (own * inverse) @ products
         leverage = (own.square() @ inverse)[:, None]
-        found = (fitted - leverage * responses[at]) / (1.0 - leverage)
+        found = ((fitted - leverage * wide[at]) / (1.0 - leverage)).to(responses)
         for members in _groups_of_many(groups, places):
             answers = self._without_themselves(members, responses, inverse, products)
             # Where each member is among the places, if it is.

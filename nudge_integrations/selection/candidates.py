@@ -48,7 +48,7 @@ def asked_for(candidates: Sequence[str]) -> Asked:
     """Read names of candidates.
 
     Raises:
-        InputError: If one is unknown, or there is none.
+        InputError: If one is unknown, there is none, or a single one is given beside others.
 
     Example:
         >>> asked_for(["ridge+nudge-n"]).pair_method
@@ -59,7 +59,13 @@ def asked_for(candidates: Sequence[str]) -> Asked:
     if unknown or not names:
         known = ", ".join((*CANDIDATES, *SINGLE_CANDIDATES))
         raise InputError(f"unknown candidates {unknown}; expected some of {known}")
-    parts = [name.split("+") for name in names if name != "nudge"]
+    others = [name for name in names if name != "nudge"]
+    if len(others) > 1 and set(others) & set(SINGLE_CANDIDATES):
+        raise InputError(
+            f"{', '.join(others)} cannot be told apart in one call: give one single candidate, or some of "
+            f"{', '.join(CANDIDATES)}"
+        )
+    parts = [name.split("+") for name in others]
     kinds = {part[0] for part in parts}
     nudges = {part[1] for part in parts if len(part) > 1}
     return Asked(

@@ -79,7 +79,10 @@ def search_pair(
     method = alone.candidate.method
     temperatures: tuple[float | None, ...] = (alone.candidate.temperature,)
     if only not in (None, method):
-        method, temperatures = str(only), replace(options, method=only).temperatures
+        method = str(only)
+        temperatures = tuple(
+            one for one in replace(options, method=only).temperatures if (one is None) == (only == "nudge-n")
+        )
     elif not alone_gains:
         method, temperatures = "auto", options.temperatures
     groups = search.prepared.evaluation.groups[search.full.rows]

@@ -34,7 +34,7 @@ _SCORES, _COMPARISONS, _COMPARED = 12_000_000, 4_000_000, 1024
 _SETTINGS = 25
 
 # How often what was confirmed may send the search back.
-_ROUNDS = 3
+_ROUNDS = 2
 
 
 def select(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,7 +73,7 @@ def searched(
     Returns:
         Scores and rows (e, k) of the best documents that nobody labelled, the pools, and whether search was exact.
     """
-    pool = min(max(pool, k), max(1, len(corpus)))
+    pool = _depth(corpus, rows, k, pool)
     others = of_labels if own is None else np.setdiff1d(of_labels, own)
     asked = torch.cat([evaluated, labelled[torch.from_numpy(others).to(labelled.device)]]).cpu().numpy()
     found = corpus.search(asked, pool)
@@ -92,8 +93,15 @@ def best_unlabelled(
 
     Where most near documents are labelled, looking ``depth`` deep at once saves another search.
     """
-    found = corpus.search(queries, min(max(4 * k, depth), max(1, len(corpus))))
+    found = corpus.search(queries, _depth(corpus, labelled, k, max(4 * k, depth)))
     return _static(corpus, queries, (found.scores, found.rows), labelled, k)
+
+
+def _depth(corpus: Corpus, labelled: NDArray[np.int64], k: int, least: int) -> int:
+    """Return how deep to search so that twice k documents that nobody labelled are among the best, on average."""
+    count = max(1, len(corpus))
+    deep = math.ceil(2 * k * count / max(1, count - len(labelled)))
+    return min(count, max(least, k, deep))
 
 
 def _static(

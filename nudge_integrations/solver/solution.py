@@ -64,7 +64,7 @@ class Candidate:
     unseen_score: float
     gain: float
     standard_error: float
-    queries: int
+    queries: int = 0
     exact: bool = True
 
 

@@ -147,7 +147,8 @@ def test_what_was_tried_is_saved_and_printed_as_the_solver_prints_it(tmp_path: P
     relevance = sparse.csr_array((np.ones(40), (np.arange(40), np.arange(40) % 10)), shape=(40, 40))
     solution = select(documents, queries, relevance)
     ids = [f"d{row}" for row in range(40)]
-    Nudge.from_solution(solution, ids=ids, documents=documents, encoder="model-a", dataset_hash="0" * 64).save(tmp_path)
+    given: dict[str, Any] = {"ids": ids, "documents": documents, "texts": ids, "encoder": "model-a"}
+    Nudge.from_solution(solution, **given, dataset_hash="0" * 64).save(tmp_path)
     loaded = Nudge.load(tmp_path)
     tried = tuple(Candidate(**candidate) for candidate in loaded.candidates)
     assert len(tried) > 4

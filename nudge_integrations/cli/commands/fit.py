@@ -80,14 +80,20 @@ def fit(
 
     console = console_for(as_json)
     RunFolder.check_target(output)
-    given = {"metric": metric, "unseen_weight": unseen_weight, "max_seconds": max_seconds, "seed": seed}
+    given: dict[str, object] = {
+        "metric": metric,
+        "unseen_weight": unseen_weight,
+        "max_seconds": max_seconds,
+        "seed": seed,
+    }
+    given["progress"] = True
     options = cast("OptionValues", {name: value for name, value in given.items() if value is not None})
     splits = _splits(console, dataset, seed, repair)
     if dry_run:
         splits_for(splits, method, options)
         return would_write(console, [output], as_json)
     model = load_encoder(EncoderChoice(encoder, batch_size, device, cache))
-    measured = measure(splits, model, method, progress=True, **options)
+    measured = measure(splits, model, method, **options)
     result = {
         **measured.result(),
         "status": measured.nudge.status,
