@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.cluster.vq import kmeans2
+from scipy.cluster.vq import kmeans, vq
 
 from nudge_integrations.corpus.topk import row_blocks
 from nudge_integrations.solver import Prepared
@@ -159,6 +159,5 @@ def _clusters(queries: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
     """Return the k-means cluster of each query, of two; of one where they are all the same."""
     if len(np.unique(queries, axis=0)) < 2:
         return np.zeros(len(queries), np.int64)
-    random = np.random.default_rng(seed)
-    found = [kmeans2(queries, 2, minit="++", seed=random) for _ in range(_STARTS)]
-    return min(found, key=lambda run: ((queries - run[0][run[1]]) ** 2).sum())[1].astype(np.int64)
+    centres = kmeans(queries, 2, iter=_STARTS, seed=np.random.default_rng(seed))[0]
+    return vq(queries, centres)[0].astype(np.int64)

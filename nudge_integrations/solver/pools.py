@@ -13,6 +13,9 @@ from nudge_integrations.corpus.corpus import Corpus
 
 __all__ = ["Pools", "best_unlabelled", "searched"]
 
+# How many documents of a query are looked at so that enough of them are unlabelled.
+_DEEPEST = 1000
+
 Static = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
@@ -98,10 +101,15 @@ def best_unlabelled(
 
 
 def _depth(corpus: Corpus, labelled: NDArray[np.int64], k: int, least: int) -> int:
-    """Return how deep to search so that twice k documents that nobody labelled are among the best, on average."""
+    """Return how deep to search so that twice k documents that nobody labelled are among the best, on average.
+
+    Where next to all documents are labelled that would be the whole corpus: then the few queries that need it search
+    again.
+    """
     count = max(1, len(corpus))
-    deep = math.ceil(2 * k * count / max(1, count - len(labelled)))
-    return min(count, max(least, k, deep))
+    unlabelled = len(corpus) - len(labelled)
+    deep = math.ceil(2 * min(k, unlabelled) * count / max(1, unlabelled))
+    return min(count, max(least, k, min(deep, _DEEPEST)))
 
 
 def _static(
