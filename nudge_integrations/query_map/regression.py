@@ -83,7 +83,8 @@ class Regression:
         else:
             rest = torch.diag(1.0 / inverse) - own.mT @ own
             answers = own @ torch.linalg.solve(rest, products - own.mT @ theirs)
-        return answers.to(responses)
+        found: torch.Tensor = answers.to(responses)
+        return found
 
 
 def _groups_of_many(groups: NDArray[np.int64], places: NDArray[np.int64]) -> list[torch.Tensor]:

@@ -58,7 +58,7 @@ def confirm_pair(search: MapSearch, pair: FoundPair) -> Confirmed:
     seen[compared] = pair.seen
     # Only where the corpus holds better documents than the pool does the figure change.
     same = np.zeros(len(rows), bool)
-    same[compared] = (static(0)(compared, None)[1] == pair.static_rows).all(axis=1)
+    same[compared] = (static(0)(compared, search.prepared.evaluation.queries)[1] == pair.static_rows).all(axis=1)
     again = np.flatnonzero(~same)
     seen[again] = fold_scores(search, pair.setting, pair.strength, pair.nudge, pair.labels.negatives, again, static(0))[
         0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from nudge_integrations.query_map.ridge import Setting
 from nudge_integrations.selection.confirm import confirm_map, confirm_pair
@@ -134,13 +135,20 @@ def solution_with(
 
 def _may_win(prepared: Prepared, one: Fitted, scores: QueryScores, baseline: NDArray[np.float64], least: float) -> bool:
     options, line = prepared.options, one.candidate
-    if line.gain <= max(least, options.standard_errors * line.standard_error):
+    if line.gain <= max(least, _times(options.standard_errors, one) * line.standard_error):
         return False
     if not options.protects_unseen:
         return True
     # A map changes the queries for documents that nobody labelled too: these must surely gain.
     gain, error = gain_and_error(scores.unseen - baseline, prepared.evaluation.groups)
     return gain > options.standard_errors * error
+
+
+def _times(standard_errors: float, one: Fitted) -> float:
+    """Return how many standard errors a gain must exceed: as seldom by chance for the best of several as for one."""
+    if isinstance(one.found, FoundMap) or standard_errors == 0.0:
+        return standard_errors
+    return float(-ndtri(ndtr(-standard_errors) / one.found.attempts))
 
 
 def _warnings(prepared: Prepared, best: Fitted, baseline: NDArray[np.float64]) -> tuple[str, ...]:

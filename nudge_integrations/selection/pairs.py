@@ -31,7 +31,7 @@ _SCORES, _COARSE = 1_200_000, 512
 # Parts of a map's strength alone that are tried before a nudge, which does a part of the work.
 _FIRST_PART, _LEAST_PART = 0.5, 0.25
 
-Static = Callable[[NDArray[np.int64], torch.Tensor | None], tuple[NDArray[np.float64], NDArray[np.int64]]]
+Static = Callable[[NDArray[np.int64], torch.Tensor], tuple[NDArray[np.float64], NDArray[np.int64]]]
 """Takes places among the evaluation queries (p,) and their adapted vectors (p, d); returns scores and rows (p, k) of
 the best documents that nobody labelled."""
 
@@ -50,6 +50,7 @@ class FoundPair:
         seen: (p,) float64, the metric of the compared queries, by folds.
         static_rows: (p, k) int64, the best documents of their pools that nobody labelled, by folds.
         objective: (p,) float64, what is maximised.
+        attempts: How many pairs it is the best of.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class FoundPair:
     seen: NDArray[np.float64]
     static_rows: NDArray[np.int64]
     objective: NDArray[np.float64]
+    attempts: int = 1
 
 
 def search_pair(
@@ -106,7 +108,8 @@ def search_pair(
     if tried[kind, part] < 0.0:
         return None
     one = best_of_kind[kind]
-    return _pair(search, one, part * one.strength, search.full.rows, (method, temperatures))
+    pair = _pair(search, one, part * one.strength, search.full.rows, (method, temperatures))
+    return None if pair is None else replace(pair, attempts=len(tried))
 
 
 def _pair(

@@ -123,7 +123,7 @@ def _paths(prepared: Prepared, rows: NDArray[np.int64]) -> ScorePaths:
     count = len(prepared.corpus)
     at = pools.at(prepared.evaluation_rows[rows])
     found, base = pools.rows[at], pools.scores[at]
-    query, _ = np.indices(found.shape)
+    query = np.broadcast_to(np.arange(len(found))[:, None], found.shape)
     inside = found < count
     relevant = evaluation.gains.tocoo()
     of, column = (axis.astype(np.int64) for axis in relevant.coords)

@@ -77,7 +77,7 @@ def dense_ridge(queries: Floats, responses: Floats, penalty: float, penalty_unit
     """Return K Q^T R; the penalty's unit is that of these queries where none is given."""
     scale = unit_of_penalty(queries) if penalty_unit is None else penalty_unit
     energy = queries.T @ queries + penalty * scale * np.eye(queries.shape[1])
-    found: Floats = np.linalg.solve(energy, queries.T @ responses)
+    found: Floats = np.linalg.solve(energy, queries.T @ responses).astype(np.float64)
     return found
 
 
