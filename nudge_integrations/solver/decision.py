@@ -17,6 +17,7 @@ __all__ = [
     "QueryScores",
     "decide",
     "gain_and_error",
+    "is_careful",
     "mean",
     "noise_groups",
     "repetition_warning",
@@ -75,7 +76,7 @@ def decide(prepared: Prepared, best: Candidate, baseline: float, *, standard_err
     if best.step == 0.0:
         return Decision("no_gain", why or "no step beats leaving the documents where they are")
     times, over = standard_errors, ""
-    if standard_errors > 0.0 and prepared.options.method == "auto" and too_few_labels(prepared):
+    if is_careful(prepared):
         draws = len(np.unique(noise_groups(prepared)))
         times = float(stdtrit(max(1, draws - 1), ndtr(CAUTION * standard_errors)))
         over = f" over {draws} documents or groups, as fewer than {FEWEST_QUERIES} queries are labelled"
@@ -95,10 +96,16 @@ def too_few_labels(prepared: Prepared) -> bool:
     return evaluation.own is not None and few and prepared.unlabelled > 0
 
 
+def is_careful(prepared: Prepared) -> bool:
+    """Say whether more is asked of a gain than usual, as ``auto`` does with too few labels."""
+    options = prepared.options
+    return options.method == "auto" and options.standard_errors > 0.0 and too_few_labels(prepared)
+
+
 def noise_groups(prepared: Prepared) -> NDArray[np.int64]:
     """Return (e,) which evaluation queries are one draw: those of a group; with too few labels, of one document."""
     own, groups = prepared.evaluation.own, prepared.evaluation.groups
-    if own is None or not too_few_labels(prepared):
+    if own is None or not is_careful(prepared):
         return groups
     documents = prepared.labels.by_document().groups[own]
     return min(groups, documents, key=lambda codes: len(np.unique(codes)))

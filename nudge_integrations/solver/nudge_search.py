@@ -15,9 +15,9 @@ from nudge_integrations.solver.curve import Bound, Curve, best_step, curve_of, m
 from nudge_integrations.solver.decision import (
     QueryScores,
     gain_and_error,
+    is_careful,
     mean,
     noise_groups,
-    too_few_labels,
 )
 from nudge_integrations.solver.direction import Answered, Contrastive, Direction, log_normalisers
 from nudge_integrations.solver.labels import Labels
@@ -131,7 +131,7 @@ def search_step(prepared: Prepared, labels: Labels, method: str, targets: Target
     evaluation, path = prepared.evaluation, targets.path
     sweep = Sweep(labels, evaluation, options.measured, options.block_bytes, options.progress)
     seen = sweep.changes(targets)
-    careful = options.method == "auto" and options.standard_errors > 0.0 and too_few_labels(prepared)
+    careful = is_careful(prepared)
     protected = evaluation.own is not None and (options.protects_unseen or careful)
     unseen = _unseen_changes(sweep, targets, protected) if protected or options.unseen_weight else None
     objective = mixed(seen, unseen, options.unseen_weight)
