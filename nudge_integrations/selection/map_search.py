@@ -31,9 +31,10 @@ _START = Setting(0.05, 0.1, 0.1)
 # Queries of another cluster may lose a tenth of a point.
 TOLERATED = 0.001
 
-# Settings are first compared by some groups of queries, as many as scores of documents are affordable, on pools of some
-# depth, and so many of the best by all.
-_FEWEST, _MOST, _SCORES, _DEPTH, _FINALISTS = 384, 1024, 2_500_000, 64, 2
+# Settings are first compared by some groups of queries, on pools of some depth, and so many of the best by all. Scores
+# of documents and comparisons with relevant ones say how many groups are affordable.
+_FEWEST, _MOST, _DEPTH, _FINALISTS = 384, 1024, 64, 2
+_SCORES, _COMPARED = 2_500_000, 3000
 
 # The numbers of steps that are tried one after another, and the penalty of each.
 _STEPS, _STEP_PENALTY = (2, 3, 4, 6, 8), 0.1
@@ -145,7 +146,8 @@ class MapSearch:
             teaching.residuals(teaching.queries, teaching.positives, TEMPERATURES, options.block_bytes).items()
         )
         full = PoolEvaluator.of(prepared, rows)
-        most = min(_MOST, max(_FEWEST, _SCORES // max(1, len(full.table))))
+        relevant = int(full.paths.relevant.sum()) / max(1, len(rows))
+        most = max(_FEWEST, min(_MOST, _SCORES // max(1, len(full.table)), int(_COMPARED / (1.0 + relevant))))
         some = coarse_rows(prepared.evaluation.groups[rows], options.seed, most)
         places = np.searchsorted(teaching.rows, prepared.evaluation_rows)
         return cls(prepared, maps, full, full.some(some, _DEPTH), places)

@@ -184,13 +184,13 @@ class SparseLine(Line):
 
 @dataclass(frozen=True)
 class Strength(Line):
-    """A query map's strength: unit(q + u l) with 0 <= u <= 4.
+    """A query map's strength: unit(q + u l) with 0 <= u <= 2.
 
     The length of q + u l is the same for every document, so documents rank by q.D + u l.D: a line with the shift's
     score l.D as its end.
     """
 
-    limit: ClassVar[float] = 0.8
+    limit: ClassVar[float] = 2.0 / 3.0
 
 
 class Sphere:
