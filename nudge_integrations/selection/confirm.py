@@ -18,7 +18,7 @@ from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.decision import QueryScores
 from nudge_integrations.solver.pools import best_unlabelled
 
-__all__ = ["Confirmed", "confirm_map", "confirm_pair"]
+__all__ = ["Confirmed", "confirm_map", "confirm_pair", "mapped_queries"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +36,27 @@ class Confirmed:
 
 def confirm_map(search: MapSearch, found: FoundMap) -> Confirmed:
     """Return what a map alone is worth: each half of the queries is served by the setting that suits the other."""
-    prepared, places = search.prepared, search.places
-    half = torch.from_numpy(search.maps.teaching.cross_selection[places])[:, None]
-    queries = prepared.evaluation.queries
-    mapped = []
-    for shifts in (search.maps.seen, search.maps.unseen):
-        sides = [float(STRENGTH.steps(np.array(at))) * shifts(setting, places) for setting, at in found.for_halves]
-        mapped.append(torch.nn.functional.normalize(queries + torch.where(half, sides[0], sides[1]), dim=1))
+    prepared, mapped = search.prepared, mapped_queries(search, found)
     k = prepared.options.measured.k
     rows = prepared.corpus.search(torch.cat(mapped).cpu().numpy(), min(k, len(prepared.corpus))).rows
     seen, unseen = (_metric(prepared, part) for part in np.split(rows, 2))
-    return Confirmed(QueryScores(seen, unseen), rows[: len(queries)])
+    return Confirmed(QueryScores(seen, unseen), rows[: len(mapped[0])])
+
+
+def mapped_queries(search: MapSearch, found: FoundMap) -> list[torch.Tensor]:
+    """Return the evaluation queries (e, d) by maps that do not know their labels; and as if nobody had labelled those.
+
+    Each half of the queries goes through the setting that suits the other.
+    """
+    half = torch.from_numpy(search.maps.teaching.cross_selection[search.places])[:, None]
+    mapped = []
+    for shifts in (search.maps.seen, search.maps.unseen):
+        sides = [
+            float(STRENGTH.steps(np.array(at))) * shifts(setting, search.places) for setting, at in found.for_halves
+        ]
+        shifted = search.prepared.evaluation.queries + torch.where(half, sides[0], sides[1])
+        mapped.append(torch.nn.functional.normalize(shifted, dim=1))
+    return mapped
 
 
 def confirm_pair(search: MapSearch, pair: FoundPair) -> Confirmed:

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nudge_integrations.errors import InputError
+from nudge_integrations.fusion import Signal
 from nudge_integrations.selection.candidates import CANDIDATES, Asked, asked_for
+from nudge_integrations.selection.fusing import fuse
 from nudge_integrations.selection.map_search import MapSearch, search_map
 from nudge_integrations.selection.outcome import Fitted, confirmed, fitted_map, fitted_pair, solution_with
 from nudge_integrations.selection.pairs import search_pair
@@ -44,6 +46,8 @@ def select(
     *,
     candidates: Sequence[str] = CANDIDATES,
     groups: ArrayLike | Sequence[object] | None = None,
+    signals: Sequence[Signal] = (),
+    query_texts: Sequence[str] | None = None,
     **options: Unpack[OptionValues],
 ) -> Solution:
     r"""Choose the best of nudging documents, mapping queries, both, and doing nothing.
@@ -74,6 +78,9 @@ def select(
         relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
         candidates: Which to try; also single methods, such as ``"ridge"`` or ``"iterated-ridge+nudge-n"``.
         groups: (m,) names; queries of one group are left out together. None: those with equal vectors are one group.
+        signals: What may be added to the dense scores of the best candidate, such as a `LexicalSignal`: each with the
+            weight that is best, where it gains more than noise. ``solution.fusion`` has the weights.
+        query_texts: (m,) the texts of the queries, for signals.
         **options: See `Options`: metric="ndcg@10", unseen_weight=0.0, max_seconds=None, seed=0, ...
 
     Returns:
@@ -106,7 +113,7 @@ def select(
     if given.step is not None or given.shift or prepared.held_out is not None:
         raise InputError("select() compares by leave-one-out: give step=, shift= and validation= to solve()")
     prepared = prepared.with_options(replace(given, method="auto"))
-    solution = _Selection(prepared, asked, start).solution()
+    solution = _Selection(prepared, asked, start, signals, query_texts).solution()
     log_outcome(solution)
     return solution
 
@@ -118,6 +125,8 @@ class _Selection:
     prepared: Prepared
     asked: Asked
     start: float
+    signals: Sequence[Signal]
+    texts: Sequence[str] | None
 
     def solution(self) -> Solution:
         options = self.prepared.options
@@ -129,7 +138,8 @@ class _Selection:
         nudge = solution_of(self.prepared, alone, lines, decision)
         gains = decision.status == "improved"
         fitted, notes = self._fitted(alone, gains, nudge_seconds) if self.asked.maps else ([], ())
-        return solution_with(self.prepared, nudge, fitted, notes, with_nudge=self.asked.nudge)
+        best = solution_with(self.prepared, nudge, fitted, notes, with_nudge=self.asked.nudge)
+        return fuse(self.prepared, best, self.signals, self.texts, fitted)
 
     def _fitted(
         self, alone: NudgeResult, alone_gains: bool, nudge_seconds: float

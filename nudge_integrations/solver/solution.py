@@ -10,6 +10,7 @@ import torch
 
 from nudge_integrations.corpus.arrays import unit_block
 from nudge_integrations.errors import InputError
+from nudge_integrations.fusion import Fusion
 from nudge_integrations.solver.curve import Curve
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Solution:
         documents: n, how many documents there are.
         query_map: None, or (d, d) float32 to apply to queries: unit(q + q M).
         shift: None, or (d,) float32 added to every document that nobody labelled, which is then made unit length again.
+        fusion: None, or the weights of signals that are added to dense scores.
     """
 
     rows: NDArray[np.int64]
@@ -137,6 +139,7 @@ class Solution:
     documents: int
     query_map: NDArray[np.float32] | None = None
     shift: NDArray[np.float32] | None = field(default=None)
+    fusion: Fusion | None = None
 
     def apply(self, documents: ArrayT) -> ArrayT:
         """Return all documents with the nudge applied.
@@ -169,6 +172,7 @@ class Solution:
     def __repr__(self) -> str:
         moved = f"{len(self.rows)} of {self.documents} documents moved"
         moved += "" if self.query_map is None else ", queries mapped"
+        moved += "" if self.fusion is None else f", {self.fusion}"
         return (
             f"Solution({self.method}, step={self.step:.4g}, {moved}, {self.metric} {self.baseline:.4f} -> "
             f"{self.score:.4f} over {self.queries} queries ({self.protocol}), {self.status})"

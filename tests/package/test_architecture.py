@@ -21,7 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROWS = (
     {"errors", "data"},
     {"storage"},
-    {"corpus"},
+    {"corpus", "fusion"},
     {"solver"},
     {"query_map"},
     {"dataset", "encoding", "selection"},
@@ -44,6 +44,8 @@ HOMES = {
     "accelerate": {"finetune"},
     "datasets": {"finetune"},
     "peft": {"finetune"},
+    "bm25s": {"fusion"},
+    "Stemmer": {"fusion"},
     "ir_measures": {"evaluation"},
     "matplotlib": {"evaluation"},
     "typer": {"cli"},
@@ -52,7 +54,7 @@ HOMES = {
 }
 FORBIDDEN = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "nudge", "langchain_community"}
 EDGES = ("nudge_integrations.llama_index", "nudge_integrations.langchain")
-WITHOUT_TORCH = {"__init__", "errors", "storage", "dataset", "data"}
+WITHOUT_TORCH = {"__init__", "errors", "storage", "dataset", "data", "fusion"}
 MODULE_LINES, BODY_LINES = 300, 40
 
 

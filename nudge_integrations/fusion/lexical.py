@@ -1,0 +1,197 @@
+"""Lexical scores of documents that come and go: BM25 by bm25s, built again when it is asked after a change.
+
+On disk ``lexical.json`` names and hashes the rest (see `storage.manifest`): ``tokens.safetensors`` holds the documents'
+tokens and the matrix of scores as numbers, ``vocabulary.json`` the tokens and the ids. Nothing that is read can run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from nudge_integrations.errors import CorruptArtifactError, InputError, MissingExtraError
+from nudge_integrations.fusion.tokens import Bm25, Tokenizer, tokenizer_of
+from nudge_integrations.storage import load_files, save_files
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["LexicalIndex"]
+
+_FORMAT = "nudge-integrations/lexical-index"
+_VERSION = 1
+_FILES = ("tokens.safetensors", "vocabulary.json")
+
+
+class LexicalIndex:
+    """Texts under ids, scored by BM25.
+
+    Inserting and deleting only takes note of tokens; the index is built again, from the tokens of all documents, when
+    scores are next asked for. Scores are the same as those of an index that was built of these documents at once.
+
+    >>> index = LexicalIndex(Bm25(language="en"))
+    >>> index.insert(["a", "b"], ["Cats purr.", "A dog barks at dogs."])
+    >>> index.scores(["barking dog", "birds"]).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
+    """
+
+    def __init__(self, settings: Bm25 | None = None) -> None:
+        self._settings = Bm25() if settings is None else settings
+        self._tokens_of = tokenizer_of(self._settings)
+        self._vocabulary: dict[str, int] = {}
+        self._documents: dict[str, NDArray[np.int32]] = {}
+        self._built: Any = None
+        self._lock = threading.RLock()
+
+    @property
+    def settings(self) -> Bm25:
+        """How scores are computed."""
+        return self._settings
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids, in the order of the columns of `scores`."""
+        return tuple(self._documents)
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __contains__(self, document_id: object) -> bool:
+        return document_id in self._documents
+
+    def insert(self, ids: Sequence[str], texts: Sequence[str]) -> None:
+        """Add documents at the end, or replace the texts of those whose ids are there.
+
+        Raises:
+            InputError: If the numbers of ids and texts differ.
+        """
+        if len(ids) != len(texts):
+            raise InputError(f"{len(ids)} ids came with {len(texts)} texts; there must be one each")
+        with self._lock:
+            known = self._vocabulary
+            for document_id, text in zip(ids, texts, strict=True):
+                codes = [known.setdefault(token, len(known)) for token in self._tokens_of(text)]
+                self._documents[document_id] = np.array(codes, np.int32)
+            self._built = None
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Remove documents that are there.
+
+        Raises:
+            InputError: If an id is not there; nothing was removed then.
+        """
+        gone = list(ids)
+        with self._lock:
+            unknown = [document_id for document_id in gone if document_id not in self._documents]
+            if unknown:
+                raise InputError(f"document {unknown[0]!r} is not in the lexical index, so it cannot be deleted")
+            for document_id in gone:
+                self._documents.pop(document_id, None)
+            self._built = None
+
+    def scores(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Return (m, n) float32: BM25 divided by the query's largest, so from 0 to 1; zeros where no word matches."""
+        with self._lock:
+            built, vocabulary = self._ready(), self._vocabulary
+            found = np.zeros((len(queries), len(self._documents)), np.float32)
+        if built is None:
+            return found
+        for row, query in enumerate(queries):
+            codes = [vocabulary[token] for token in self._tokens_of(query) if token in vocabulary]
+            if codes:
+                found[row] = built.get_scores_from_ids(codes)
+        largest = found.max(axis=1, keepdims=True)
+        np.divide(found, largest, out=found, where=largest > 0.0)
+        return found
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to a folder, in place of what was saved there, all at once.
+
+        Raises:
+            ArtifactError: If something else is in the way.
+        """
+        with self._lock:
+            built = self._ready()
+            ids, documents = list(self._documents), list(self._documents.values())
+            names = {"ids": ids, "tokens": list(self._vocabulary)}
+        tensors = {
+            "tokens": np.concatenate([np.zeros(0, np.int32), *documents]),
+            "lengths": np.array([len(tokens) for tokens in documents], np.int64),
+        }
+        if built is not None:
+            tensors |= {name: np.ascontiguousarray(built.scores[name]) for name in ("data", "indices", "indptr")}
+        content = {"format": _FORMAT, "version": _VERSION, "documents": len(ids), **self._settings.as_dict()}
+        files = {
+            "tokens.safetensors": [save_tensors(tensors)],
+            "vocabulary.json": [json.dumps(names).encode("ascii")],
+        }
+        save_files(path, "lexical.json", content, files)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None, verify: bool = True
+    ) -> LexicalIndex:
+        """Read what was saved.
+
+        Args:
+            path: The folder.
+            tokenizer: The tokenizer that the settings named, if they did: functions are not saved.
+            verify: Whether to hash the files.
+
+        Raises:
+            InputError: If a tokenizer is missing, or given where there was none.
+            CorruptArtifactError: If a file is missing, truncated or altered.
+            ArtifactError: If the folder holds something else, or a newer format.
+            MissingExtraError: If bm25s is not installed.
+        """
+        content, files = load_files(path, "lexical.json", _FILES, format_name=_FORMAT, version=_VERSION, verify=verify)
+        try:
+            index = cls(Bm25.from_dict(content, tokenizer))
+            tensors = load_tensors(bytes(files["tokens.safetensors"]))
+            names = json.loads(bytes(files["vocabulary.json"]))
+            index._restore(names["ids"], names["tokens"], tensors)
+        except (SafetensorError, KeyError, TypeError, IndexError) as error:
+            raise CorruptArtifactError(
+                f"{path} does not hold a whole lexical index ({error}); save it again"
+            ) from error
+        return index
+
+    def _restore(self, ids: list[str], tokens: list[str], tensors: dict[str, NDArray[Any]]) -> None:
+        ends = np.cumsum(tensors["lengths"])
+        if len(ids) != len(ends) or (len(ends) and ends[-1] != len(tensors["tokens"])):
+            raise KeyError(f"{len(ids)} ids for {len(ends)} documents")
+        parts = np.split(tensors["tokens"], ends[:-1]) if len(ends) else []
+        self._documents = dict(zip(ids, parts, strict=True))
+        self._vocabulary = {token: code for code, token in enumerate(tokens)}
+        if "data" in tensors:
+            matrix = {name: tensors[name] for name in ("data", "indices", "indptr")}
+            self._built = self._empty()
+            self._built.scores = {**matrix, "num_docs": len(ids)}
+
+    def _ready(self) -> Any:
+        """Return the index of bm25s, built again after a change; None while no document has a token."""
+        documents = list(self._documents.values())
+        if self._built is None and any(len(tokens) for tokens in documents):
+            built = self._empty()
+            codes = [tokens.tolist() for tokens in documents]
+            # Not ``index``, which logs to whoever logs anything.
+            built.scores = built.build_index_from_ids(range(len(self._vocabulary)), codes, show_progress=False)
+            self._built = built
+        return self._built
+
+    def _empty(self) -> Any:
+        try:
+            import bm25s
+        except ImportError as error:
+            raise MissingExtraError("bm25s", "lexical") from error
+        empty = bm25s.BM25(k1=self._settings.k1, b=self._settings.b)
+        empty.nonoccurrence_array = None  # which its building sets, and its loading does not
+        return empty

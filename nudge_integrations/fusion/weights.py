@@ -1,0 +1,108 @@
+"""The weights of signals beside the dense scores, as plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from nudge_integrations.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Fusion"]
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What is added to dense scores: score = dense + sum of weight * signal.
+
+    Attributes:
+        weights: Signal -> weight, for the signals that are worth having.
+        lexical: The settings of BM25, as `Bm25.as_dict` has them; None without it.
+        depth: How many of each signal's best documents are scored by all.
+        gain: How much the metric rises by the signals alone, each query without its own labels.
+        standard_error: The standard error of that gain.
+
+    Raises:
+        InputError: If a weight or the depth is not above 0.
+
+    Example:
+        >>> fusion = Fusion({"bm25": 0.25}, None, 100, 0.05, 0.01)
+        >>> fusion.fused(0.5, {"bm25": 1.0})
+        0.75
+    """
+
+    weights: Mapping[str, float]
+    lexical: Mapping[str, Any] | None
+    depth: int
+    gain: float
+    standard_error: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        odd = [name for name, weight in self.weights.items() if not 0.0 < weight < float("inf")]
+        if odd or not self.weights or self.depth < 1:
+            raise InputError(
+                f"a fusion needs weights and a depth above 0; got {dict(self.weights)} and {self.depth}: leave it out "
+                "where no signal is worth having"
+            )
+
+    def fused(self, dense: Any, signals: Mapping[str, Any]) -> Any:
+        """Return the fused scores: numbers or arrays of one shape, as they come.
+
+        Raises:
+            InputError: If a signal is missing.
+        """
+        missing = [name for name in self.weights if name not in signals]
+        if missing:
+            raise InputError(f"the signal {missing[0]!r} is missing; give the scores of {', '.join(self.weights)}")
+        return dense + sum(weight * signals[name] for name, weight in self.weights.items())
+
+    def as_rank_expression(
+        self, kind: Literal["qdrant", "elasticsearch"], *, largest: Mapping[str, float] | None = None
+    ) -> dict[str, Any]:
+        """Return the same sum for a store that computes it.
+
+        ``"qdrant"``: the ``formula`` of a query whose first prefetch searches the vectors by inner product or cosine,
+        and the next ones the signals in the order of ``weights``. ``"elasticsearch"``: the ``boost`` of a search's
+        ``knn`` part and of the query for each signal; its kNN score of a cosine is (1 + cosine) / 2, hence the 2.
+
+        Args:
+            kind: Which store.
+            largest: Signal -> what a score of 1 is there: the query's largest BM25, which a first search for one
+                document tells. 1 where it is left out.
+
+        Raises:
+            InputError: If the store is unknown, or a largest score is not above 0.
+
+        Example:
+            >>> fusion = Fusion({"bm25": 0.5}, None, 100, 0.05, 0.01)
+            >>> fusion.as_rank_expression("qdrant", largest={"bm25": 10.0})
+            {'sum': ['$score[0]', {'mult': [0.05, '$score[1]']}]}
+        """
+        scales = {name: float((largest or {}).get(name, 1.0)) for name in self.weights}
+        if any(not scale > 0.0 for scale in scales.values()):
+            raise InputError(f"a largest score must be above 0; got {scales}")
+        parts = {name: weight / scales[name] for name, weight in self.weights.items()}
+        if kind == "qdrant":
+            terms = [{"mult": [weight, f"$score[{place}]"]} for place, weight in enumerate(parts.values(), 1)]
+            return {"sum": ["$score[0]", *terms]}
+        if kind == "elasticsearch":
+            return {"knn": {"boost": 2.0}, **{name: {"boost": weight} for name, weight in parts.items()}}
+        raise InputError(f"unknown store {kind!r}; expected 'qdrant' or 'elasticsearch'")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "weights": dict(self.weights),
+            "lexical": None if self.lexical is None else dict(self.lexical),
+            "depth": self.depth,
+            "gain": self.gain,
+            "standard_error": self.standard_error,
+        }
+
+    def __str__(self) -> str:
+        parts = " + ".join(f"{weight:.3g} {name}" for name, weight in self.weights.items())
+        return f"dense + {parts}"
