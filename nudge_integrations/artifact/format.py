@@ -23,6 +23,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from nudge_integrations.errors import CorruptArtifactError, InputError
+from nudge_integrations.fusion import Fusion
 from nudge_integrations.storage import Buffer, load_files, save_files
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["content_fingerprint", "current_versions", "read", "thin_curve", "write"]
 
 _FORMAT = "nudge-integrations/nudge"
-_VERSION = 1
+_VERSION = 2
 _TENSORS = {
     "vectors": np.float32,
     "base": np.float32,
@@ -55,6 +56,7 @@ def write(path: str | os.PathLike[str], fields: Mapping[str, Any], attachments: 
     content = {name: value for name, value in fields.items() if name not in {*_TENSORS, "ids", "text_hashes"}}
     for name in _FIGURES:
         content[name] = None if math.isnan(content[name]) else float(content[name])
+    content["fusion"] = None if fields["fusion"] is None else fields["fusion"].as_dict()
     content.update(
         format=_FORMAT, version=_VERSION, dimension=int(fields["vectors"].shape[1]), moved=len(fields["ids"])
     )
@@ -104,6 +106,7 @@ def _fields(content: dict[str, Any], tensors: dict[str, NDArray[Any]], lines: li
         **{name: tensors.get(name) for name in _TENSORS},
         "warnings": tuple(content["warnings"]),
         "candidates": tuple(content["candidates"]),
+        "fusion": None if content["fusion"] is None else Fusion(**content["fusion"]),
         "ambiguous_texts": {digest: tuple(ids) for digest, ids in content["ambiguous_texts"].items()},
         "ids": tuple(line["id"] for line in lines),
         "text_hashes": () if None in hashes else hashes,

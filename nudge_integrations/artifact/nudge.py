@@ -32,7 +32,7 @@ __all__ = ["HasFingerprint", "Nudge"]
 
 _FROM_SOLUTION = (
     *("similarity", "method", "step", "temperature", "metric", "baseline", "score", "unseen_baseline", "unseen_score"),
-    *("status", "reason", "warnings", "protocol", "queries", "query_map", "shift"),
+    *("status", "reason", "warnings", "protocol", "queries", "query_map", "shift", "fusion"),
 )
 
 

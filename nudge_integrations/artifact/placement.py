@@ -13,6 +13,7 @@ import numpy as np
 
 from nudge_integrations.corpus import Matrix, as_matrix, as_rows, unit_rows
 from nudge_integrations.errors import InputError, MismatchError
+from nudge_integrations.fusion import Fusion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +45,10 @@ class Moves(Protocol):
         """(d, d) float32: what queries go through; None for nothing."""
 
     @property
+    def fusion(self) -> Fusion | None:
+        """The weights of signals beside dense scores; None for nothing."""
+
+    @property
     def by_id(self) -> Mapping[str, int]:
         """Id -> row."""
 
@@ -60,6 +65,7 @@ class NudgeDiff:
         same: Ids that both put in the same place.
         shift: Whether documents that do not move take another shift.
         query_map: Whether queries go through another map.
+        fusion: Whether other signals are added to the scores, or with other weights.
     """
 
     added: tuple[str, ...]
@@ -68,11 +74,13 @@ class NudgeDiff:
     same: tuple[str, ...]
     shift: bool
     query_map: bool
+    fusion: bool
 
     def __repr__(self) -> str:
         """Count instead of listing."""
         counts = f"added={len(self.added)}, removed={len(self.removed)}, changed={len(self.changed)}"
         others = f"{', another shift' if self.shift else ''}{', another query map' if self.query_map else ''}"
+        others += ", other signals" if self.fusion else ""
         return f"NudgeDiff({counts}, same={len(self.same)}{others})"
 
 
@@ -153,6 +161,7 @@ def compare(first: Moves, other: Moves) -> NudgeDiff:
         same=tuple(document_id for row, document_id in enumerate(both) if not differs[row]),
         shift=_differ(first.shift, other.shift),
         query_map=_differ(first.query_map, other.query_map),
+        fusion=first.fusion != other.fusion,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from nudge_integrations.corpus import as_rows, row_lengths
 from nudge_integrations.errors import InputError
+from nudge_integrations.fusion import Fusion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +57,7 @@ class NudgeRecord:
         curve: (c, 2) float64: steps, ascending from 0, and the metric from each step on; None without one.
         candidates: Everything that was tried, with what it was worth out of sample: the attributes of a `Candidate` of
             the solver. Print the nudge to see them as a table.
+        fusion: The weights of signals, such as BM25, that ``score`` was measured with; None without one.
 
     Raises:
         InputError: If lengths, shapes or values do not fit together.
@@ -89,6 +91,7 @@ class NudgeRecord:
     shift: NDArray[np.float32] | None = None
     curve: NDArray[np.float64] | None = None
     candidates: tuple[Mapping[str, Any], ...] = ()
+    fusion: Fusion | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together, and copy the arrays."""
@@ -101,6 +104,7 @@ class NudgeRecord:
     def __repr__(self) -> str:
         """Say what moved and what it is worth."""
         mapped = "" if self.query_map is None else ", queries mapped"
+        mapped += "" if self.fusion is None else f", {self.fusion},"
         return (
             f"Nudge({len(self.ids)} documents moved{mapped} by {self.method!r}, step={self.step:.4g}, "
             f"similarity={self.similarity!r}, {self.metric} {self.baseline:.4f} -> {self.score:.4f} "

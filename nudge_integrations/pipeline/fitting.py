@@ -12,9 +12,11 @@ from nudge_integrations.corpus import as_matrix, as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.fusion import Bm25, LexicalIndex, LexicalSignal, Signal
 from nudge_integrations.selection import CANDIDATES, SINGLE_CANDIDATES, select
+from nudge_integrations.selection.fusing import fuse
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
-from nudge_integrations.solver import Options, OptionValues, Solution, solve
+from nudge_integrations.solver import Options, OptionValues, Solution, prepare, solve
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -41,6 +43,7 @@ def fit(
     method: str = "auto",
     groups: ArrayLike | Sequence[object] | None = None,
     duplicates: Literal["keep", "merge", "error"] = "merge",
+    signals: Sequence[str | Bm25 | Signal] = (),
     document_vectors: Any = None,
     query_vectors: Any = None,
     validation_query_vectors: Any = None,
@@ -67,6 +70,9 @@ def fit(
             what answers a query under one id answers it under all, so they move as one, and a text is enough to know
             them. ``"keep"``: each moves by its own labels; ids tell them apart, texts do not
             (``Nudge.ambiguous_texts``). ``"error"``: name them.
+        signals: What may be added to the dense scores: ``"bm25"`` for English, a `Bm25` for another language or a
+            tokenizer, or a `Scorer` of texts of queries and rows of ``dataset.document_ids``. Each gets the weight that
+            is best, if it gains more than noise: ``nudge.fusion``. It must be added wherever the nudge is served.
         document_vectors: (n, d) base vectors in the order of ``dataset.document_ids``, if they are there already: an
             array, a tensor or a memory map. Texts may then be empty.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
@@ -80,7 +86,8 @@ def fit(
     Raises:
         DatasetError: If the dataset has problems (``dataset.repaired()`` leaves them out), the validation queries ask
             for documents that are not in the corpus, or are the training queries, or duplicates were to be refused.
-        InputError: If vectors do not fit the dataset, or an option is out of range.
+        InputError: If vectors do not fit the dataset, an option is out of range, or a signal is unknown.
+        MissingExtraError: If BM25 is asked for and bm25s is not installed.
 
     >>> dataset = RetrievalDataset({"d": "a text"}, {"q": "a question"}, {"q": {"d": 1}})
     >>> nudge = fit(dataset, "toy", method="nudge-n", step=0.1, document_vectors=[[1.0, 0]], query_vectors=[[0, 1.0]])
@@ -100,12 +107,16 @@ def fit(
         groups = dataset.query_groups()
     queries = _query_vectors(dataset, encoder, query_vectors, "query_vectors")
     data = documents, queries, _relevance(dataset, dataset, twins)
+    beside, asked = _signals(signals, dataset), list((validation or dataset).queries.values())
+    single = "auto" if method == "nudge" else method
     if tries_query_maps(method, options, validation=held_out is not None):
         candidates = CANDIDATES if method == "auto" else (method,)
-        solution = select(*data, candidates=candidates, groups=groups, **options)
-    else:
-        single = "auto" if method == "nudge" else method
+        solution = select(*data, candidates=candidates, groups=groups, signals=beside, query_texts=asked, **options)
+    elif not beside:
         solution = solve(*data, method=single, validation=held_out, groups=groups, **options)
+    else:
+        prepared = prepare(*data, validation=held_out, groups=groups, **options)
+        solution = fuse(prepared, solve(prepared, method=single), beside, asked)
     nudge = Nudge.from_solution(
         _together(solution, dataset, twins),
         ids=dataset.document_ids,
@@ -145,6 +156,21 @@ def tries_query_maps(method: str, options: OptionValues, *, validation: bool = F
             f"method={method!r} is evaluated by leave-one-out and takes no {', '.join(given)}=; leave it out"
         )
     return method in QUERY_MAPS or (method == "auto" and not given)
+
+
+def _signals(asked: Sequence[str | Bm25 | Signal], dataset: RetrievalDataset) -> list[Signal]:
+    """Return signals that know the documents."""
+    found: list[Signal] = []
+    for signal in (asked,) if isinstance(asked, str) else asked:
+        if isinstance(signal, str) and signal != Bm25.name:
+            raise InputError(f"unknown signal {signal!r}; expected {Bm25.name!r}, a Bm25, or a Scorer")
+        if isinstance(signal, str | Bm25):
+            index = LexicalIndex(signal if isinstance(signal, Bm25) else Bm25())
+            index.insert(dataset.document_ids, list(dataset.corpus.values()))
+            found.append(LexicalSignal(index))
+        else:
+            found.append(signal)
+    return found
 
 
 def _check(dataset: RetrievalDataset, validation: RetrievalDataset | None, *, blank_texts_allowed: bool) -> None:

@@ -23,6 +23,7 @@ from scipy import sparse
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError, MismatchError
+from nudge_integrations.fusion import Bm25, Fusion
 from nudge_integrations.selection import select
 from nudge_integrations.solver import Candidate, table_of
 from nudge_integrations.storage.sealing import seal
@@ -128,6 +129,7 @@ def test_it_cannot_be_changed() -> None:
         {"text_hashes": (), "curve": None, "validation_hash": "a" * 64, "warnings": ()},
         {"similarity": "dot", "vectors": 1.5 * random_units(3, 4)},
         {"ids": ("ü", "a\nb", '"\u2028\ud800')},
+        {"fusion": Fusion({"bm25": 0.3}, Bm25(language="de").as_dict(), 100, 0.02, 0.004)},
     ],
 )
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -235,7 +237,7 @@ def test_a_blank_more_or_a_key_twice_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"version": 2}, ArtifactError, "version 2, this package reads version 1"),
+        ({"version": 3}, ArtifactError, "version 3, this package reads version 2"),
         ({"format": "something/else"}, ArtifactError, "is a 'something/else'"),
         ({"moved": 7}, CorruptArtifactError, "expected"),
         ({"dimension": 5}, CorruptArtifactError, "expected"),
@@ -249,6 +251,7 @@ def test_a_blank_more_or_a_key_twice_is_refused(tmp_path: Path) -> None:
         ),
         ({"files": None}, CorruptArtifactError, "does not name the files beside it"),
         ({"step": "far"}, CorruptArtifactError, "whole nudge"),
+        ({"fusion": {"weights": {"bm25": -1.0}}}, CorruptArtifactError, "whole nudge"),
     ],
 )
 def test_a_sealed_manifest_that_makes_no_sense_is_refused(
@@ -550,6 +553,14 @@ def test_diff_says_what_was_added_removed_changed() -> None:
     assert [(d.shift, d.query_map) for d in found] == [(True, False), (False, True), (True, True), (False, False)]
     with pytest.raises(MismatchError, match="model-b"):
         one.diff(make(encoder="model-b"))
+
+
+def test_diff_and_repr_tell_other_signals() -> None:
+    one = make(fusion=Fusion({"bm25": 0.3}, Bm25().as_dict(), 100, 0.02, 0.004))
+    other = dataclasses.replace(one, fusion=Fusion({"bm25": 0.5}, Bm25().as_dict(), 100, 0.02, 0.004))
+    assert [one.diff(nudge).fusion for nudge in (one, other, make())] == [False, True, True]
+    assert repr(one.diff(make())).endswith("same=3, other signals)")
+    assert "dense + 0.3 bm25" in repr(one)
 
 
 def test_the_fingerprint_follows_what_is_served() -> None:

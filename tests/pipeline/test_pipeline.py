@@ -18,6 +18,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation import evaluate
+from nudge_integrations.fusion import Bm25, LexicalIndex, LexicalSignal, Scorer
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline import METHODS, QUERY_MAPS, fit
 from nudge_integrations.selection import select
@@ -345,3 +346,61 @@ def test_scifact_improves(collection: Callable[[str], Path]) -> None:
     before, after = ndcg(documents), ndcg(nudge.apply(test.document_ids, documents))
     assert before == pytest.approx(0.645, abs=0.002)
     assert after > before + 0.03
+
+
+def coded(queries: int = 240, documents: int = 40) -> tuple[RetrievalDataset, dict[str, Any]]:
+    """Documents whose codes only words know, with vectors under which queries are near other documents as well."""
+    random = np.random.default_rng(0)
+    wanted = random.integers(documents, size=queries)
+    corpus = {f"d{row}": f"part xk{row:03d} of a series" for row in range(documents)}
+    asked = {f"q{row}": f"is xk{of:03d} there {row}" for row, of in enumerate(wanted)}
+    dataset = RetrievalDataset(corpus, asked, {f"q{row}": {f"d{of}": 1.0} for row, of in enumerate(wanted)})
+    vectors = random.normal(size=(documents, 16))
+    noisy = vectors[wanted] + 1.2 * random.normal(size=(queries, 16))
+    return dataset, {"document_vectors": vectors, "query_vectors": noisy}
+
+
+@pytest.mark.parametrize("method", ["auto", "nudge", "nudge-n", "ridge"])
+def test_words_are_weighed_beside_vectors_and_the_weight_is_kept(method: str, tmp_path: Path) -> None:
+    dataset, vectors = coded()
+    alone = fit(dataset, "toy", method=method, **vectors)
+    nudge = fit(dataset, "toy", method=method, signals=("bm25",), **vectors)
+    assert alone.fusion is None
+    assert nudge.fusion is not None
+    assert nudge.score > alone.score + 0.05
+    assert nudge.fusion.gain > 2.0 * nudge.fusion.standard_error
+    assert nudge.fusion.lexical == Bm25().as_dict()
+    nudge.save(tmp_path)
+    assert Nudge.load(tmp_path).fusion == nudge.fusion
+
+
+def test_held_out_queries_weigh_words_too() -> None:
+    dataset, vectors = coded()
+    train, validation = dataset.split((0.5, 0.5))
+    rows = {query: row for row, query in enumerate(dataset.query_ids)}
+    of = {
+        name: vectors["query_vectors"][[rows[q] for q in part.query_ids]]
+        for name, part in (("query_vectors", train), ("validation_query_vectors", validation))
+    }
+    documents = vectors["document_vectors"]
+    nudge = fit(train, "toy", validation=validation, signals="bm25", document_vectors=documents, **of)
+    assert nudge.fusion is not None
+    assert nudge.protocol == "validation"
+
+
+def test_any_signal_of_texts_and_rows_is_weighed() -> None:
+    dataset, vectors = coded()
+    index = LexicalIndex(Bm25(language=""))
+    index.insert(dataset.document_ids, list(dataset.corpus.values()))
+    same = LexicalSignal(index)
+    mine = Scorer("words", lambda queries, rows: same.of(queries).at(rows), lambda queries, k: same.of(queries).best(k))
+    nudge = fit(dataset, "toy", method="nudge-n", signals=[mine], **vectors)
+    assert nudge.fusion is not None
+    assert set(nudge.fusion.weights) == {"words"}
+    assert nudge.fusion.lexical is None
+
+
+def test_an_unknown_signal_is_refused() -> None:
+    dataset, vectors = coded()
+    with pytest.raises(InputError, match="unknown signal 'tf-idf'"):
+        fit(dataset, "toy", signals=["tf-idf"], **vectors)
