@@ -40,7 +40,8 @@ _TENSORS = {
     "shift": np.float32,
     "curve": np.float64,
 }
-# JSON has no NaN: null stands for a figure that was not measured.
+# JSON has no NaN and no infinity: null stands for a figure that was not measured, and for the standard error of a
+# candidate that a single query evaluated.
 _FIGURES = ("step", "baseline", "score", "unseen_baseline", "unseen_score")
 _MOST_CURVE_POINTS = 20_000
 
@@ -56,6 +57,10 @@ def write(path: str | os.PathLike[str], fields: Mapping[str, Any], attachments: 
     content = {name: value for name, value in fields.items() if name not in {*_TENSORS, "ids", "text_hashes"}}
     for name in _FIGURES:
         content[name] = None if math.isnan(content[name]) else float(content[name])
+    content["candidates"] = [
+        {**one, "standard_error": None if math.isinf(one["standard_error"]) else one["standard_error"]}
+        for one in fields["candidates"]
+    ]
     content["fusion"] = None if fields["fusion"] is None else fields["fusion"].as_dict()
     content.update(
         format=_FORMAT, version=_VERSION, dimension=int(fields["vectors"].shape[1]), moved=len(fields["ids"])
@@ -105,7 +110,10 @@ def _fields(content: dict[str, Any], tensors: dict[str, NDArray[Any]], lines: li
         **content,
         **{name: tensors.get(name) for name in _TENSORS},
         "warnings": tuple(content["warnings"]),
-        "candidates": tuple(content["candidates"]),
+        "candidates": tuple(
+            {**one, "standard_error": math.inf if one["standard_error"] is None else one["standard_error"]}
+            for one in content["candidates"]
+        ),
         "fusion": None if content["fusion"] is None else Fusion(**content["fusion"]),
         "ambiguous_texts": {digest: tuple(ids) for digest, ids in content["ambiguous_texts"].items()},
         "ids": tuple(line["id"] for line in lines),

@@ -7,7 +7,7 @@
 How large a weight is worth it is found out by `nudge_integrations.selection`, with the documents' steps and the map.
 """
 
-from nudge_integrations.fusion.lexical import LexicalIndex
+from nudge_integrations.fusion.lexical import LexicalIndex, LexicalScores
 from nudge_integrations.fusion.signals import LexicalSignal, QueryScorer, Scorer, Signal
 from nudge_integrations.fusion.tokens import LANGUAGES, Bm25, has_bm25
 from nudge_integrations.fusion.weights import Fusion
@@ -17,6 +17,7 @@ __all__ = [
     "Bm25",
     "Fusion",
     "LexicalIndex",
+    "LexicalScores",
     "LexicalSignal",
     "QueryScorer",
     "Scorer",

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,11 +26,50 @@ from nudge_integrations.storage import load_files, save_files
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LexicalIndex"]
+__all__ = ["LexicalIndex", "LexicalScores"]
 
 _FORMAT = "nudge-integrations/lexical-index"
 _VERSION = 1
 _FILES = ("tokens.safetensors", "vocabulary.json")
+
+
+@dataclass(frozen=True, eq=False)
+class LexicalScores:
+    """BM25 of one query, from 0 to 1.
+
+    Attributes:
+        ids: The n documents.
+        row_of: Id -> row.
+        scores: (n,) float32.
+    """
+
+    ids: tuple[str, ...]
+    row_of: Mapping[str, int]
+    scores: NDArray[np.float32]
+
+    def best(self, k: int, allowed: Callable[[str], bool] | None = None) -> list[str]:
+        """Return the ids of the k best documents that share a word with the query, ties in the order of insertion."""
+        matching = np.flatnonzero(self.scores > 0.0)
+        if allowed is None and len(matching) > k:
+            kth = np.partition(self.scores[matching], len(matching) - k)[len(matching) - k]
+            matching = matching[self.scores[matching] >= kth]
+        ranked = (self.ids[row] for row in matching[np.argsort(-self.scores[matching], kind="stable")])
+        return list(islice(ranked if allowed is None else filter(allowed, ranked), k))
+
+    def of(self, ids: Sequence[str]) -> NDArray[np.float64]:
+        """Return (p,) float64, the scores of some documents; 0 where one is not there."""
+        rows = [self.row_of.get(document_id, -1) for document_id in ids]
+        return np.array([self.scores[row] if row >= 0 else 0.0 for row in rows], np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Built:
+    """The documents at one moment with the index of bm25s, None where none of them has a token."""
+
+    ids: tuple[str, ...]
+    row_of: Mapping[str, int]
+    words: int
+    model: Any
 
 
 class LexicalIndex:
@@ -48,7 +89,7 @@ class LexicalIndex:
         self._tokens_of = tokenizer_of(self._settings)
         self._vocabulary: dict[str, int] = {}
         self._documents: dict[str, NDArray[np.int32]] = {}
-        self._built: Any = None
+        self._built: _Built | None = None
         self._lock = threading.RLock()
 
     @property
@@ -99,18 +140,12 @@ class LexicalIndex:
 
     def scores(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Return (m, n) float32: BM25 divided by the query's largest, so from 0 to 1; zeros where no word matches."""
-        with self._lock:
-            built, vocabulary = self._ready(), self._vocabulary
-            found = np.zeros((len(queries), len(self._documents)), np.float32)
-        if built is None:
-            return found
-        for row, query in enumerate(queries):
-            codes = [vocabulary[token] for token in self._tokens_of(query) if token in vocabulary]
-            if codes:
-                found[row] = built.get_scores_from_ids(codes)
-        largest = found.max(axis=1, keepdims=True)
-        np.divide(found, largest, out=found, where=largest > 0.0)
-        return found
+        return self._scores(self._ready(), queries)
+
+    def score(self, query: str) -> LexicalScores:
+        """Return the scores of one query by id."""
+        built = self._ready()
+        return LexicalScores(built.ids, built.row_of, self._scores(built, [query])[0])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a folder, in place of what was saved there, all at once.
@@ -119,15 +154,15 @@ class LexicalIndex:
             ArtifactError: If something else is in the way.
         """
         with self._lock:
-            built = self._ready()
+            model = self._ready().model
             ids, documents = list(self._documents), list(self._documents.values())
             names = {"ids": ids, "tokens": list(self._vocabulary)}
         tensors = {
             "tokens": np.concatenate([np.zeros(0, np.int32), *documents]),
             "lengths": np.array([len(tokens) for tokens in documents], np.int64),
         }
-        if built is not None:
-            tensors |= {name: np.ascontiguousarray(built.scores[name]) for name in ("data", "indices", "indptr")}
+        if model is not None:
+            tensors |= {name: np.ascontiguousarray(model.scores[name]) for name in ("data", "indices", "indptr")}
         content = {"format": _FORMAT, "version": _VERSION, "documents": len(ids), **self._settings.as_dict()}
         files = {
             "tokens.safetensors": [save_tensors(tensors)],
@@ -173,19 +208,40 @@ class LexicalIndex:
         self._vocabulary = {token: code for code, token in enumerate(tokens)}
         if "data" in tensors:
             matrix = {name: tensors[name] for name in ("data", "indices", "indptr")}
-            self._built = self._empty()
-            self._built.scores = {**matrix, "num_docs": len(ids)}
+            model = self._empty()
+            model.scores = {**matrix, "num_docs": len(ids)}
+            self._built = self._snapshot(model)
 
-    def _ready(self) -> Any:
-        """Return the index of bm25s, built again after a change; None while no document has a token."""
-        documents = list(self._documents.values())
-        if self._built is None and any(len(tokens) for tokens in documents):
-            built = self._empty()
-            codes = [tokens.tolist() for tokens in documents]
-            # Not ``index``, which logs to whoever logs anything.
-            built.scores = built.build_index_from_ids(range(len(self._vocabulary)), codes, show_progress=False)
-            self._built = built
-        return self._built
+    def _scores(self, built: _Built, queries: Sequence[str]) -> NDArray[np.float32]:
+        found, vocabulary = np.zeros((len(queries), len(built.ids)), np.float32), self._vocabulary
+        if built.model is None:
+            return found
+        for row, query in enumerate(queries):
+            codes = [vocabulary.get(token, built.words) for token in self._tokens_of(query)]
+            # Tokens that came after the index was built are not in it.
+            if codes := [code for code in codes if code < built.words]:
+                found[row] = built.model.get_scores_from_ids(codes)
+        largest = found.max(axis=1, keepdims=True)
+        np.divide(found, largest, out=found, where=largest > 0.0)
+        return found
+
+    def _ready(self) -> _Built:
+        """Return the index of the documents as they are, built again after a change."""
+        with self._lock:
+            if self._built is None:
+                codes = [tokens.tolist() for tokens in self._documents.values()]
+                model = None
+                if any(codes):
+                    model = self._empty()
+                    # Not ``index``, which logs to whoever logs anything.
+                    words = range(len(self._vocabulary))
+                    model.scores = model.build_index_from_ids(words, codes, show_progress=False)
+                self._built = self._snapshot(model)
+            return self._built
+
+    def _snapshot(self, model: Any) -> _Built:
+        ids = tuple(self._documents)
+        return _Built(ids, {document_id: row for row, document_id in enumerate(ids)}, len(self._vocabulary), model)
 
     def _empty(self) -> Any:
         try:

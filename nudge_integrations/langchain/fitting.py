@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.embeddings import Embeddings
@@ -11,6 +11,7 @@ from langchain_core.runnables import Runnable
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.alignment import labels_over
+from nudge_integrations.fusion import Bm25, Signal
 from nudge_integrations.langchain.encoder import as_encoder
 from nudge_integrations.pipeline import fit
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
@@ -33,12 +34,14 @@ class FitOptions(OptionValues, total=False):
     Attributes:
         validation: Other queries about the same documents, in any form that the dataset may have.
         method: ``"auto"`` by default.
+        signals: ``("bm25",)`` adds BM25 to the scores with the weight that is best; none by default.
         duplicates: ``"merge"``, the default, moves documents with the same text as one, ``"keep"`` each by its own
             labels, and ``"error"`` names them where a query asks for one of them.
     """
 
     validation: RetrievalDataset | Any
     method: str
+    signals: Sequence[str | Bm25 | Signal]
     duplicates: Literal["keep", "merge", "error"]
 
 

@@ -200,16 +200,18 @@ class NudgeRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, filter: Any = None
     ) -> list[Document]:
+        options = self._search_options(k, filter, query)
         if self.query_transform is not None:
             query = self.query_transform.invoke(query, {"callbacks": run_manager.get_child()})
-        return _scored(self.vectorstore.similarity_search_with_score(query, **self._search_options(k, filter)))
+        return _scored(self.vectorstore.similarity_search_with_score(query, **options))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any = None
     ) -> list[Document]:
+        options = self._search_options(k, filter, query)
         if self.query_transform is not None:
             query = await self.query_transform.ainvoke(query, {"callbacks": run_manager.get_child()})
-        return _scored(await self.vectorstore.asimilarity_search_with_score(query, **self._search_options(k, filter)))
+        return _scored(await self.vectorstore.asimilarity_search_with_score(query, **options))
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)
@@ -218,9 +220,11 @@ class NudgeRetriever(BaseRetriever):
             params["ls_embedding_provider"] = type(self.vectorstore.embeddings).__name__
         return params
 
-    def _search_options(self, k: int | None, where: Any) -> dict[str, Any]:
+    def _search_options(self, k: int | None, where: Any, words: str) -> dict[str, Any]:
         where = self.filter if where is None else where
-        return {"k": self.k if k is None else k, **({} if where is None else {"filter": where})}
+        options = {"k": self.k if k is None else k, **({} if where is None else {"filter": where})}
+        # Words were weighed as the labelled queries were asked, not as they were rewritten.
+        return {**options, "words": words} if isinstance(self.vectorstore, NudgeVectorStore) else options
 
 
 def _scored(results: list[tuple[Document, float]]) -> list[Document]:

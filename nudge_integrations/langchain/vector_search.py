@@ -37,7 +37,7 @@ class ExactSearch(VectorStore):
         return [document for document, _ in await self.asimilarity_search_with_score(query, k, **kwargs)]
 
     def similarity_search_with_score(
-        self, query: str, k: int = 4, *, filter: Filter | None = None
+        self, query: str, k: int = 4, *, filter: Filter | None = None, words: str | None = None
     ) -> list[tuple[Document, float]]:
         """Return the k documents nearest to a query and their scores, best first.
 
@@ -45,21 +45,22 @@ class ExactSearch(VectorStore):
             query: The query.
             k: How many at most.
             filter: Values that the metadata must have, or a function of the metadata that must be true.
+            words: The query as it was asked, where ``query`` was rewritten: what a nudge that weighs words looks for.
 
         Returns:
-            Documents and inner products.
+            Documents and inner products, to which the nudge's weight of words is added where it has one.
 
         Raises:
             InputError: If k < 1.
         """
-        return self.similarity_search_with_score_by_vector(self._embedding.embed_query(query), k, filter=filter)
+        return self._searched(self._embedding.embed_query(query), k, filter, query if words is None else words)
 
     async def asimilarity_search_with_score(
-        self, query: str, k: int = 4, *, filter: Filter | None = None
+        self, query: str, k: int = 4, *, filter: Filter | None = None, words: str | None = None
     ) -> list[tuple[Document, float]]:
         """Do what `similarity_search_with_score` does with the embeddings' own async path."""
         vector = await self._embedding.aembed_query(query)
-        return await run_in_executor(None, self.similarity_search_with_score_by_vector, vector, k, filter=filter)
+        return await run_in_executor(None, self._searched, vector, k, filter, query if words is None else words)
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
         """Return the k documents nearest to a (d,) base vector; ``filter`` as in `similarity_search_with_score`."""
@@ -76,7 +77,12 @@ class ExactSearch(VectorStore):
         Raises:
             InputError: If k < 1, or d differs.
         """
-        return [(document_of(hit), hit.score) for hit in self._index.search(embedding, k, where=filter)]
+        return self._searched(embedding, k, filter, None)
+
+    def _searched(
+        self, embedding: list[float], k: int, where: Filter | None, words: str | None
+    ) -> list[tuple[Document, float]]:
+        return [(document_of(hit), hit.score) for hit in self._index.search(embedding, k, where=where, text=words)]
 
     def max_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
@@ -91,21 +97,22 @@ class ExactSearch(VectorStore):
             **kwargs: ``filter`` as in `similarity_search_with_score`.
         """
         vector = self._embedding.embed_query(query)
-        return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, **kwargs)
+        return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, words=query, **kwargs)
 
     async def amax_marginal_relevance_search(
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """Do what `max_marginal_relevance_search` does with the embeddings' own async path."""
         vector = await self._embedding.aembed_query(query)
-        return await self.amax_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, **kwargs)
+        search = self.amax_marginal_relevance_search_by_vector
+        return await search(vector, k, fetch_k, lambda_mult, words=query, **kwargs)
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """Do what `max_marginal_relevance_search` does for the (d,) base vector of a query."""
         index = self._index
-        hits = index.search(embedding, max(k, fetch_k), where=kwargs.get("filter"))
+        hits = index.search(embedding, max(k, fetch_k), where=kwargs.get("filter"), text=kwargs.get("words"))
         if not hits:
             return []
         base = np.atleast_2d(np.asarray(embedding, dtype=np.float32))

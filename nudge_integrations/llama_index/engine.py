@@ -22,6 +22,7 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
+from nudge_integrations.fusion import Bm25, Signal
 from nudge_integrations.index import with_extra_coordinate
 from nudge_integrations.llama_index.embedding import NudgedEmbedding, base_model
 from nudge_integrations.llama_index.encoder import check_model
@@ -53,6 +54,7 @@ class NudgeFinetuneEngine:
         nodes: The nodes to serve; None makes one node of every document. Labels find nodes by node id, by the id of
             the document that a node was cut from, or by text.
         method: As in ``nudge_integrations.fit``.
+        signals: ``("bm25",)`` adds BM25 to the scores with the weight that is best; `as_retriever` serves it.
         duplicates: ``"merge"`` moves nodes with the same text as one, ``"keep"`` each alone, ``"error"`` refuses them.
         finetune_encoder: True, or a mapping of options of ``nudge_integrations.finetune.finetune_encoder``: first train
             ``embed_model``, a sentence-transformers model in any form or its name, on the same labels. Give a
@@ -82,6 +84,7 @@ class NudgeFinetuneEngine:
         *,
         nodes: Sequence[BaseNode] | None = None,
         method: str = "auto",
+        signals: Sequence[str | Bm25 | Signal] = (),
         duplicates: Literal["keep", "merge", "error"] = "merge",
         finetune_encoder: EncoderOptions = False,
         query_transform: BaseQueryTransform | None = None,
@@ -98,7 +101,8 @@ class NudgeFinetuneEngine:
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
         check_device(options.get("device"))
-        self._options: dict[str, Any] = {"progress": show_progress, **options, "duplicates": duplicates}
+        self._options: dict[str, Any] = {"progress": show_progress, **options}
+        self._options |= {"signals": signals, "duplicates": duplicates}
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)
         self._nudge: Nudge | None = None

@@ -175,16 +175,17 @@ class NudgeRetriever(BaseRetriever):
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = transformed(query_bundle, self.query_transform)
-        return self._search(query_vector(query, self.embed_model))
+        return self._search(query_vector(query, self.embed_model), query_bundle.query_str)
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         query = await asyncio.to_thread(transformed, query_bundle, self.query_transform)
-        return await asyncio.to_thread(self._search, await aquery_vector(query, self.embed_model))
+        vector = await aquery_vector(query, self.embed_model)
+        return await asyncio.to_thread(self._search, vector, query_bundle.query_str)
 
-    def _search(self, vector: Sequence[float]) -> list[NodeWithScore]:
+    def _search(self, vector: Sequence[float], words: str) -> list[NodeWithScore]:
         filters = self.filters
         where = None if filters is None else lambda metadata: passes(filters, metadata["node"].metadata)
-        hits = self._index.search(vector, self.similarity_top_k, where=where)
+        hits = self._index.search(vector, self.similarity_top_k, where=where, text=words)
         return [NodeWithScore(node=hit.metadata["node"], score=hit.score) for hit in hits]
 
 

@@ -1,9 +1,9 @@
 """How a nudged index lies on disk: a folder for each save, and one file that says which of them counts.
 
-``index-<16 hex digits>/`` holds a marker that says whose it is, ``base``, and ``placed`` and ``nudge`` where there is
-one; ``collection.json`` names it and is replaced last, so a reader sees the old save or the new one, whole. Folders of
-earlier saves, and of saves that were killed, are then removed: those that the former ``collection.json`` named, or that
-hold the marker, and no others. One process writes at a time.
+``index-<16 hex digits>/`` holds a marker that says whose it is, ``base``, ``placed`` and ``nudge`` where there is one,
+and ``lexical`` where that weighs words; ``collection.json`` names it and is replaced last, so a reader sees the old
+save or the new one, whole. Folders of earlier saves, and of saves that were killed, are then removed: those that the
+former ``collection.json`` named, or that hold the marker, and no others. One process writes at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import Any
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError
+from nudge_integrations.fusion import LexicalIndex
 from nudge_integrations.index import ExactIndex
+from nudge_integrations.pipeline.fused_search import Words
 from nudge_integrations.storage import load_files, only_writer, save_files, write_atomically
 
 __all__ = ["read", "write"]
@@ -33,7 +35,13 @@ _MARKER_TEXT = f'{{"format": "{_FORMAT}"}}\n'
 _MOST_RESTARTS = 1000
 
 
-def write(path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | None, nudge: Nudge | None) -> None:
+def write(
+    path: str | os.PathLike[str],
+    base: ExactIndex,
+    placed: ExactIndex | None,
+    nudge: Nudge | None,
+    words: Words | None,
+) -> None:
     """Save to a folder, all at once.
 
     Raises:
@@ -50,6 +58,8 @@ def write(path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | N
             if placed is not None and nudge is not None:
                 placed.save(folder / name / "placed")
                 nudge.save(folder / name / "nudge")
+            if words is not None:
+                words.index.save(folder / name / "lexical")
             content = {"format": _FORMAT, "version": _VERSION, "index": name, "nudged": nudge is not None}
             save_files(folder, _MANIFEST, content, {}, locked=True)
         except BaseException:
@@ -61,8 +71,10 @@ def write(path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | N
                 shutil.rmtree(other, ignore_errors=True)
 
 
-def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, ExactIndex | None, Nudge | None]:
-    """Open base, placed and nudge; the last two None where nothing was nudged.
+def read(
+    path: str | os.PathLike[str], *, verify: bool
+) -> tuple[ExactIndex, ExactIndex | None, Nudge | None, Words | None]:
+    """Open base, placed, nudge and the texts; the last three None where nothing was nudged, or no words are weighed.
 
     Raises:
         CorruptArtifactError: If a file is missing, truncated or altered.
@@ -76,8 +88,12 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, Exa
                 raise CorruptArtifactError(f"{folder / _MARKER} is missing or was altered; save the index again")
             base = ExactIndex.load(folder / "base", verify=verify)
             if not content["nudged"]:
-                return base, None, None
-            return base, ExactIndex.load(folder / "placed", verify=verify), Nudge.load(folder / "nudge")
+                return base, None, None, None
+            nudge = Nudge.load(folder / "nudge")
+            words = None
+            if nudge.fusion is not None:
+                words = Words(LexicalIndex.load(folder / "lexical", verify=verify), nudge.fusion)
+            return base, ExactIndex.load(folder / "placed", verify=verify), nudge, words
         except ArtifactError:
             # A save that came between removed what was being read; one that did not leaves damage to report.
             if _content(path)["index"] == content["index"]:

@@ -19,6 +19,7 @@ from nudge_integrations.artifact.matching import apply_documents, matched_rows
 from nudge_integrations.errors import InputError, MismatchError
 from nudge_integrations.index import ExactIndex, Filter
 from nudge_integrations.pipeline import index_format
+from nudge_integrations.pipeline.fused_search import Words, fused_search, words_of
 
 __all__ = ["Hit", "NudgedIndex"]
 
@@ -31,7 +32,8 @@ class Hit:
         id: Its id.
         text: Its text.
         metadata: Its metadata; not a copy.
-        score: Inner product of the query and the vector that is served.
+        score: Inner product of the query and the vector that is served, with the nudge's signals added where the text
+            of the query was given.
     """
 
     id: str
@@ -46,6 +48,7 @@ class _Served:
 
     vectors: ExactIndex
     nudge: Nudge | None
+    words: Words | None = None
 
 
 class NudgedIndex:
@@ -105,6 +108,8 @@ class NudgedIndex:
             self._base.insert(ids, vectors, entries)
             if placed is not None:
                 served.vectors.insert(ids, placed, entries)
+            if served.words is not None:
+                served.words.index.insert(ids, texts)
 
     def delete(self, ids: Sequence[str]) -> None:
         """Remove documents that are there.
@@ -116,6 +121,8 @@ class NudgedIndex:
             self._base.delete(ids)
             if self._served.nudge is not None:
                 self._served.vectors.delete(ids)
+            if self._served.words is not None:
+                self._served.words.index.delete(ids)
 
     def texts(self) -> dict[str, str]:
         """Return id -> text, in the order of the rows."""
@@ -130,15 +137,17 @@ class NudgedIndex:
         """
         return _hits(self._base, ids, [0.0] * len(ids))
 
-    def search(self, query: object, k: int, *, where: Filter | None = None) -> list[Hit]:
+    def search(self, query: object, k: int, *, where: Filter | None = None, text: str | None = None) -> list[Hit]:
         """Return the k documents with the largest inner product with one (d,) query, best first.
 
-        The query goes through the nudge's query map where there is one.
+        The query goes through the nudge's query map where there is one. Where the nudge weighs words as well, these are
+        the documents with the largest sum of both.
 
         Args:
             query: (d,) numbers.
             k: How many at most.
             where: As in `ExactIndex.search`, about the documents' metadata.
+            text: The query in words, as it was asked; without it vectors alone count.
 
         Raises:
             InputError: If k < 1, d differs or the query is not finite.
@@ -149,12 +158,16 @@ class NudgedIndex:
             queries = served.nudge.transform_queries(queries)
         test = _about_documents(where)
         while True:
-            found, scores = served.vectors.search(queries, k, where=test)
+            found: list[str] = []
             try:
-                return _hits(served.vectors, found[0], scores[0].tolist())
+                if served.words is None or text is None:
+                    (found,), (scores,) = served.vectors.search(queries, k, where=test)
+                else:
+                    found, scores = fused_search(served.vectors, served.words, queries, text, k, test)
+                return _hits(served.vectors, found, scores.tolist())
             except InputError:
                 # Only if another thread deleted what was found; it is not found again then.
-                if all(document_id in served.vectors for document_id in found[0]):
+                if all(document_id in served.vectors for document_id in found):
                     raise
 
     def apply(self, nudge: Nudge) -> None:
@@ -162,6 +175,8 @@ class NudgedIndex:
 
         Raises:
             MismatchError: If the nudge moves documents, but not one of these; or they come from another model.
+            InputError: If it weighs a signal that only its maker can compute.
+            MissingExtraError: If it weighs words and bm25s is not installed.
         """
         with self._writing:
             ids, vectors = self._base.ids, self._base.vectors
@@ -172,10 +187,11 @@ class NudgedIndex:
                     f"none of the {len(nudge)} documents that this nudge moves is among the {len(ids)} here, by id or "
                     f"by text (it knows {nudge.ids[0]!r}, here is {ids[0]!r}): give the documents that it was fitted on"
                 )
+            words = words_of(nudge.fusion, ids, texts)
             placed = ExactIndex(similarity="dot")
             if ids:
                 placed.insert(ids, apply_documents(nudge, ids, texts, vectors), entries)
-            self._served = _Served(placed, nudge)
+            self._served = _Served(placed, nudge, words)
 
     def revert(self) -> None:
         """Serve base vectors again, exactly."""
@@ -200,7 +216,7 @@ class NudgedIndex:
         """
         with self._writing:
             placed = None if self.nudge is None else self._served.vectors
-            index_format.write(path, self._base, placed, self.nudge)
+            index_format.write(path, self._base, placed, self.nudge, self._served.words)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> NudgedIndex:
@@ -211,8 +227,8 @@ class NudgedIndex:
             ArtifactError: If the folder holds something else, or a newer format.
         """
         index = cls()
-        index._base, placed, nudge = index_format.read(path, verify=verify)
-        index._served = _Served(index._base if placed is None else placed, nudge)
+        index._base, placed, nudge, words = index_format.read(path, verify=verify)
+        index._served = _Served(index._base if placed is None else placed, nudge, words)
         return index
 
 

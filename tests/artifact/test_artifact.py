@@ -25,7 +25,7 @@ from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError, MismatchError
 from nudge_integrations.fusion import Bm25, Fusion
 from nudge_integrations.selection import select
-from nudge_integrations.solver import Candidate, table_of
+from nudge_integrations.solver import Candidate, solve, table_of
 from nudge_integrations.storage.sealing import seal
 
 FILES = ("nudge.json", "vectors.safetensors", "ids.jsonl")
@@ -156,6 +156,16 @@ def test_what_was_tried_is_saved_and_printed_as_the_solver_prints_it(tmp_path: P
     assert len(tried) > 4
     assert tried == solution.candidates
     assert str(loaded).partition("\n")[2] == table_of(solution.candidates)
+
+
+def test_a_nudge_that_one_query_taught_is_saved_with_its_standard_error(tmp_path: Path) -> None:
+    solution = solve(np.eye(3), [[0.6, 0.8, 0.0]], sparse.csr_array([[1.0, 0.0, 0.0]]), method="nudge-n", step=0.1)
+    nudge = Nudge.from_solution(
+        solution, ids=["a", "b", "c"], documents=np.eye(3), texts=None, encoder="toy", dataset_hash=""
+    )
+    assert [candidate["standard_error"] for candidate in nudge.candidates] == [math.inf]
+    nudge.save(tmp_path)
+    assert Nudge.load(tmp_path).candidates == nudge.candidates
 
 
 def test_a_nudge_that_moves_nothing_is_saved_and_loaded(tmp_path: Path) -> None:

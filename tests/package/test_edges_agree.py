@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
+from llama_index.core.indices.query.query_transform.base import BaseQueryTransform
 from llama_index.core.schema import QueryBundle
 from llama_index_doubles import nudge_of
 from query_maps import asked, map_alone, mapped
 
 from nudge_integrations import Nudge, RetrievalDataset, fit, langchain, llama_index
 from nudge_integrations.evaluation import evaluate
+from nudge_integrations.fusion import Bm25, Fusion, LexicalIndex
 
 METHODS = ("nudge-n", "nudge-m")
 Answers = list[list[tuple[str, float]]]
@@ -31,6 +34,23 @@ class Plain(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         return self.inner.embed_query(text)
+
+
+class Rewritten(BaseQueryTransform):
+    """Embeds one text for every query."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def _get_prompts(self) -> Any:
+        return {}
+
+    def _update_prompts(self, prompts: Any) -> None:
+        pass
+
+    def _run(self, query_bundle: QueryBundle, metadata: Any) -> QueryBundle:
+        return QueryBundle(query_bundle.query_str, custom_embedding_strs=[self.text])
 
 
 def asked_of_llama_index(retriever: Any, dataset: RetrievalDataset) -> Answers:
@@ -140,3 +160,49 @@ def test_both_put_every_query_through_the_map(
     texts = list(test.queries.values())[:20]
     vectors = [[models[0].get_query_embedding(text) for text in texts], [models[1].embed_query(text) for text in texts]]
     np.testing.assert_allclose(np.array(vectors)[:, :, : base.shape[1]], [asked(nudge, queries[:20])] * 2, atol=1e-6)
+
+
+async def test_words_count_alike_in_both_edges_also_async_and_after_a_save(
+    real: Callable[[str], Any], tmp_path: Path
+) -> None:
+    train, test, encoder = some(real, "metatool")
+    nodes, documents = llama_index.to_nodes(train), langchain.to_documents(train)
+    base = encoder.encode_documents(list(train.corpus.values()))
+    queries = encoder.encode_queries(list(test.queries.values()))
+    given: Any = {"document_vectors": base, "query_vectors": encoder.encode_queries(list(train.queries.values()))}
+    nudge = fit(train, encoder, method="nudge-n", step=0.4, **given)
+    nudge = replace(nudge, fusion=Fusion({"bm25": 0.5}, Bm25().as_dict(), 100, 0.1, 0.01))
+    nudge.save(tmp_path / "nudge")
+    words = LexicalIndex(Bm25())
+    words.insert(train.document_ids, list(train.corpus.values()))
+    dense = queries @ nudge.apply(train.document_ids, base).T.astype(np.float64)
+    exact = dense + 0.5 * words.scores(list(test.queries.values()))
+    rows = np.argsort(-exact, axis=1, kind="stable")[:, :5]
+    expected = [[(train.document_ids[row], line[row]) for row in best] for line, best in zip(exact, rows, strict=True)]
+    engine = llama_index.NudgeFinetuneEngine.from_artifact(tmp_path / "nudge", encoder, nodes)
+    theirs = engine.as_retriever(similarity_top_k=5)
+    ours = langchain.NudgeRetriever.from_artifact(tmp_path / "nudge", encoder, documents, k=5)
+    check_same(asked_of_llama_index(theirs, test), expected)
+    check_same(asked_of_langchain(ours, test), expected)
+    theirs.persist(tmp_path / "theirs")
+    again = llama_index.NudgeRetriever.from_persist_dir(tmp_path / "theirs", encoder, similarity_top_k=5)
+    check_same(asked_of_llama_index(again, test), expected)
+    first = next(iter(test.queries.values()))
+    check_same([[(hit.node.node_id, hit.get_score()) for hit in await theirs.aretrieve(first)]], expected[:1])
+    check_same([[(str(hit.id), hit.metadata["score"]) for hit in await ours.ainvoke(first)]], expected[:1])
+    store: Any = ours.vectorstore
+    nearest = store.max_marginal_relevance_search(first, k=1, fetch_k=5, lambda_mult=0.5)
+    assert nearest[0].id in dict(expected[0])
+
+
+def test_words_are_those_that_were_asked_whatever_is_embedded_in_their_place(real: Callable[[str], Any]) -> None:
+    train, test, encoder = some(real, "metatool")
+    nudge = fit(train, encoder, method="nudge-n", step=0.4)
+    nudge = replace(nudge, fusion=Fusion({"bm25": 0.5}, Bm25().as_dict(), 100, 0.1, 0.01))
+    nodes, documents = llama_index.to_nodes(train), langchain.to_documents(train)
+    text = next(iter(train.queries.values()))
+    theirs = llama_index.NudgeRetriever(nodes, encoder, nudge, query_transform=Rewritten(text), similarity_top_k=5)
+    ours = langchain.NudgeRetriever.from_artifact(nudge, encoder, documents, k=5, query_transform=lambda query: text)
+    check_same(asked_of_llama_index(theirs, test), asked_of_langchain(ours, test))
+    queries = list(test.queries.values())[:2]
+    assert ours.invoke(queries[0]) != ours.invoke(queries[1])

@@ -1,0 +1,116 @@
+"""Documents served by vectors and words at once: the sum over the whole corpus, through changes, filters and saves."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.errors import InputError
+from nudge_integrations.fusion import Bm25, Fusion, LexicalIndex
+from nudge_integrations.pipeline import fit
+from nudge_integrations.pipeline.nudged_index import NudgedIndex
+
+QUERIES = ("is xk007 there", "series three part", "nothing of that kind", "")
+WEIGHT = 0.6
+SERIES = ("one", "two", "three")
+
+
+def corpus(count: int = 300) -> dict[str, str]:
+    return {f"d{row}": f"part xk{row:03d} of series {SERIES[row % 3]}" for row in range(count)}
+
+
+def vectors_of(count: int, seed: int = 0) -> NDArray[np.float64]:
+    rows = np.random.default_rng(seed).normal(size=(count, 8))
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float64)
+
+
+@pytest.fixture(scope="module")
+def nudge() -> Nudge:
+    texts = corpus()
+    dataset = RetrievalDataset(texts, {"q": "xk001", "r": "xk002"}, {"q": {"d1": 1.0}, "r": {"d2": 1.0}})
+    given: dict[str, Any] = {"document_vectors": vectors_of(300), "query_vectors": vectors_of(2, 1)}
+    moved = fit(dataset, "toy", method="nudge-n", step=0.4, **given)
+    return dataclasses.replace(moved, fusion=Fusion({"bm25": WEIGHT}, Bm25().as_dict(), 20, 0.1, 0.01))
+
+
+def index_of(nudge: Nudge, texts: dict[str, str], vectors: NDArray[np.float64]) -> NudgedIndex:
+    index = NudgedIndex()
+    index.insert([*texts], vectors, [*texts.values()], [{"row": row} for row in range(len(texts))])
+    index.apply(nudge)
+    return index
+
+
+def check(index: NudgedIndex, k: int = 10, keep: Callable[[int], bool] | None = None) -> None:
+    """Compare with the sum over every document."""
+    texts = index.texts()
+    lexical = LexicalIndex(Bm25())
+    lexical.insert([*texts], [*texts.values()])
+    kept = [hit.id for hit in index.get([*texts]) if keep is None or keep(hit.metadata["row"])]
+    where = None if keep is None else (lambda metadata: keep(metadata["row"]))
+    for number, text in enumerate(QUERIES):
+        query = vectors_of(1, 50 + number)[0]
+        words = dict(zip(texts, lexical.scores([text])[0].tolist(), strict=True))
+        dense = dict(zip(kept, (index.served.get(kept) @ query).tolist(), strict=True))
+        scores = {document_id: dense[document_id] + WEIGHT * words[document_id] for document_id in kept}
+        expected = sorted(kept, key=lambda document_id: -scores[document_id])[:k]
+        hits = index.search(query, k, text=text, where=where)
+        assert [hit.id for hit in hits] == expected
+        np.testing.assert_allclose([hit.score for hit in hits], [scores[i] for i in expected], atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [1, 10, 400])
+def test_the_best_are_those_of_the_whole_corpus(nudge: Nudge, k: int) -> None:
+    check(index_of(nudge, corpus(), vectors_of(300)), k)
+
+
+def test_filters_hold_for_what_words_find(nudge: Nudge) -> None:
+    index = index_of(nudge, corpus(), vectors_of(300))
+    check(index, keep=lambda row: row % 2 == 0)
+    check(index, keep=lambda row: row > 295)
+    assert index.search(vectors_of(1)[0], 5, text="xk007", where={"row": -1}) == []
+
+
+def test_inserting_and_deleting_keep_words_right(nudge: Nudge) -> None:
+    index = index_of(nudge, corpus(), vectors_of(300))
+    index.delete([f"d{row}" for row in range(100, 160)])
+    check(index)
+    index.insert(["new", "d5"], vectors_of(2, 9), ["xk007 xk007 again", "another text"], [{"row": 1}, {"row": 2}])
+    check(index)
+    query = index.served.get(["new"])[0]
+    assert index.search(query, 1, text="again")[0].score == pytest.approx(1.0 + WEIGHT)
+    index.delete(["new"])
+    check(index)
+
+
+def test_without_the_words_of_a_query_vectors_alone_count(nudge: Nudge) -> None:
+    index = index_of(nudge, corpus(), vectors_of(300))
+    query = vectors_of(1, 4)[0]
+    alone = index_of(dataclasses.replace(nudge, fusion=None), corpus(), vectors_of(300))
+    assert index.search(query, 10) == alone.search(query, 10) == alone.search(query, 10, text="xk007")
+
+
+def test_saved_and_loaded_it_finds_the_same_and_goes_on(nudge: Nudge, tmp_path: Path) -> None:
+    index = index_of(nudge, corpus(), vectors_of(300))
+    index.save(tmp_path)
+    loaded = NudgedIndex.load(tmp_path)
+    query = vectors_of(1, 4)[0]
+    assert loaded.search(query, 10, text="xk007") == index.search(query, 10, text="xk007")
+    loaded.delete(["d7"])
+    check(loaded)
+    index.revert()
+    index.save(tmp_path)
+    assert NudgedIndex.load(tmp_path).search(query, 3, text="xk007") == index.search(query, 3)
+
+
+def test_signals_that_are_not_saved_are_not_served(nudge: Nudge) -> None:
+    mine = dataclasses.replace(nudge, fusion=Fusion({"mine": 1.0}, None, 10, 0.1, 0.01))
+    with pytest.raises(InputError, match="'mine', which is not saved"):
+        index_of(mine, corpus(), vectors_of(300))
