@@ -52,7 +52,9 @@ class LexicalScores:
         matching = np.flatnonzero(self.scores > 0.0)
         if allowed is None and len(matching) > k:
             kth = np.partition(self.scores[matching], len(matching) - k)[len(matching) - k]
-            matching = matching[self.scores[matching] >= kth]
+            above = matching[self.scores[matching] > kth]
+            tied = matching[self.scores[matching] == kth][: k - len(above)]
+            matching = np.union1d(above, tied)
         ranked = (self.ids[row] for row in matching[np.argsort(-self.scores[matching], kind="stable")])
         return list(islice(ranked if allowed is None else filter(allowed, ranked), k))
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Words", "fused_search", "words_of"]
 
+# Both lists are so long at first, as to score a thousand documents costs much less than to search again.
+_FIRST_DEPTH = 1000
+
 
 @dataclass(frozen=True, eq=False)
 class Words:
@@ -75,14 +78,14 @@ def fused_search(
 
     def passes(document_id: str) -> bool:
         try:
-            return test is None or test(vectors.get_metadata([document_id])[0])
+            return test is not None and test(vectors.get_metadata([document_id])[0])
         except InputError:  # another thread has just deleted it
             return False
 
-    depth = k if k < 1 else max(k, fusion.depth)
+    depth = k if k < 1 else max(k, fusion.depth, _FIRST_DEPTH)
     while True:
         (near,), (by_vector,) = vectors.search(query, depth, where=test)
-        best = lexical.best(depth, passes)
+        best = lexical.best(depth, None if test is None else passes)
         found = [document_id for document_id in dict.fromkeys([*near, *best]) if document_id in vectors]
         try:
             rows = vectors.get(found) if found else np.zeros((0, query.shape[1]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -237,7 +237,7 @@ def _hits(index: ExactIndex, ids: Sequence[str], scores: Sequence[float]) -> lis
     return [Hit(document_id, entry["text"], entry["metadata"], score) for document_id, entry, score in rows]
 
 
-def _about_documents(where: Filter | None) -> Filter | None:
+def _about_documents(where: Filter | None) -> Callable[[Mapping[str, Any]], bool] | None:
     if where is None:
         return None
     if callable(where):

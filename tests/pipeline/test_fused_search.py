@@ -66,9 +66,10 @@ def check(index: NudgedIndex, k: int = 10, keep: Callable[[int], bool] | None = 
         np.testing.assert_allclose([hit.score for hit in hits], [scores[i] for i in expected], atol=1e-6)
 
 
-@pytest.mark.parametrize("k", [1, 10, 400])
-def test_the_best_are_those_of_the_whole_corpus(nudge: Nudge, k: int) -> None:
-    check(index_of(nudge, corpus(), vectors_of(300)), k)
+@pytest.mark.parametrize(("count", "k"), [(300, 1), (300, 10), (300, 400), (9000, 3), (9000, 1500)])
+def test_the_best_are_those_of_the_whole_corpus(nudge: Nudge, count: int, k: int) -> None:
+    vectors = np.concatenate([vectors_of(300), vectors_of(count - 300, 2)]) if count > 300 else vectors_of(count)
+    check(index_of(nudge, corpus(count), vectors), k)
 
 
 def test_filters_hold_for_what_words_find(nudge: Nudge) -> None:
