@@ -26,6 +26,11 @@ __all__ = ["fuse"]
 # What queries for documents that nobody labelled may lose where they are protected: a tenth of a point.
 _UNSEEN_LOSS = 0.001
 
+_ADD_THEM = (
+    "the score counts signals beside the vectors: retrievers of this package add BM25, whatever else serves the vectors "
+    "must add the signals with the weights of `fusion`"
+)
+
 
 def fuse(
     prepared: Prepared,
@@ -169,6 +174,7 @@ class _Search:
             score=score,
             unseen_score=mean(best.scores.unseen),
             status="fixed" if start.status == "fixed" else "improved",
+            warnings=(*start.warnings, _ADD_THEM),
             reason=f"{start.metric} {start.baseline:.4f} -> {score:.4f} over {start.queries} queries, {fusion}",
             per_query=PerQuery(queries.rows, queries.baseline, best.scores.seen, best.scores.unseen),
         )
