@@ -27,8 +27,8 @@ __all__ = ["fuse"]
 _UNSEEN_LOSS = 0.001
 
 _ADD_THEM = (
-    "the score counts signals beside the vectors: retrievers of this package add BM25, whatever else serves the vectors "
-    "must add the signals with the weights of `fusion`"
+    "the score counts signals beside the vectors: the retrievers of this package add BM25, whatever else serves the "
+    "vectors must add the signals with the weights of `fusion`"
 )
 
 
