@@ -41,8 +41,9 @@ def confirm_map(search: MapSearch, found: FoundMap) -> Confirmed:
     queries = prepared.evaluation.queries
     mapped = []
     for shifts in (search.maps.seen, search.maps.unseen):
-        sides = [float(STRENGTH.steps(np.array(at))) * shifts(setting, places) for setting, at in found.for_halves]
-        mapped.append(torch.nn.functional.normalize(queries + torch.where(half, sides[0], sides[1]), dim=1))
+        sides = [float(STRENGTH.steps(np.array(at))) * shifts([one], places)[:, 0] for one, at in found.for_halves]
+        shift = search.maps.as_given(torch.where(half, sides[0], sides[1]))
+        mapped.append(torch.nn.functional.normalize(queries + shift, dim=1))
     k = prepared.options.measured.k
     rows = prepared.corpus.search(torch.cat(mapped).cpu().numpy(), min(k, len(prepared.corpus))).rows
     seen, unseen = (_metric(prepared, part) for part in np.split(rows, 2))
@@ -74,9 +75,9 @@ def _searched(search: MapSearch, pair: FoundPair) -> tuple[Callable[[int], Stati
     for fold, shifts in maps.by_fold(pair.setting):
         inside = torch.from_numpy(np.flatnonzero(fold[places]))
         by_fold[inside] = shifts[torch.from_numpy(places)[inside]]
-    parts = (by_fold, maps.unseen(pair.setting, places))
-    queries = prepared.evaluation.queries
-    mapped = torch.cat([torch.nn.functional.normalize(queries + pair.strength * shifts, dim=1) for shifts in parts])
+    shifts = maps.as_given(torch.cat([by_fold, maps.unseen([pair.setting], places)[:, 0]]))
+    queries = prepared.evaluation.queries.repeat(2, 1)
+    mapped = torch.nn.functional.normalize(queries + pair.strength * shifts, dim=1)
     k = prepared.options.measured.k
     depth = prepared.pools.rows.shape[1]
     scores, rows = best_unlabelled(prepared.corpus, mapped.cpu().numpy(), prepared.labels.rows, k, depth)

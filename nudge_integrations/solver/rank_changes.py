@@ -18,7 +18,7 @@ from nudge_integrations.solver.path import Path
 from nudge_integrations.solver.ragged import ragged
 from nudge_integrations.solver.segments import ScorePaths, Segment
 
-__all__ = ["RankChanges", "changes_on", "is_above"]
+__all__ = ["RankChanges", "changes_on", "is_above", "one_after_another"]
 
 # The rounding of a float32 inner product of unit vectors.
 TIE = 2e-7
