@@ -2,7 +2,7 @@
 
 An encoder names itself. A framework's embedding model is named by its class, its model and the settings that decide its
 vectors: prompts, instructions, task types, dimensions, normalisation, also inside ``encode_kwargs`` and the like. What
-only says how to run it (keys, devices, folders, batch sizes) does not count: a nudge would be refused on another machine.
+only says how to run it (keys, devices, folders, batch sizes) does not count, or another machine would be refused.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it; an object by its fingerprint, else by its class, for its repr may hold anything."""
+    """Return a value as JSON has it; an object by its fingerprint, else by its class: its repr may hold anything."""
     if isinstance(value, Enum):
         return _plain(value.value)
     if value is None or isinstance(value, bool | int | float | str):

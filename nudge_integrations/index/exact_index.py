@@ -181,7 +181,7 @@ class ExactIndex:
         return rows.found(slots, [0.0] * len(slots))
 
     def contents(self) -> tuple[list[str], NDArray[np.float32], list[Mapping[str, Any]]]:
-        """Return the n ids, the (n, d) vectors, read-only, and the n metadata of one moment, in the order of the rows."""
+        """Return n ids, (n, d) vectors, read-only, and n metadata of one moment, in the order of the rows."""
         rows = self._rows.ordered()
         return rows.ids, rows.dense(), rows.metadata
 
@@ -214,7 +214,8 @@ class ExactIndex:
             path: A folder; created if absent. Other files in it stay.
 
         Raises:
-            InputError: If metadata would not come back as it is: no JSON, tuples, keys that are no strings; names the id.
+            InputError: If metadata would not come back as it is, being no JSON, or holding tuples or keys that are no
+                strings; names the id.
             ArtifactError: If files of those names are there that are no index, or the path is a file.
         """
         rows = self._rows.ordered()

@@ -46,8 +46,8 @@ def metadata_test(where: Filter | None) -> Test | None:
     """Return the function that says whether metadata pass a filter; None where everything passes.
 
     A value must be equal; a mapping whose keys begin with ``$`` holds operators, all of which must hold. A key that is
-    absent passes ``$ne``, ``$nin``, ``$not_contains`` and ``{"$exists": False}`` alone. None is neither larger nor smaller
-    than anything, and contains nothing.
+    absent passes ``$ne``, ``$nin``, ``$not_contains`` and ``{"$exists": False}`` alone. None is neither larger nor
+    smaller than anything, and contains nothing.
 
     Args:
         where: A mapping of keys to values or operators, or a function of the metadata; None for no filter.

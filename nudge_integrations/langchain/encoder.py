@@ -80,7 +80,7 @@ class LangChainEncoder:
         return checked_vectors(self.embedding.embed_documents(list(texts)), texts)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed m queries as (m, d) float32, a query a call; after a call that failed, ask again to go on from there."""
+        """Embed m queries as (m, d) float32, a query a call; what was embedded before a call failed is kept."""
         vectors = self._unfinished.of(texts)
         self._unfinished = QueryVectors(self.embedding)
         return vectors
@@ -211,9 +211,8 @@ def _attributes(embedding: Embeddings) -> dict[str, Any]:
     for kind in reversed(type(embedding).__mro__):
         if kind.__module__.partition(".")[0] not in ("builtins", "abc", "pydantic", "langchain_core"):
             found |= {name: value for name, value in vars(kind).items() if isinstance(value, bool | int | float | str)}
-    return {
-        name: value for name, value in (found | getattr(embedding, "__dict__", {})).items() if not name.startswith("__")
-    }
+    found |= getattr(embedding, "__dict__", {})
+    return {name: value for name, value in found.items() if not name.startswith("__")}
 
 
 def _neither(model: object) -> str:

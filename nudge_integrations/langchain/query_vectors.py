@@ -25,7 +25,7 @@ _AT_ONCE = 8
 class QueryVectors:
     """Vectors of queries, each embedded once: those that are there stay, also where a call fails halfway.
 
-    A remote model, one with an async path of its own for queries, is sent several calls at once, a local one one by one.
+    A remote model, one with an async path of its own for queries, is sent several calls at once.
 
     Args:
         embedding: The embeddings.

@@ -27,8 +27,8 @@ class ExactSearch(VectorStore):
     """The searches of `NudgeVectorStore`, over its embeddings and its index.
 
     Every query is a base vector, also one that is given as a vector: the index puts it through the nudge's query map.
-    Filters are values that the metadata must have, Chroma's operators or a function, as `metadata_test` reads them. The
-    options of marginal relevance, ``fetch_k`` and ``lambda_mult``, may come with any search and count in that one alone.
+    Filters are values that the metadata must have, Chroma's operators or a function, as `metadata_test` reads them.
+    ``fetch_k`` and ``lambda_mult`` may come with any search and count in that by marginal relevance alone.
     """
 
     _embedding: Embeddings
