@@ -29,8 +29,10 @@ SAME_VECTOR = 0.02
 _FRAMEWORKS = ("langchain", "llama_index")
 
 # Settings that decide a model's vectors, by a part of their name or by their name.
-_DECISIVE = ("model", "instruction", "prompt", "prefix", "suffix", "dimension", "max_length", "normali", "pooling")
-_DECISIVE += ("task", "truncat", "precision")
+_DECISIVE = (
+    *("model", "instruction", "prompt", "prefix", "suffix", "dimension", "max_length", "normali", "pooling", "task"),
+    *("truncat", "precision"),
+)
 _DECISIVE_NAMES = frozenset({"input_type", "embed_dim", "embedding_type", "embedding_types", "mode", "revision"})
 _DECISIVE_NAMES |= {"deployment", "size", "title", "output_dtype", "late_chunking", "text_type"}
 # Named like a setting of the model, but about the class.
@@ -81,9 +83,9 @@ def known_to_differ(one: str, other: str) -> bool:
 
 def check_stored_vectors(
     embed: Callable[[list[str]], Any],
-    ids: Sequence[str],
-    texts: Sequence[str],
+    documents: Mapping[str, str],
     vectors: NDArray[np.float32],
+    among: Sequence[int],
     *,
     seed: int = 0,
 ) -> None:
@@ -91,16 +93,17 @@ def check_stored_vectors(
 
     Args:
         embed: Embeds texts as documents.
-        ids: n ids, for messages.
-        texts: n texts; blank ones are not drawn.
+        documents: Id -> text, of n documents; blank texts are not drawn.
         vectors: (n, d) stored base vectors of any length; those of no length are not drawn.
+        among: The rows to draw from.
         seed: Another seed, another draw.
 
     Raises:
         MismatchError: If a vector differs, or d does.
         InputError: If the model gives no vectors.
     """
-    order = np.random.default_rng(seed).permutation(len(ids)).tolist()
+    ids, texts = list(documents), list(documents.values())
+    order = np.random.default_rng(seed).permutation(among).tolist()
     usable = (row for row in order if texts[row].strip() and vectors[row].any())
     rows = [row for row, _ in zip(usable, range(_SAMPLE), strict=False)]
     if not rows:
@@ -130,7 +133,7 @@ def _parts(fingerprint: str) -> tuple[str, str]:
 
 
 def _decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in settings.items():
         name = str(key).lower()
         if name.endswith("kwargs"):

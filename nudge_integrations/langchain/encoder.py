@@ -190,8 +190,7 @@ def check_index(embedding: Embeddings, index: NudgedIndex, *, embed: bool) -> No
         check_model(embedding, index.nudge)
     if embed:
         documents = index.snapshot()
-        texts = list(documents.texts.values())
-        check_stored_vectors(embedding.embed_documents, list(documents.texts), texts, documents.vectors)
+        check_stored_vectors(embedding.embed_documents, documents.texts, documents.vectors, documents.embedded)
 
 
 def checked_query(text: str, vector: Any) -> list[float]:

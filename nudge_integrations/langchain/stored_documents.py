@@ -105,7 +105,7 @@ class StoredDocuments(ExactSearch):
         first = {identifier: row for row, identifier in reversed(list(enumerate(order)))}
         named = distinct(documents, order)
         once = embeddings if len(named) == len(order) else [embeddings[first[identifier]] for identifier in named]
-        self._insert(named, once)
+        self._insert(named, once, given=True)
         return order
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
@@ -126,9 +126,9 @@ class StoredDocuments(ExactSearch):
         """Return the documents with these ids that are there, in this order."""
         return list(map(document_of, self._index.get(ids)))
 
-    def _insert(self, named: Mapping[str, Document], vectors: Any) -> None:
+    def _insert(self, named: Mapping[str, Document], vectors: Any, *, given: bool = False) -> None:
         texts = [document.page_content for document in named.values()]
-        self._index.insert(list(named), vectors, texts, [document.metadata for document in named.values()])
+        self._index.insert(list(named), vectors, texts, [one.metadata for one in named.values()], given=given)
 
     def _ids(self, documents: Sequence[Document], ids: Sequence[str | None] | None) -> list[str]:
         given = [None] * len(documents) if ids is None else ids

@@ -58,8 +58,8 @@ def check_vectors(store: VectorStore, embedding: NudgedEmbeddings) -> None:
     if (distance > _STORED_AS).any():
         name = list(row_of)[int(distance.argmax())]
         raise MismatchError(
-            f"the vector that {type(store).__name__} holds of {name!r} is not where this nudge puts it: a base vector, or "
-            "one of another nudge; add the documents again through NudgedEmbeddings(base, nudge)"
+            f"the vector that {type(store).__name__} holds of {name!r} is not where this nudge puts it: a base vector, "
+            "or one of another nudge; add the documents again through NudgedEmbeddings(base, nudge)"
         )
 
 

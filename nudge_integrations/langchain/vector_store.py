@@ -216,8 +216,8 @@ class NudgeVectorStore(StoredDocuments):
             path: The folder.
             embedding: The embeddings that it was filled with.
             id_key: As in the constructor.
-            verify: Hash every byte, and embed a few documents again to see that their vectors are this model's. False
-                checks sizes and fingerprints only; say so where vectors came from elsewhere, such as those of images.
+            verify: Hash every byte, and embed a few documents again to see that their vectors are this model's, but for
+                vectors that came through `add_embeddings`. False checks sizes and fingerprints only.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.

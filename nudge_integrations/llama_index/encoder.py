@@ -141,8 +141,8 @@ def as_embedding(encoder: Encoder | BaseEmbedding) -> BaseEmbedding:
 def fingerprint_of(embed_model: BaseEmbedding) -> str:
     """Return the fingerprint of an embedding model, the same in every process.
 
-    It is the model's own ``fingerprint`` if it has one, else composed of its class, its name and the settings that decide
-    vectors (see `settings_fingerprint`).
+    It is the model's own ``fingerprint`` if it has one, else composed of its class, its name and the settings that
+    decide vectors (see `settings_fingerprint`).
     """
     own = getattr(embed_model, "fingerprint", None)
     if isinstance(own, str) and own:

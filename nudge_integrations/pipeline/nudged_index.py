@@ -55,11 +55,13 @@ class Snapshot:
         texts: Id -> text, of n documents in the order of the rows.
         metadata: n metadata; not copies.
         vectors: (n, d) float32 base vectors, read-only.
+        embedded: Rows of documents whose vectors were made of their texts.
     """
 
     texts: Mapping[str, str]
     metadata: Sequence[Mapping[str, Any]]
     vectors: NDArray[np.float32]
+    embedded: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,15 +112,29 @@ class NudgedIndex:
         return self._served.vectors
 
     def insert(
-        self, ids: Sequence[str], vectors: object, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
+        self,
+        ids: Sequence[str],
+        vectors: object,
+        texts: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]],
+        *,
+        given: bool = False,
     ) -> None:
         """Add n documents with (n, d) base vectors, or replace those whose ids are there.
+
+        Args:
+            ids: n ids.
+            vectors: (n, d) base vectors.
+            texts: n texts.
+            metadata: n metadata.
+            given: Whether the vectors were given, so that embedding the texts need not give the same.
 
         Raises:
             InputError: Where `ExactIndex.insert` raises it; nothing was inserted then.
             MismatchError: If a document that the nudge moves comes with another vector than its base vector.
         """
-        entries = [{"text": text, "metadata": dict(entry)} for text, entry in zip(texts, metadata, strict=True)]
+        mark = {"given": True} if given else {}
+        entries = [{"text": text, "metadata": dict(entry), **mark} for text, entry in zip(texts, metadata, strict=True)]
         if not len(ids):
             return
         with self._writing:
@@ -140,7 +156,8 @@ class NudgedIndex:
         """Return all documents with their base vectors, as they are at one moment, in the order of the rows."""
         ids, vectors, entries = self._base.contents()
         texts = {document_id: entry["text"] for document_id, entry in zip(ids, entries, strict=True)}
-        return Snapshot(texts, [entry["metadata"] for entry in entries], vectors)
+        embedded = [row for row, entry in enumerate(entries) if "given" not in entry]
+        return Snapshot(texts, [entry["metadata"] for entry in entries], vectors, embedded)
 
     def get(self, ids: Sequence[str]) -> list[Hit]:
         """Return those documents that are there by id, in this order, with score 0."""
