@@ -69,10 +69,8 @@ def checked_vectors(vectors: Any, texts: Sequence[str]) -> Vectors:
     name, names = "the encoder's vectors", [_shortened(text) for text in texts]
     matrix = as_matrix(vectors, name, ids=names)
     if len(matrix) != len(texts) or (len(texts) and matrix.shape[1] == 0):
-        shape = tuple(matrix.shape)
-        raise InputError(
-            f"the encoder gave vectors of shape {shape} for {len(texts)} texts; expected ({len(texts)}, d)"
-        )
+        shape, first = tuple(matrix.shape), f" (the first is {names[0]!r})" if names else ""
+        raise InputError(f"the encoder gave vectors of shape {shape} for {len(texts)} texts{first}; expected (n, d)")
     return as_rows(matrix, name, ids=names)
 
 
