@@ -145,8 +145,8 @@ class NudgeRetriever(BaseRetriever):
         store = NudgeVectorStore(embedding, id_key=id_key)
         store.add_documents(list(documents))
         store.fit(dataset, parent_key=parent_key, query_transform=query_transform, **options)
-        given = {"k": k, "filter": filter, "score_key": score_key, "tags": tags, "metadata": metadata}
-        return cls(vectorstore=store, query_transform=query_transform, **given)
+        given = {"k": k, "filter": filter, "query_transform": query_transform, "score_key": score_key}
+        return cls(vectorstore=store, tags=tags, metadata=metadata, **given)
 
     @classmethod
     async def afrom_documents(
@@ -169,8 +169,8 @@ class NudgeRetriever(BaseRetriever):
         store = NudgeVectorStore(embedding, id_key=id_key)
         await store.aadd_documents(list(documents))
         await store.afit(dataset, parent_key=parent_key, query_transform=query_transform, **options)
-        given = {"k": k, "filter": filter, "score_key": score_key, "tags": tags, "metadata": metadata}
-        return cls(vectorstore=store, query_transform=query_transform, **given)
+        given = {"k": k, "filter": filter, "query_transform": query_transform, "score_key": score_key}
+        return cls(vectorstore=store, tags=tags, metadata=metadata, **given)
 
     @classmethod
     def from_artifact(

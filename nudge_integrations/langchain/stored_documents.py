@@ -119,7 +119,7 @@ class StoredDocuments(ExactSearch):
         """
         if ids is None:
             raise InputError("delete needs ids; to remove everything, make a new store")
-        self._index.delete(ids)
+        self._index.discard(ids)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:

@@ -18,7 +18,15 @@ from nudge_integrations.encoding.encoder import checked_vectors
 from nudge_integrations.encoding.identity import known_to_differ, settings_fingerprint
 from nudge_integrations.errors import InputError
 
-__all__ = ["EncoderEmbedding", "LlamaIndexEncoder", "as_embedding", "as_encoder", "check_model", "fingerprint_of"]
+__all__ = [
+    "EncoderEmbedding",
+    "LlamaIndexEncoder",
+    "as_embedding",
+    "as_encoder",
+    "check_model",
+    "fingerprint_of",
+    "pickled",
+]
 
 
 class EncoderEmbedding(BaseEmbedding):
@@ -48,9 +56,7 @@ class EncoderEmbedding(BaseEmbedding):
         return "EncoderEmbedding"
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        # The framework's way takes fields that cannot be pickled out of the model itself, which is then of no use.
-        fields = {name: value for name, value in vars(self).items() if name in type(self).model_fields}
-        return _rebuilt, (type(self), fields)
+        return pickled(self, "encoder")
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return _lists(self.encoder.encode_queries([query]))[0]
@@ -168,8 +174,23 @@ def _neither(model: object) -> str:
     )
 
 
-def _rebuilt(kind: type[EncoderEmbedding], fields: dict[str, Any]) -> EncoderEmbedding:
-    return kind(**fields)
+def pickled(model: BaseEmbedding, *positional: str) -> tuple[Any, ...]:
+    """Return what another process needs to make a model again, for ``__reduce_ex__``.
+
+    The framework's own way takes fields that cannot be pickled out of the model itself, which is of no use after that.
+
+    Args:
+        model: The model.
+        positional: Names of its attributes that the constructor takes by position. All other fields go by name, but for
+            the callbacks, which belong to this process.
+    """
+    left_out = {*positional, "callback_manager"}
+    fields = {name: value for name, value in vars(model).items() if name not in left_out}
+    return _rebuilt, (type(model), tuple(getattr(model, name) for name in positional), fields)
+
+
+def _rebuilt(kind: type[BaseEmbedding], positional: tuple[Any, ...], fields: dict[str, Any]) -> BaseEmbedding:
+    return kind(*positional, **fields)
 
 
 def _lists(vectors: NDArray[np.float32]) -> list[list[float]]:

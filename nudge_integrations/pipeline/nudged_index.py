@@ -146,6 +146,17 @@ class NudgedIndex:
                 served.vectors.insert(ids, placed, entries)
 
     def delete(self, ids: Sequence[str]) -> None:
+        """Remove documents that are there.
+
+        Raises:
+            InputError: If an id is not there; nothing was removed then.
+        """
+        with self._writing:
+            self._base.delete(ids)
+            if self._served.nudge is not None:
+                self._served.vectors.delete(ids)
+
+    def discard(self, ids: Sequence[str]) -> None:
         """Remove documents; ids that are not there are no error."""
         with self._writing:
             self._base.discard(ids)

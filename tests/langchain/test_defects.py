@@ -50,6 +50,7 @@ class Remote(Embeddings):
         self.refused: set[str] = set()
         self.at_once, self.most_at_once = 0, 0
         self.arrived: threading.Barrier | None = None
+        self.meanwhile: Callable[[], object] | None = None
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return self.base.embed_documents(texts)
@@ -70,6 +71,8 @@ class Remote(Embeddings):
         return self._answer(text)
 
     def _answer(self, text: str) -> list[float]:
+        if self.meanwhile is not None:
+            self.meanwhile()
         if text in self.refused:
             raise ConnectionError("429 Too Many Requests")
         self.asked.append(text)
@@ -222,7 +225,7 @@ async def test_texts_without_an_id_each_are_refused(embedding: Embeddings) -> No
     with pytest.raises(InputError, match="3 documents came with 1 ids"):
         store.add_texts(["a", "b", "c"], ids=["x"])
     with pytest.raises(InputError, match="3 documents came with 'xyz'"):
-        store.add_texts(["a", "b", "c"], ids="xyz")  # type: ignore[arg-type]  # no type checker
+        store.add_texts(["a", "b", "c"], ids="xyz")
     with pytest.raises(InputError, match="3 texts came with 1 metadatas"):
         await store.aadd_texts(["a", "b", "c"], [{}])
     with pytest.raises(InputError, match="one string"):
@@ -468,16 +471,15 @@ def test_reading_goes_on_beside_deletes(store: NudgeVectorStore, nudged: bool) -
 
 
 def test_a_fit_sees_the_documents_of_one_moment(embedding: Embeddings) -> None:
-    class Interrupting(Remote):
-        """Its queries come back after somebody else has changed the store."""
-
-        def _answer(self, text: str) -> list[float]:
-            store.delete(["cat"])
-            store.add_documents([Document(id="ant", page_content="ants carry crumbs")])
-            return super()._answer(text)
-
-    store = NudgeVectorStore(Interrupting(embedding))
+    remote = Remote(embedding)
+    store = NudgeVectorStore(remote)
     store.add_documents(DOCUMENTS)
+
+    def change() -> None:
+        store.delete(["cat"])
+        store.add_documents([Document(id="ant", page_content="ants carry crumbs")])
+
+    remote.meanwhile = change
     nudge = store.fit(LABELS, method="nudge-n", step=0.5)
     expected = fit(LABELS, as_encoder(embedding), method="nudge-n", step=0.5)
     np.testing.assert_allclose(nudge.vectors, expected.vectors, atol=1e-6)
