@@ -170,14 +170,16 @@ class ExactIndex:
 
     def discard(self, ids: Sequence[str]) -> None:
         """Remove vectors; ids that are not there are no error."""
+        unwanted = dict.fromkeys(ids)
         with self._writing:
-            self._rows = self._rows.deleted([i for i in dict.fromkeys(ids) if i in self._rows.slot_of])
+            self._rows = self._rows.deleted([i for i in unwanted if i in self._rows.slot_of])
 
     def rows(self, ids: Sequence[str]) -> list[FoundRow]:
         """Return the rows of those ids that are there, in this order, as they are at one moment."""
+        wanted = list(ids)  # before the lock: iterating may be anybody's code
         with self._writing:
             rows = self._rows
-            slots = [rows.slot_of[i] for i in ids if i in rows.slot_of]
+            slots = [rows.slot_of[i] for i in wanted if i in rows.slot_of]
         return rows.found(slots, [0.0] * len(slots))
 
     def contents(self) -> tuple[list[str], NDArray[np.float32], list[Mapping[str, Any]]]:

@@ -50,7 +50,6 @@ class Remote(Embeddings):
         self.refused: set[str] = set()
         self.at_once, self.most_at_once = 0, 0
         self.arrived: threading.Barrier | None = None
-        self.meanwhile: Callable[[], object] | None = None
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         return self.base.embed_documents(texts)
@@ -71,8 +70,6 @@ class Remote(Embeddings):
         return self._answer(text)
 
     def _answer(self, text: str) -> list[float]:
-        if self.meanwhile is not None:
-            self.meanwhile()
         if text in self.refused:
             raise ConnectionError("429 Too Many Requests")
         self.asked.append(text)
@@ -470,18 +467,34 @@ def test_reading_goes_on_beside_deletes(store: NudgeVectorStore, nudged: bool) -
     repeated([change, read, read], 40)
 
 
-def test_a_fit_sees_the_documents_of_one_moment(embedding: Embeddings) -> None:
-    remote = Remote(embedding)
-    store = NudgeVectorStore(remote)
-    store.add_documents(DOCUMENTS)
+def test_what_is_deleted_while_it_is_found_is_no_error(store: NudgeVectorStore) -> None:
+    class Deleting(list[str]):
+        """Ids of which one is deleted as soon as all have been looked at."""
 
-    def change() -> None:
+        def __iter__(self) -> Iterator[str]:
+            yield from super().__iter__()
+            store.delete(["cat"])
+
+    def deleting(metadata: dict[str, Any]) -> bool:
+        store.delete(["dog"])
+        return True
+
+    assert set(ids(store.get_by_ids(Deleting(TEXTS)))) >= {"dog", "cow", "hen", "fox"}
+    assert "cat" not in ids(store.get_by_ids(list(TEXTS)))
+    assert len(store.max_marginal_relevance_search("breakfast", k=4, filter=deleting)) == 4
+    assert len(store.similarity_search("breakfast", k=9, filter=deleting)) == 3
+
+
+def test_a_fit_sees_the_documents_of_one_moment(store: NudgeVectorStore, encoder: Encoder) -> None:
+    def meanwhile(query: str) -> str:
         store.delete(["cat"])
         store.add_documents([Document(id="ant", page_content="ants carry crumbs")])
+        return query
 
-    remote.meanwhile = change
-    nudge = store.fit(LABELS, method="nudge-n", step=0.5)
-    expected = fit(LABELS, as_encoder(embedding), method="nudge-n", step=0.5)
+    held_out = RetrievalDataset(TEXTS, {"v": "an early breakfast"}, {"v": {"hen": 1}})
+    nudge = store.fit(LABELS, validation=held_out, method="nudge-n", step=0.5, query_transform=meanwhile)
+    expected = fit(LABELS, encoder, validation=held_out, method="nudge-n", step=0.5)
+    assert nudge.ids == expected.ids
     np.testing.assert_allclose(nudge.vectors, expected.vectors, atol=1e-6)
     assert sorted(ids(store.similarity_search("x", k=9))) == ["ant", "cow", "dog", "fox", "hen"]
 
