@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nudge_integrations.artifact.placement import SAME_VECTOR, place
+from nudge_integrations.artifact.placement import place
 from nudge_integrations.corpus import as_matrix, unit_rows
 from nudge_integrations.encoding import text_hash
+from nudge_integrations.encoding.identity import SAME_VECTOR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

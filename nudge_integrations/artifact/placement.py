@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from nudge_integrations.corpus import Matrix, as_matrix, as_rows, unit_rows
+from nudge_integrations.encoding.identity import SAME_VECTOR
 from nudge_integrations.errors import InputError, MismatchError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["Moves", "NudgeDiff", "compare", "map_queries", "place", "take_back"]
-
-# Distance between unit vectors (about 1.1 degrees) up to which two encodings of one text are taken for the same.
-# Half precision and other hardware change a few thousandths, one byte a coordinate about half of it.
-SAME_VECTOR = 0.02
 
 
 class Moves(Protocol):

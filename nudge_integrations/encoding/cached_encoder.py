@@ -73,7 +73,8 @@ class CachedEncoder:
             pending = list(missing)
             for start in range(0, len(pending), FLUSH):
                 batch = pending[start : start + FLUSH]
-                made = checked_vectors(encode([missing[key] for key in batch]), len(batch))
+                some = [missing[key] for key in batch]
+                made = checked_vectors(encode(some), some)
                 self._cache.append(batch, made)
                 vectors.update(zip(batch, made, strict=True))
                 bar.update(len(batch))

@@ -16,7 +16,7 @@ import uuid
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,14 @@ class EmbeddingCache:
     """
 
     def __init__(self, directory: str | Path, fingerprint: str) -> None:
-        self.folder = Path(directory) / hashlib.sha256(fingerprint.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        self._open(Path(directory) / hashlib.sha256(fingerprint.encode("utf-8", "surrogatepass")).hexdigest()[:32])
+
+    def _open(self, folder: Path) -> None:
+        self.folder = folder
         try:
-            make_folder(self.folder)
+            make_folder(folder)
         except OSError as error:
-            raise InputError(f"the cache folder {self.folder} cannot be created: {error}") from error
+            raise InputError(f"the cache folder {folder} cannot be created: {error}") from error
         self._place: dict[bytes, tuple[Path, int]] = {}
         self._seen: dict[Path, int] = {}
         self._dimension: dict[Path, int] = {}
@@ -62,6 +65,16 @@ class EmbeddingCache:
 
     def __len__(self) -> int:
         return len(self._place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy, in this process or another, has a lock and a shard of its own, and looks at the folder itself.
+        return type(self)._reopened, (self.folder,)
+
+    @classmethod
+    def _reopened(cls, folder: Path) -> Self:
+        cache = cls.__new__(cls)
+        cache._open(folder)
+        return cache
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
         """Read the vectors, each (d,) float32, of those keys that are there, whoever wrote them."""

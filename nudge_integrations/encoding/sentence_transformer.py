@@ -100,7 +100,7 @@ class SentenceTransformerEncoder:
         vectors = encode(
             list(texts), prompt=self._prompts[role], batch_size=self.batch_size, show_progress_bar=self.progress
         )
-        return checked_vectors(vectors, len(texts))
+        return checked_vectors(vectors, texts)
 
     @cached_property
     def _dimension(self) -> int:

@@ -43,7 +43,7 @@ def write(path: str | os.PathLike[str], saved: SavedIndex) -> None:
     """Save an index to a folder, all at once.
 
     Raises:
-        InputError: If metadata is no JSON; names the id.
+        InputError: If metadata would not come back as it is: no JSON, tuples, keys that are no strings; names the id.
         ArtifactError: If something that is no index is in the way.
     """
     content = {
@@ -104,6 +104,8 @@ def _metadata_json(ids: Sequence[str], metadata: Sequence[Mapping[str, Any]]) ->
     for document_id, entry in zip(ids, metadata, strict=True):
         try:
             pieces.append(json.dumps(entry, allow_nan=False))
+            if json.loads(pieces[-1]) != entry:
+                raise ValueError("keys that are no strings, and tuples, would come back as others; give strings, lists")
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"the metadata of {document_id!r} cannot be saved as JSON: {error}") from error
     return f"[{', '.join(pieces)}]".encode("ascii")

@@ -19,6 +19,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from numpy.typing import NDArray
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus.arrays import checked_device
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
@@ -27,7 +28,7 @@ from nudge_integrations.llama_index.embedding import NudgedEmbedding, base_model
 from nudge_integrations.llama_index.encoder import check_model
 from nudge_integrations.llama_index.encoder_finetuning import EncoderFinetuning, EncoderOptions
 from nudge_integrations.llama_index.events import send_end, send_start
-from nudge_integrations.llama_index.former_engine import check_device, chosen_method, register
+from nudge_integrations.llama_index.former_engine import chosen_method, register
 from nudge_integrations.llama_index.nodes import with_embeddings
 from nudge_integrations.llama_index.retriever import NudgeRetriever
 from nudge_integrations.llama_index.store import filled_index, needs_extra_coordinate
@@ -97,7 +98,7 @@ class NudgeFinetuneEngine:
         self.query_transform = query_transform
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
-        check_device(options.get("device"))
+        checked_device(options.get("device"))
         self._options: dict[str, Any] = {"progress": show_progress, **options, "duplicates": duplicates}
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)

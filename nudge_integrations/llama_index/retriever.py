@@ -126,13 +126,10 @@ class NudgeRetriever(BaseRetriever):
             InputError: If a node is no JSON.
             ArtifactError: If the folder holds files of those names that are something else.
         """
-        base = self._index.base
-        ids = base.ids
-        hits = self._index.get(ids)
+        documents = self._index.snapshot()
+        nodes = [doc_to_json(entry["node"]) for entry in documents.metadata]
         written = NudgedIndex()
-        written.insert(
-            ids, base.vectors, [hit.text for hit in hits], [doc_to_json(hit.metadata["node"]) for hit in hits]
-        )
+        written.insert(list(documents.texts), documents.vectors, list(documents.texts.values()), nodes)
         written.apply(self.nudge)
         written.save(persist_dir)
 

@@ -33,11 +33,13 @@ _MARKER_TEXT = f'{{"format": "{_FORMAT}"}}\n'
 _MOST_RESTARTS = 1000
 
 
-def write(path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | None, nudge: Nudge | None) -> None:
+def write(
+    path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | None, nudge: Nudge | None, model: str
+) -> None:
     """Save to a folder, all at once.
 
     Raises:
-        InputError: If metadata is no JSON; names the id.
+        InputError: If metadata would not come back as it is; names the id.
         ArtifactError: If the path is a file, or a ``collection.json`` is there that is not of such a save.
     """
     folder = Path(path)
@@ -51,6 +53,7 @@ def write(path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | N
                 placed.save(folder / name / "placed")
                 nudge.save(folder / name / "nudge")
             content = {"format": _FORMAT, "version": _VERSION, "index": name, "nudged": nudge is not None}
+            content["model"] = model
             save_files(folder, _MANIFEST, content, {}, locked=True)
         except BaseException:
             if not _is_saved(folder, name):
@@ -61,8 +64,8 @@ def write(path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | N
                 shutil.rmtree(other, ignore_errors=True)
 
 
-def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, ExactIndex | None, Nudge | None]:
-    """Open base, placed and nudge; the last two None where nothing was nudged.
+def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, ExactIndex | None, Nudge | None, str]:
+    """Open base, placed and nudge, the last two None where nothing was nudged, and the fingerprint of the model.
 
     Raises:
         CorruptArtifactError: If a file is missing, truncated or altered.
@@ -76,8 +79,9 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, Exa
                 raise CorruptArtifactError(f"{folder / _MARKER} is missing or was altered; save the index again")
             base = ExactIndex.load(folder / "base", verify=verify)
             if not content["nudged"]:
-                return base, None, None
-            return base, ExactIndex.load(folder / "placed", verify=verify), Nudge.load(folder / "nudge")
+                return base, None, None, content["model"]
+            placed = ExactIndex.load(folder / "placed", verify=verify)
+            return base, placed, Nudge.load(folder / "nudge"), content["model"]
         except ArtifactError:
             # A save that came between removed what was being read; one that did not leaves damage to report.
             if _content(path)["index"] == content["index"]:
@@ -93,6 +97,8 @@ def _content(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{Path(path) / _MANIFEST} names {index!r}, which is no folder of a saved index; "
             "nothing of it can be trusted: save to another folder"
         )
+    if not isinstance(content.setdefault("model", ""), str):
+        raise CorruptArtifactError(f"{Path(path) / _MANIFEST} names the model {content['model']!r}, expected a string")
     return content
 
 

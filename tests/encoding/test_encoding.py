@@ -124,7 +124,7 @@ def test_texts_that_are_no_list_of_strings_are_refused(tmp_path: Path, texts: An
         (np.zeros((1, 4)), r"\(1, 4\) for 2 texts"),
         (np.zeros(4), "encoder.* one row of 4 numbers"),
         (np.zeros((2, 0)), r"\(2, 0\) for 2 texts"),
-        (np.array([[0.0, 1.0], [np.nan, 0.0]]), "encoder.* row 1 is not finite"),
+        (np.array([[0.0, 1.0], [np.nan, 0.0]]), "encoder.* 'b' is not finite"),
     ],
 )
 def test_unusable_vectors_are_refused_and_not_kept(tmp_path: Path, vectors: NDArray[Any], named: str) -> None:
