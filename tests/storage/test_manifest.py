@@ -131,7 +131,18 @@ def test_a_sealed_manifest_cannot_name_files_elsewhere(tmp_path: Path, name: str
     assert victim.read_bytes() == b"alive"
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(5 << 30)
+
+
+def link_to(target: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, os.mkdir, sparse, *(link_to(target) for target in ("/dev/zero", "manifest.json", "a"))]
+)
 @pytest.mark.parametrize("name", ["manifest.json", "a"])
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
     save(tmp_path, {"a": b"content"})
@@ -139,6 +150,13 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path
     make(tmp_path / name)
     with pytest.raises(CorruptArtifactError):
         load(tmp_path)
+
+
+def test_what_was_read_stays_when_the_file_is_cut_off(tmp_path: Path) -> None:
+    save(tmp_path, {"a": b"content" * 10_000})
+    read = load(tmp_path)
+    os.truncate(tmp_path / "a", 10)
+    assert bytes(read["a"]) == b"content" * 10_000
 
 
 def test_a_save_whose_content_fails_leaves_no_file(tmp_path: Path) -> None:
