@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nudge_integrations.artifact.values import check_values
 from nudge_integrations.corpus import as_rows, row_lengths
 from nudge_integrations.errors import InputError
 
@@ -92,6 +93,7 @@ class NudgeRecord:
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together, and copy the arrays."""
+        check_values(vars(self))
         for name, array in _checked_arrays(self).items():
             if array is not None:
                 array = array.copy()
@@ -133,8 +135,6 @@ def _checked_arrays(nudge: NudgeRecord) -> dict[str, NDArray[Any] | None]:
         raise InputError(
             f"{len(nudge.ids)} ids came with {len(nudge.text_hashes)} text hashes; give one an id, or none"
         )
-    if nudge.similarity not in ("cosine", "dot"):
-        raise InputError(f"similarity must be 'cosine' or 'dot'; got {nudge.similarity!r}")
     vectors = as_rows(nudge.vectors, "nudged vectors", ids=nudge.ids)
     base = as_rows(nudge.base, "base vectors", dimension=vectors.shape[1], ids=nudge.ids)
     for name, rows in (("base", base), *([("nudged", vectors)] if nudge.similarity == "cosine" else [])):
@@ -147,5 +147,7 @@ def _checked_arrays(nudge: NudgeRecord) -> dict[str, NDArray[Any] | None]:
     for name, array in (("query map", square), ("shift", shift)):
         if array is not None and array.shape[-1] != vectors.shape[1]:
             raise InputError(f"the {name} has {array.shape[-1]} dimensions, the vectors have {vectors.shape[1]}")
-    curve = None if nudge.curve is None else np.array(nudge.curve, dtype=np.float64).reshape(-1, 2)
+    curve = None if nudge.curve is None else np.array(nudge.curve, dtype=np.float64)
+    if curve is not None and (curve.ndim != 2 or curve.shape[1] != 2):
+        raise InputError(f"the curve has shape {curve.shape}, expected (c, 2): steps and values")
     return {"vectors": vectors, "base": base, "query_map": square, "shift": shift, "curve": curve}

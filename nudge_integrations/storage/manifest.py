@@ -67,12 +67,13 @@ def save_files(
         locked: Whether the caller is the `only_writer` of this folder already.
 
     Raises:
-        InputError: If a name cannot be a file's name here; nothing was written then.
+        InputError: If a name cannot be a file's name here, or the content is no JSON; nothing was written then.
         ArtifactError: If the path is no folder, or a file of that name is there which is not part of such a folder.
         OSError: If the disk refuses; what was there before is still there and readable.
     """
     folder = Path(directory)
     check_names(manifest, files)
+    seal(content)  # what JSON cannot hold is refused before anything is written
     with nullcontext() if locked else only_writer(folder):
         former = _refuse_to_overwrite_others(folder, manifest, str(content["format"]), files)
         _settle(folder, manifest, {*files, *former})

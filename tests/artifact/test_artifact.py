@@ -24,7 +24,7 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError, MismatchError
 from nudge_integrations.selection import select
-from nudge_integrations.solver import Candidate, table_of
+from nudge_integrations.solver import Candidate, solve, table_of
 from nudge_integrations.storage.sealing import seal
 
 FILES = ("nudge.json", "vectors.safetensors", "ids.jsonl")
@@ -92,6 +92,15 @@ def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"ids": ("a", "b"), "text_hashes": ()}, "3 vectors came with 2 ids"),
         ({"text_hashes": ("x",)}, "1 text hashes"),
         ({"similarity": "l2"}, "similarity must be"),
+        ({"ids": ("a", "b", ["c"])}, "ids must be a sequence of texts"),
+        ({"text_hashes": ("a", "b", None)}, "text_hashes must be a sequence of texts"),
+        ({"step": "far"}, "step must be a number"),
+        ({"queries": -1}, "queries must be a number of queries"),
+        ({"status": "better"}, "status must be"),
+        ({"warnings": "mind the gap"}, "warnings must be"),
+        ({"candidates": ({"method": "nudge-n"},)}, "candidates must be"),
+        ({"ambiguous_texts": {"f": "d0"}}, "ambiguous_texts must be"),
+        ({"curve": np.ones(4)}, r"curve has shape \(4,\), expected"),
         ({"vectors": np.full((3, 4), np.nan)}, "'d0' is not finite"),
         ({"vectors": 2 * random_units(3, 4)}, "must have unit length"),
         ({"base": 2 * random_units(3, 4)}, "must have unit length"),
@@ -154,6 +163,20 @@ def test_what_was_tried_is_saved_and_printed_as_the_solver_prints_it(tmp_path: P
     assert len(tried) > 4
     assert tried == solution.candidates
     assert str(loaded).partition("\n")[2] == table_of(solution.candidates)
+
+
+def test_a_nudge_chosen_on_one_query_is_saved_and_printed(tmp_path: Path) -> None:
+    relevance = sparse.csr_array([[1.0, 0.0, 0.0]])
+    solution = solve(np.eye(3), np.array([[0.6, 0.8, 0.0]]), relevance)
+    assert any(math.isinf(tried.standard_error) for tried in solution.candidates)
+    nudge = Nudge.from_solution(
+        solution, ids=["a", "b", "c"], documents=np.eye(3), texts=None, encoder="toy", dataset_hash=""
+    )
+    nudge.save(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(FILES)
+    loaded = Nudge.load(tmp_path)
+    assert str(loaded) == str(nudge)
+    assert math.isinf(loaded.candidates[0]["standard_error"])
 
 
 def test_a_nudge_that_moves_nothing_is_saved_and_loaded(tmp_path: Path) -> None:
@@ -249,6 +272,11 @@ def test_a_blank_more_or_a_key_twice_is_refused(tmp_path: Path) -> None:
         ),
         ({"files": None}, CorruptArtifactError, "does not name the files beside it"),
         ({"step": "far"}, CorruptArtifactError, "whole nudge"),
+        ({"step": 10**400}, CorruptArtifactError, "whole nudge"),
+        ({"candidates": [{}]}, CorruptArtifactError, "whole nudge"),
+        ({"candidates": None}, CorruptArtifactError, "whole nudge"),
+        ({"ambiguous_texts": []}, CorruptArtifactError, "whole nudge"),
+        ({"metric": {}}, CorruptArtifactError, "metric must be a text"),
     ],
 )
 def test_a_sealed_manifest_that_makes_no_sense_is_refused(
