@@ -125,7 +125,7 @@ def _number_or_none(figure: float) -> float | None:
 def content_fingerprint(fields: Mapping[str, Any]) -> str:
     """Return the sha256 (hex) of all that decides which vectors a nudge serves."""
     digest = hashlib.sha256()
-    served = ("ids", "text_hashes", "similarity", "encoder")
+    served = ("ids", "text_hashes", "similarity", "encoder", "base_norm")
     digest.update(json.dumps([fields[name] for name in served]).encode("ascii"))
     for name in ("vectors", "query_map", "shift"):
         array = fields[name]

@@ -96,7 +96,7 @@ _EXPECTED: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
     (("status",), _one_of("improved", "no_gain", "fixed"), "'improved', 'no_gain' or 'fixed'"),
     (("protocol",), _one_of("leave-one-out", "validation"), "'leave-one-out' or 'validation'"),
     (("step", "baseline", "score", "unseen_baseline", "unseen_score"), _is_figure, "a number"),
-    (("temperature",), _or_none(_is_figure), "a number or None"),
+    (("temperature", "base_norm"), _or_none(_is_figure), "a number or None"),
     (("queries",), _is_count, "a number of queries"),
     (("ambiguous_texts",), _texts_to(_all_of(_is_text)), "a mapping of texts to sequences of ids"),
     (("versions",), _texts_to(_is_text), "a mapping of texts to texts"),

@@ -54,6 +54,11 @@ class CachedEncoder:
         """The fingerprint of the encoder itself: a cache changes no vector."""
         return self.encoder.fingerprint
 
+    @property
+    def similarity(self) -> str:
+        """What the encoder's vectors are ranked by."""
+        return getattr(self.encoder, "similarity", "cosine")
+
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Embed documents, or read them; (n, d) float32."""
         return self._through_cache("document", texts, self.encoder.encode_documents)

@@ -94,7 +94,7 @@ class EmbeddingCache:
         """Read rows of a shard; forget those that are no longer there or no longer whole."""
         records = self._records(shard, [row for row, _ in places])
         lengths = np.linalg.norm(records["vector"].astype(np.float64), axis=1)
-        usable = (lengths > 0) & (lengths < np.inf)
+        usable: list[bool] = ((lengths > 0) & (lengths < np.inf)).tolist()
         found = {
             key: record["vector"]
             for record, (_, key), fine in zip(records, places, usable, strict=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from pathlib import Path
 from typing import BinaryIO
 
 __all__ = ["open_regular", "read_regular"]
@@ -39,6 +38,7 @@ def read_regular(path: str | os.PathLike[str], *, most: int) -> bytes:
     Raises:
         OSError: If it is larger, or as `open_regular`.
 
+    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder) / "names.txt"

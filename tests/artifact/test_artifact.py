@@ -115,6 +115,21 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], words: s
         make(**changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"similarity": "cosine"}, "has the similarity 'dot' and no shift"),
+        ({"shift": np.ones(4)}, "has the similarity 'dot' and no shift"),
+        ({"base_norm": 0.5}, "longer than base_norm=0.5"),
+        ({"base_norm": "long"}, "base_norm must be a number or None"),
+    ],
+)
+def test_a_base_that_ranks_by_inner_product_must_fit_together(changes: dict[str, Any], words: str) -> None:
+    make(base_norm=1.0, similarity="dot")
+    with pytest.raises(InputError, match=words):
+        make(**{"base_norm": 1.0, "similarity": "dot", **changes})
+
+
 def test_it_cannot_be_changed() -> None:
     vectors = random_units(3, 4, seed=1)
     nudge = make(vectors=vectors)
@@ -503,6 +518,29 @@ def test_apply_refuses_vectors_that_are_not_the_base_vectors() -> None:
         nudge.revert(["d0"], random_units(1, 4, 77))
 
 
+@pytest.mark.parametrize("ids", [[0, 1, 2], ["d0", "d1", None], np.arange(3), "abc"])
+def test_ids_that_are_no_strings_are_refused_instead_of_moving_nothing(ids: Any) -> None:
+    nudge = make()
+    for call in (nudge.apply, nudge.apply_texts, nudge.revert, nudge.edited):
+        with pytest.raises(InputError, match=r"ids are strings.*str\(i\) for i"):
+            call(ids, nudge.base)
+
+
+def test_an_edited_document_stays_and_is_listed_while_the_others_move(caplog: pytest.LogCaptureFixture) -> None:
+    nudge = make()
+    other = random_units(1, 4, seed=9)
+    vectors = np.concatenate([nudge.base[:2], 3 * other])
+    placed = nudge.apply(["d0", "d1", "d2"], vectors)
+    np.testing.assert_allclose(placed, [*nudge.vectors[:2], other[0]], atol=1e-6)
+    assert "1 documents changed since the fit and stay where they are: 'd2'" in caplog.text
+    assert nudge.edited(["d0", "d1", "d2"], vectors) == ["d2"]
+    assert nudge.edited(["d0", "d1", "d2"], nudge.base) == []
+    with pytest.raises(MismatchError, match="from another model"):
+        nudge.apply(["d0", "d1", "d2"], random_units(3, 4, seed=9))
+    with pytest.raises(MismatchError, match="'d2' is nudged already"):
+        nudge.apply(["d0", "d1", "d2"], np.concatenate([nudge.base[:2], nudge.vectors[2:]]))
+
+
 def test_apply_block_by_block_is_apply() -> None:
     nudge = make(4)
     ids, base = [*nudge.ids, "x", "y"], np.vstack([nudge.base, random_units(2, 4, 9)])
@@ -578,6 +616,25 @@ def test_diff_says_what_was_added_removed_changed() -> None:
     assert [(d.shift, d.query_map) for d in found] == [(True, False), (False, True), (True, True), (False, False)]
     with pytest.raises(MismatchError, match="model-b"):
         one.diff(make(encoder="model-b"))
+
+
+@pytest.mark.parametrize("shift", [None, np.full(4, 0.1, np.float32)])
+def test_diff_gives_the_vectors_to_write(shift: NDArray[np.float32] | None) -> None:
+    base = random_units(4, 4)
+    first = make(shift=shift)
+    other = make(
+        ids=("d1", "d2", "d3"),
+        base=base[1:],
+        vectors=np.concatenate([first.vectors[1:2], random_units(2, 4, seed=5)]),
+        shift=shift,
+    )
+    ids = ["d0", "d1", "d2", "d3"]
+    difference = first.diff(other)
+    assert difference.ids == ("d3", "d2", "d0")
+    live = dict(zip(ids, first.apply(ids, base), strict=True))
+    live.update(zip(difference.ids, difference.vectors, strict=True))
+    np.testing.assert_allclose([live[name] for name in ids], other.apply(ids, base), atol=1e-6)
+    assert first.diff(first).vectors.shape == (0, 4)
 
 
 def test_the_fingerprint_follows_what_is_served() -> None:

@@ -146,7 +146,7 @@ def test_what_is_no_file_of_a_plausible_size_is_refused_at_once(tmp_path: Path, 
     log = log_in(tmp_path)
     make(log.path)
     for call in (log.read, lambda: log.append([{}]), lambda: log.compact(list)):
-        with pytest.raises(ArtifactError, match="is no file|which no log"):
+        with pytest.raises(ArtifactError, match=r"is no file|which no log"):
             call()
 
 
