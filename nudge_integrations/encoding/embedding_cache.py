@@ -169,8 +169,10 @@ class EmbeddingCache:
         with _opened(path) as file:
             file.seek(HEADER.size + start * dtype.itemsize)
             while block := file.read(dtype.itemsize * max(1, BLOCK // dtype.itemsize)):
-                whole = len(block) // dtype.itemsize
-                keys += [key.tobytes() for key in np.frombuffer(block, dtype, whole)["key"]]
+                found = np.frombuffer(block, dtype, len(block) // dtype.itemsize)["key"]
+                written = found.any(axis=1)  # no text has the key 0: that is a hole, and nothing was written after it
+                whole = len(found) if written.all() else int(written.argmin())
+                keys += [key.tobytes() for key in found[:whole]]
                 if whole * dtype.itemsize < len(block):
                     break
         return keys

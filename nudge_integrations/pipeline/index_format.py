@@ -76,13 +76,32 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, Exa
                 raise CorruptArtifactError(f"{folder / _MARKER} is missing or was altered; save the index again")
             base = ExactIndex.load(folder / "base", verify=verify)
             if not content["nudged"]:
-                return base, None, None
-            return base, ExactIndex.load(folder / "placed", verify=verify), Nudge.load(folder / "nudge")
+                return _checked(path, base, None, None)
+            placed = ExactIndex.load(folder / "placed", verify=verify)
+            return _checked(path, base, placed, Nudge.load(folder / "nudge"))
         except ArtifactError:
             # A save that came between removed what was being read; one that did not leaves damage to report.
             if _content(path)["index"] == content["index"]:
                 raise
     raise CorruptArtifactError(f"{path} changed {_MOST_RESTARTS} times while it was read; try again when it rests")
+
+
+def _checked(
+    path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | None, nudge: Nudge | None
+) -> tuple[ExactIndex, ExactIndex | None, Nudge | None]:
+    """Return the parts if they fit together, and every document has a text.
+
+    Raises:
+        CorruptArtifactError: If not.
+    """
+    ids = base.ids
+    indexes = [base] if placed is None else [base, placed]
+    entries = [entry for index in indexes for entry in index.get_metadata(index.ids)]
+    dimensions = {index.dimension for index in indexes} | ({nudge.dimension} if nudge and ids else set())
+    whole = all(isinstance(entry.get("text"), str) and isinstance(entry.get("metadata"), dict) for entry in entries)
+    if not whole or len(dimensions) > 1 or any(index.ids != ids or index.similarity != "dot" for index in indexes):
+        raise CorruptArtifactError(f"{path} does not hold a whole nudged index: its parts do not fit; save it again")
+    return base, placed, nudge
 
 
 def _content(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -32,7 +32,9 @@ def similarity_of(encoder: object, similarity: str | None = None) -> Literal["co
     Raises:
         InputError: If it is neither ``"cosine"`` nor ``"dot"``.
     """
-    found = getattr(encoder, "similarity", "cosine") if similarity is None else similarity
+    said = getattr(encoder, "similarity", None)
+    # Models of frameworks have a method of that name, which compares two vectors.
+    found = similarity or (said if isinstance(said, str) else "cosine")
     if found not in ("cosine", "dot"):
         raise InputError(f"similarity must be 'cosine' or 'dot'; got {found!r}")
     return "dot" if found == "dot" else "cosine"
