@@ -1,4 +1,4 @@
-"""Every format that is read: how a whole one is written, and what is done with whatever can be read of a damaged one."""
+"""Every format that is read: how a whole one is written, and what is done with what can be read of a damaged one."""
 
 from __future__ import annotations
 
