@@ -18,7 +18,7 @@ from typing import Any
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.storage import load_files, only_writer, save_files, write_atomically
+from nudge_integrations.storage import load_files, only_writer, read_regular, save_files, write_atomically
 
 __all__ = ["read", "write"]
 
@@ -125,8 +125,7 @@ def _is_saved(folder: Path, name: str) -> bool:
 
 def _is_marked(folder: Path) -> bool:
     """Tell whether a folder is one that a save of ours began."""
-    marker = folder / _MARKER
     try:
-        return marker.is_file() and marker.read_bytes() == _MARKER_TEXT.encode()
+        return read_regular(folder / _MARKER, most=len(_MARKER_TEXT)) == _MARKER_TEXT.encode()
     except OSError:  # a writer has just removed it
         return False

@@ -178,7 +178,12 @@ def _refuse_to_overwrite_others(folder: Path, manifest: str, format_name: str, n
         if content.get("format") == format_name:
             former = entries_of(content, folder / manifest)
             ours = {manifest: None, **former}
-    others = [name for name in (manifest, *names) if name not in ours and (folder / name).exists()]
+    # Nothing that a file is renamed to may be a folder, though it has the name of one of ours.
+    others = [
+        name
+        for name in dict.fromkeys((manifest, *names, *former))
+        if (folder / name).is_dir() or (name not in ours and (folder / name).exists())
+    ]
     if others:
         raise ArtifactError(
             f"{folder} holds {', '.join(others)}, not written by this package (or damaged); "

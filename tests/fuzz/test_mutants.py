@@ -11,7 +11,7 @@ import shutil
 import signal
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,19 +50,32 @@ def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
-def _fault(form: Format, folder: Path, whole: Any, *, sealed: bool) -> str | None:
-    """Say what is wrong with how a damaged folder is read; None where nothing is."""
+def _outcome(work: Callable[[], Any]) -> tuple[Any, str | None]:
+    """Return what a call returns, or None where it raises an error of ours; and what is wrong, if anything."""
     try:
         with _within(SECONDS), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = form.content(folder)
+            return work(), None
     except NudgeError:
-        return None
+        return None, None
     except Hang:
-        return f"hangs\n{traceback.format_exc(limit=-3)}"
+        return None, f"hangs\n{traceback.format_exc(limit=-3)}"
     except Exception:
-        return traceback.format_exc(limit=-4)
-    return f"wrong content: {content}" if form.checked and not sealed and content != whole else None
+        return None, traceback.format_exc(limit=-4)
+
+
+def _fault(form: Format, folder: Path, whole: Any, *, sealed: bool) -> str | None:
+    """Say what is wrong with how a damaged folder is read, or written again; None where nothing is."""
+    content, fault = _outcome(lambda: form.content(folder))
+    if fault is None and form.checked and not sealed and content not in (None, whole):
+        fault = f"wrong content: {content}"
+    if fault is not None or not form.replaced:
+        return fault
+    written, fault = _outcome(lambda: [form.write(folder)])
+    if written is not None:
+        content, fault = _outcome(lambda: form.content(folder))
+        fault = fault or (None if content == whole else f"written again it is not whole: {content}")
+    return f"written again: {fault}" if fault else None
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=[form.name for form in FORMATS])

@@ -152,6 +152,17 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path
         load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "a", "b"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    save(tmp_path, {"a": b"content", "b": b"content"})
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(ArtifactError, match=f"holds .*{name}.*nothing was overwritten"):
+        save(tmp_path, {"a": b"new"})
+    assert sorted(os.listdir(tmp_path)) == before
+
+
 def test_what_was_read_stays_when_the_file_is_cut_off(tmp_path: Path) -> None:
     save(tmp_path, {"a": b"content" * 10_000})
     read = load(tmp_path)
