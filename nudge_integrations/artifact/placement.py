@@ -264,8 +264,9 @@ def _nudged(moves: Moves, rows: NDArray[np.int64]) -> NDArray[np.float32]:
 
 def _distance(vectors: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (n,) distances between vectors and those that are expected, whose length is the unit."""
-    apart: NDArray[np.float32] = np.linalg.norm(vectors - expected, axis=1)
-    return apart / np.maximum(np.linalg.norm(expected, axis=1), np.finfo(np.float32).tiny)
+    lengths = np.maximum(np.linalg.norm(expected, axis=1), np.finfo(np.float32).tiny)
+    apart: NDArray[np.float32] = np.linalg.norm(vectors - expected, axis=1) / lengths
+    return apart
 
 
 def _refuse_dimension(vectors: Matrix, dimension: int) -> None:

@@ -110,7 +110,7 @@ class EmbeddingCache:
     def append(self, keys: Iterable[bytes], vectors: NDArray[np.float32]) -> None:
         """Add vectors (n, d) float32 under their keys; they outlive this process from the moment this returns."""
         with self._lock:
-            kept = vectors.any(axis=1)  # a zero vector is not read again, so it need not be written
+            kept = np.linalg.norm(vectors, axis=1) > 0  # a zero vector is not read again, so it need not be written
             if not kept.any():
                 return
             records = np.zeros(int(kept.sum()), _record(vectors.shape[1]))

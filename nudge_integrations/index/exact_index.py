@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -103,8 +104,8 @@ class ExactIndex:
         Raises:
             InputError: If k < 1, d differs, or a query is not finite, or zero under cosine.
         """
-        if k < 1:
-            raise InputError(f"k must be at least 1; got {k}")
+        if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
+            raise InputError(f"k must be a whole number, at least 1; got {k!r}")
         rows = self._rows
         relevant = rows.vectors.shape[1] or None
         unit = self._similarity == "cosine"

@@ -122,4 +122,9 @@ def _metadata_json(ids: Sequence[str], metadata: Sequence[Mapping[str, Any]]) ->
             pieces.append(json.dumps(entry, allow_nan=False))
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"the metadata of {document_id!r} cannot be saved as JSON: {error}") from error
+        if json.loads(pieces[-1]) != entry:
+            raise InputError(
+                f"the metadata of {document_id!r} would come back as another type, since JSON has no tuples and texts "
+                f"alone as keys: give lists and texts instead; got {dict(entry)!r:.200}"
+            )
     return f"[{', '.join(pieces)}]".encode("ascii")

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.artifact.matching import apply_documents, matched_rows
+from nudge_integrations.corpus import as_matrix
 from nudge_integrations.errors import InputError, MismatchError
 from nudge_integrations.index import ExactIndex, Filter
 from nudge_integrations.pipeline import index_format
@@ -141,10 +140,10 @@ class NudgedIndex:
             where: As in `ExactIndex.search`, about the documents' metadata.
 
         Raises:
-            InputError: If k < 1, d differs or the query is not finite.
+            InputError: If k < 1, the query is not one vector, d differs or it is not finite.
         """
         served = self._served
-        queries = np.atleast_2d(np.asarray(query))
+        queries: object = as_matrix([query], "the query")
         if served.nudge is not None:
             queries = served.nudge.transform_queries(queries)
         test = _about_documents(where)

@@ -71,8 +71,13 @@ def _fault(form: Format, folder: Path, whole: Any, *, sealed: bool) -> str | Non
         fault = f"wrong content: {content}"
     if fault is not None or not form.replaced:
         return fault
-    written, fault = _outcome(lambda: [form.write(folder)])
-    if written is not None:
+
+    def written() -> bool:
+        form.write(folder)
+        return True
+
+    done, fault = _outcome(written)
+    if done:
         content, fault = _outcome(lambda: form.content(folder))
         fault = fault or (None if content == whole else f"written again it is not whole: {content}")
     return f"written again: {fault}" if fault else None

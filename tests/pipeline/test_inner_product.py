@@ -105,9 +105,17 @@ def test_vectors_alone_are_ranked_as_was_asked_for(similarity: Literal["cosine",
         fit(labels(), "dot", similarity="l2", **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("query", [np.ones((2, 12)), np.ones((1, 12)), [1.0], "text", None, [[1.0] * 12, [2.0] * 12]])
+def test_a_query_that_is_not_one_vector_is_refused(query: Any) -> None:
+    index = NudgedIndex()
+    index.insert(IDS, DotEncoder(1.0).documents, TEXTS, [{}] * 60)
+    with pytest.raises(InputError, match=r"query|queries"):
+        index.search(query, 1)
+
+
 def test_documents_of_one_length_are_fitted_as_under_cosine() -> None:
     made = DotEncoder(1.0)
     unit = made.documents / np.linalg.norm(made.documents, axis=1, keepdims=True)
     options: dict[str, Any] = {"document_vectors": unit, "query_vectors": made.queries, "method": "nudge-n"}
-    one, other = (fit(labels(), "dot", similarity=similarity, **options) for similarity in ("dot", "cosine"))  # type: ignore[arg-type]
+    one, other = (fit(labels(), "dot", similarity=similarity, **options) for similarity in ("dot", "cosine"))
     assert one.fingerprint == other.fingerprint
