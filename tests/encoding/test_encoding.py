@@ -421,6 +421,16 @@ def test_a_model_with_a_cache_is_asked_once(tmp_path: Path) -> None:
     assert encoder.fingerprint == st_encoder(model).fingerprint
 
 
+@pytest.mark.parametrize(("said", "similarity"), [("dot", "dot"), ("cosine", "cosine"), (None, "cosine")])
+def test_an_encoder_says_what_its_model_is_ranked_by(tmp_path: Path, said: str | None, similarity: str) -> None:
+    model = FakeModel()
+    model.similarity_fn_name = said  # type: ignore[assignment]
+    assert st_encoder(model).similarity == similarity
+    assert st_encoder(model, cache_dir=tmp_path).similarity == similarity
+    assert CachedEncoder(st_encoder(model), tmp_path).similarity == similarity
+    assert CachedEncoder(Counting(), tmp_path).similarity == "cosine"
+
+
 def test_fingerprints_are_equal_for_one_model_and_differ_with_whatever_changes_vectors() -> None:
     assert st_encoder(FakeModel()).fingerprint == st_encoder(FakeModel()).fingerprint
     lower, prompted = FakeModel(), FakeModel()

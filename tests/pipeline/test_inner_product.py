@@ -7,53 +7,21 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from dot_encoder import IDS, TEXTS, DotEncoder, labels, ranking
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.cli.measure import measure
+from nudge_integrations.dataset import Splits
 from nudge_integrations.errors import InputError, MismatchError
 from nudge_integrations.index import with_extra_coordinate, with_zero_coordinate
 from nudge_integrations.pipeline import fit
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
 from nudge_integrations.solver import solve
 
-IDS = [f"d{row}" for row in range(60)]
-TEXTS = [f"text {row}" for row in range(60)]
-
-
-class DotEncoder:
-    """Documents of many lengths, which count, and queries near some of them."""
-
-    fingerprint = "dot"
-    similarity = "dot"
-
-    def __init__(self, noise: float) -> None:
-        rng = np.random.default_rng(0)
-        self.documents = (rng.standard_normal((60, 12)) * rng.uniform(0.5, 4, (60, 1))).astype(np.float32)
-        self.queries = (self.documents[np.arange(90) % 30] + noise * rng.standard_normal((90, 12))).astype(np.float32)
-
-    def encode_documents(self, texts: Any) -> NDArray[np.float32]:
-        return self.documents[[int(text.split()[1]) for text in texts]]
-
-    def encode_queries(self, texts: Any) -> NDArray[np.float32]:
-        return self.queries[[int(text.split()[1]) for text in texts]]
-
-
-def labels() -> RetrievalDataset:
-    queries = {f"q{row}": f"query {row}" for row in range(90)}
-    relevant = {f"q{row}": {f"d{(row + 7) % 30}": 1} for row in range(90)}
-    return RetrievalDataset(dict(zip(IDS, TEXTS, strict=True)), queries, relevant)
-
-
-def ranking(documents: NDArray[Any], queries: NDArray[Any]) -> NDArray[np.int64]:
-    return np.argsort(-(queries.astype(np.float64) @ documents.T.astype(np.float64)), axis=1, kind="stable")
-
 
 def test_a_fit_that_gains_nothing_leaves_the_ranking_by_inner_product() -> None:
-    encoder = DotEncoder(1.0)
-    dataset = labels()
-    few = RetrievalDataset(dataset.corpus, {"q0": "query 0"}, {"q0": {"d0": 1}})
-    nudge = fit(few, encoder)
+    encoder = DotEncoder()
+    nudge = fit(labels(1), encoder)
     assert (nudge.status, nudge.similarity, len(nudge)) == ("no_gain", "dot", 0)
     np.testing.assert_array_equal(nudge.apply(IDS, encoder.documents), encoder.documents)
     index = NudgedIndex()
@@ -65,7 +33,7 @@ def test_a_fit_that_gains_nothing_leaves_the_ranking_by_inner_product() -> None:
 
 @pytest.mark.parametrize("method", ["nudge-n", "nudge-m", "nudge-m+n", "contrastive", "auto"])
 def test_a_nudge_is_worth_under_inner_product_what_its_fit_said(method: str, tmp_path: Path) -> None:
-    encoder = DotEncoder(1.0)
+    encoder = DotEncoder()
     nudge = fit(labels(), encoder, method=method)
     assert nudge.similarity == "dot"
     assert nudge.status == "improved"
@@ -93,28 +61,38 @@ def test_a_nudge_is_worth_under_inner_product_what_its_fit_said(method: str, tmp
 @pytest.mark.parametrize("asked", [{"method": "ridge"}, {"method": "query-map"}, {"shift": True, "method": "nudge-n"}])
 def test_what_cannot_be_fitted_by_inner_product_is_refused(asked: Any) -> None:
     with pytest.raises(InputError, match="ranked by inner product"):
-        fit(labels(), DotEncoder(1.0), **asked)
+        fit(labels(), DotEncoder(), **asked)
 
 
 @pytest.mark.parametrize(("similarity", "expected"), [("dot", "dot"), ("cosine", "cosine"), (None, "cosine")])
 def test_vectors_alone_are_ranked_as_was_asked_for(similarity: Literal["cosine", "dot"] | None, expected: str) -> None:
-    made = DotEncoder(1.0)
+    made = DotEncoder()
     options: dict[str, Any] = {"document_vectors": made.documents, "query_vectors": made.queries}
     assert fit(labels(), "dot", method="nudge-n", similarity=similarity, **options).similarity == expected
     with pytest.raises(InputError, match="similarity must be"):
         fit(labels(), "dot", similarity="l2", **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("queries", [1, 90])
+def test_the_command_line_compares_rankings_by_inner_product(queries: int) -> None:
+    encoder = DotEncoder()
+    measured = measure(Splits(labels(queries), None, labels(), ""), encoder, "nudge-n")
+    base = ranking(encoder.documents, encoder.queries)
+    assert measured.comparison.before.rankings["q5"][:9] == tuple(IDS[row] for row in base[5][:9])
+    means = measured.comparison.before.means, measured.comparison.after.means
+    assert (means[0] == means[1]) == (measured.nudge.status == "no_gain") == (queries == 1)
+
+
 @pytest.mark.parametrize("query", [np.ones((2, 12)), np.ones((1, 12)), [1.0], "text", None, [[1.0] * 12, [2.0] * 12]])
 def test_a_query_that_is_not_one_vector_is_refused(query: Any) -> None:
     index = NudgedIndex()
-    index.insert(IDS, DotEncoder(1.0).documents, TEXTS, [{}] * 60)
+    index.insert(IDS, DotEncoder().documents, TEXTS, [{}] * 60)
     with pytest.raises(InputError, match=r"query|queries"):
         index.search(query, 1)
 
 
 def test_documents_of_one_length_are_fitted_as_under_cosine() -> None:
-    made = DotEncoder(1.0)
+    made = DotEncoder()
     unit = made.documents / np.linalg.norm(made.documents, axis=1, keepdims=True)
     options: dict[str, Any] = {"document_vectors": unit, "query_vectors": made.queries, "method": "nudge-n"}
     one, other = (fit(labels(), "dot", similarity=similarity, **options) for similarity in ("dot", "cosine"))
