@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from nudge_integrations.artifact.values import FIGURES_OF_A_CANDIDATE
 from nudge_integrations.errors import CorruptArtifactError, InputError
 from nudge_integrations.storage import Buffer, load_files, save_files
 
@@ -39,7 +40,7 @@ _TENSORS = {
     "shift": np.float32,
     "curve": np.float64,
 }
-# JSON has no NaN: null stands for a figure that was not measured.
+# JSON has neither NaN nor infinity: null stands for a figure that was not measured, or could not be.
 _FIGURES = ("step", "baseline", "score", "unseen_baseline", "unseen_score")
 _MOST_CURVE_POINTS = 20_000
 
@@ -54,7 +55,11 @@ def write(path: str | os.PathLike[str], fields: Mapping[str, Any], attachments: 
     tensors = {name: fields[name] for name in _TENSORS if fields[name] is not None}
     content = {name: value for name, value in fields.items() if name not in {*_TENSORS, "ids", "text_hashes"}}
     for name in _FIGURES:
-        content[name] = None if math.isnan(content[name]) else float(content[name])
+        content[name] = _number_or_none(content[name])
+    content["candidates"] = [
+        {**tried, **{name: _number_or_none(tried[name]) for name in FIGURES_OF_A_CANDIDATE}}
+        for tried in content["candidates"]
+    ]
     content.update(
         format=_FORMAT, version=_VERSION, dimension=int(fields["vectors"].shape[1]), moved=len(fields["ids"])
     )
@@ -83,7 +88,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Buffer
         tensors = load_tensors(bytes(files["vectors.safetensors"]))
         lines = [json.loads(line) for line in bytes(files["ids.jsonl"]).splitlines()]
         return _fields(content, tensors, lines), files
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise CorruptArtifactError(f"{path} does not hold a whole nudge ({error}); save it again") from error
 
 
@@ -97,23 +102,30 @@ def _fields(content: dict[str, Any], tensors: dict[str, NDArray[Any]], lines: li
     for name in ("format", "version", "files"):
         del content[name]
     for name in _FIGURES:
-        content[name] = math.nan if content[name] is None else float(content[name])
+        content[name] = math.nan if content[name] is None else content[name]
     hashes = tuple(line["text_sha256"] for line in lines)
     return {
         **content,
         **{name: tensors.get(name) for name in _TENSORS},
         "warnings": tuple(content["warnings"]),
-        "candidates": tuple(content["candidates"]),
+        "candidates": tuple(
+            {**tried, **{name: blank for name, blank in FIGURES_OF_A_CANDIDATE.items() if tried[name] is None}}
+            for tried in content["candidates"]
+        ),
         "ambiguous_texts": {digest: tuple(ids) for digest, ids in content["ambiguous_texts"].items()},
         "ids": tuple(line["id"] for line in lines),
         "text_hashes": () if None in hashes else hashes,
     }
 
 
+def _number_or_none(figure: float) -> float | None:
+    return float(figure) if math.isfinite(figure) else None
+
+
 def content_fingerprint(fields: Mapping[str, Any]) -> str:
     """Return the sha256 (hex) of all that decides which vectors a nudge serves."""
     digest = hashlib.sha256()
-    served = ("ids", "text_hashes", "similarity", "encoder")
+    served = ("ids", "text_hashes", "similarity", "encoder", "base_norm")
     digest.update(json.dumps([fields[name] for name in served]).encode("ascii"))
     for name in ("vectors", "query_map", "shift"):
         array = fields[name]

@@ -36,6 +36,8 @@ class Encoder(Protocol):
     """Anything that turns documents and queries into vectors of one dimension d.
 
     Implement two methods and a name; no base class is needed. Vectors need not be of unit length. No texts give (0, d).
+    An encoder may also have ``similarity``, ``"cosine"`` or ``"dot"``: what its vectors are made to be ranked by; it is
+    cosine where nothing is said.
     """
 
     @property

@@ -17,7 +17,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.llama_index.encoder import fingerprint_of
 from nudge_integrations.llama_index.nodes import check_ids, labels_over_nodes, text_of, to_nodes
 from nudge_integrations.llama_index.vectors import anode_vectors, aquery_vectors, node_vectors, query_vectors
-from nudge_integrations.pipeline import fit
+from nudge_integrations.pipeline import fit, similarity_of
 
 __all__ = ["Training"]
 
@@ -127,6 +127,7 @@ class Training:
             validation=validation,
             document_vectors=self.vectors,
             query_vectors=self._rows(train.queries.values()),
+            similarity=similarity_of(getattr(self.embed_model, "encoder", self.embed_model)),
             validation_query_vectors=None if validation is None else self._rows(validation.queries.values()),
             **options,
         )

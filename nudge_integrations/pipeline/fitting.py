@@ -12,6 +12,7 @@ from nudge_integrations.corpus import as_matrix, as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.pipeline.inner_product import InnerProduct, similarity_of
 from nudge_integrations.selection import CANDIDATES, SINGLE_CANDIDATES, select
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
 from nudge_integrations.solver import Options, OptionValues, Solution, solve
@@ -44,6 +45,7 @@ def fit(
     document_vectors: Any = None,
     query_vectors: Any = None,
     validation_query_vectors: Any = None,
+    similarity: Literal["cosine", "dot"] | None = None,
     **options: Unpack[OptionValues],
 ) -> Nudge:
     """Find out which documents to move where, from queries and their relevant documents.
@@ -71,6 +73,9 @@ def fit(
             array, a tensor or a memory map. Texts may then be empty.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
         validation_query_vectors: The same for the queries of ``validation``.
+        similarity: What the documents are ranked by before and after: ``"cosine"``, or ``"dot"``, the inner product, in
+            which the lengths of documents count. None: what ``encoder.similarity`` says, where there is such a thing,
+            else cosine. Documents of several lengths under ``"dot"`` keep them and are nudged without query maps.
         **options: metric, step, unseen_weight, seed, max_seconds, progress, ...; `nudge_integrations.Options` says what
             each means and what it is by default.
 
@@ -99,15 +104,13 @@ def fit(
     elif groups is None:
         groups = dataset.query_groups()
     queries = _query_vectors(dataset, encoder, query_vectors, "query_vectors")
-    data = documents, queries, _relevance(dataset, dataset, twins)
-    if tries_query_maps(method, options, validation=held_out is not None):
-        candidates = CANDIDATES if method == "auto" else (method,)
-        solution = select(*data, candidates=candidates, groups=groups, **options)
-    else:
-        single = "auto" if method == "nudge" else method
-        solution = solve(*data, method=single, validation=held_out, groups=groups, **options)
+    lifted = InnerProduct.of(documents) if similarity_of(encoder, similarity) == "dot" else None
+    solution = _solution(
+        documents, queries, _relevance(dataset, dataset, twins), held_out, lifted, method, groups, options
+    )
     nudge = Nudge.from_solution(
         _together(solution, dataset, twins),
+        base_norm=None if lifted is None else lifted.norm,
         ids=dataset.document_ids,
         documents=documents,
         texts=list(dataset.corpus.values()),
@@ -118,6 +121,30 @@ def fit(
     if nudge.ambiguous_texts:
         logger.info("%d texts are shared by documents that part; only ids tell them apart", len(nudge.ambiguous_texts))
     return nudge
+
+
+def _solution(
+    documents: Any,
+    queries: Any,
+    relevance: sparse.csr_array,
+    held_out: tuple[Any, sparse.csr_array] | None,
+    lifted: InnerProduct | None,
+    method: str,
+    groups: ArrayLike | Sequence[object] | None,
+    options: OptionValues,
+) -> Solution:
+    """Solve, or select among query maps too; by inner product where documents are lifted."""
+    maps = tries_query_maps(method, options, validation=held_out is not None)
+    if lifted is not None:
+        lifted.check(method, QUERY_MAPS, shift=bool(options.get("shift")))
+        documents, queries, maps = lifted.documents, lifted.queries(queries), False
+        held_out = None if held_out is None else (lifted.queries(held_out[0]), held_out[1])
+    if maps:
+        candidates = CANDIDATES if method == "auto" else (method,)
+        return select(documents, queries, relevance, candidates=candidates, groups=groups, **options)
+    single = "auto" if method == "nudge" else method
+    solution = solve(documents, queries, relevance, method=single, validation=held_out, groups=groups, **options)
+    return solution if lifted is None else lifted.lowered(solution)
 
 
 def tries_query_maps(method: str, options: OptionValues, *, validation: bool = False) -> bool:

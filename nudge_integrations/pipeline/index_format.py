@@ -18,7 +18,7 @@ from typing import Any
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.storage import load_files, only_writer, save_files, write_atomically
+from nudge_integrations.storage import load_files, only_writer, read_regular, save_files, write_atomically
 
 __all__ = ["read", "write"]
 
@@ -79,14 +79,32 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> tuple[ExactIndex, Exa
                 raise CorruptArtifactError(f"{folder / _MARKER} is missing or was altered; save the index again")
             base = ExactIndex.load(folder / "base", verify=verify)
             if not content["nudged"]:
-                return base, None, None, content["model"]
+                return _checked(path, base, None, None, content["model"])
             placed = ExactIndex.load(folder / "placed", verify=verify)
-            return base, placed, Nudge.load(folder / "nudge"), content["model"]
+            return _checked(path, base, placed, Nudge.load(folder / "nudge"), content["model"])
         except ArtifactError:
             # A save that came between removed what was being read; one that did not leaves damage to report.
             if _content(path)["index"] == content["index"]:
                 raise
     raise CorruptArtifactError(f"{path} changed {_MOST_RESTARTS} times while it was read; try again when it rests")
+
+
+def _checked(
+    path: str | os.PathLike[str], base: ExactIndex, placed: ExactIndex | None, nudge: Nudge | None, model: str
+) -> tuple[ExactIndex, ExactIndex | None, Nudge | None, str]:
+    """Return the parts if they fit together, and every document has a text.
+
+    Raises:
+        CorruptArtifactError: If not.
+    """
+    ids = base.ids
+    indexes = [base] if placed is None else [base, placed]
+    entries = [entry for index in indexes for entry in index.get_metadata(index.ids)]
+    dimensions = {index.dimension for index in indexes} | ({nudge.dimension} if nudge and ids else set())
+    whole = all(isinstance(entry.get("text"), str) and isinstance(entry.get("metadata"), dict) for entry in entries)
+    if not whole or len(dimensions) > 1 or any(index.ids != ids or index.similarity != "dot" for index in indexes):
+        raise CorruptArtifactError(f"{path} does not hold a whole nudged index: its parts do not fit; save it again")
+    return base, placed, nudge, model
 
 
 def _content(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -112,8 +130,7 @@ def _is_saved(folder: Path, name: str) -> bool:
 
 def _is_marked(folder: Path) -> bool:
     """Tell whether a folder is one that a save of ours began."""
-    marker = folder / _MARKER
     try:
-        return marker.is_file() and marker.read_bytes() == _MARKER_TEXT.encode()
+        return read_regular(folder / _MARKER, most=len(_MARKER_TEXT)) == _MARKER_TEXT.encode()
     except OSError:  # a writer has just removed it
         return False

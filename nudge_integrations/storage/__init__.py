@@ -3,6 +3,7 @@
 from nudge_integrations.storage.atomic import make_folder, replacing, sync_folder, write_atomically, write_durably
 from nudge_integrations.storage.log import Log, LogContent
 from nudge_integrations.storage.manifest import Buffer, load_files, only_writer, save_files
+from nudge_integrations.storage.reading import open_regular, read_regular
 
 __all__ = [
     "Buffer",
@@ -11,6 +12,8 @@ __all__ = [
     "load_files",
     "make_folder",
     "only_writer",
+    "open_regular",
+    "read_regular",
     "replacing",
     "save_files",
     "sync_folder",
