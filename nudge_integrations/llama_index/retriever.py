@@ -23,7 +23,7 @@ from nudge_integrations.errors import ArtifactError
 from nudge_integrations.llama_index.embedding import base_model
 from nudge_integrations.llama_index.encoder import check_model
 from nudge_integrations.llama_index.filters import passes
-from nudge_integrations.llama_index.nodes import check_ids, text_of
+from nudge_integrations.llama_index.nodes import bare, check_ids, own_copy, text_of
 from nudge_integrations.llama_index.vectors import anode_vectors, aquery_vector, node_vectors, query_vector, transformed
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
 
@@ -185,11 +185,12 @@ class NudgeRetriever(BaseRetriever):
         filters = self.filters
         where = None if filters is None else lambda metadata: passes(filters, metadata["node"].metadata)
         hits = self._index.search(vector, self.similarity_top_k, where=where)
-        return [NodeWithScore(node=hit.metadata["node"], score=hit.score) for hit in hits]
+        # Copies, since postprocessors and callers change what they get.
+        return [NodeWithScore(node=own_copy(hit.metadata["node"]), score=hit.score) for hit in hits]
 
 
 def _insert(index: NudgedIndex, nodes: Sequence[BaseNode], vectors: NDArray[Any]) -> None:
     check_ids(nodes)
     # The vector lies in the index; a node goes out to language models and users without it.
-    entries = [{"node": node.model_copy(update={"embedding": None})} for node in nodes]
+    entries = [{"node": own_copy(bare(node))} for node in nodes]
     index.insert([node.node_id for node in nodes], vectors, [text_of(node) for node in nodes], entries)
