@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -42,7 +43,8 @@ class RunRecord:
 
     def save(self, folder: Path) -> None:
         """Write the record; a reader sees the old one or the new one."""
-        write_atomically(folder / FILE, [json.dumps({"version": VERSION, **asdict(self)})])
+        content = {"version": VERSION, **asdict(self)}
+        write_atomically(folder / FILE, [json.dumps({**content, "sha256": _checksum(content)})])
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -62,10 +64,12 @@ class RunRecord:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            if content.pop("sha256") != _checksum(content):
+                raise ValueError("its checksum does not fit")
             version = content.pop("version")
             pairs = tuple(TrainingPair(p["query"], p["document"], tuple(p["negatives"])) for p in content.pop("pairs"))
             record = cls(pairs=pairs, **content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorruptArtifactError(
                 f"{path} is no record of a run ({error}); start again in another folder"
             ) from error
@@ -78,3 +82,7 @@ class RunRecord:
                 "was started with, or start again in another folder"
             )
         return record
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

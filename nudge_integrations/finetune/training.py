@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,9 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
+from nudge_integrations.errors import CorruptArtifactError
 from nudge_integrations.finetune.batches import ConflictFreeBatches
+from nudge_integrations.finetune.checkpoints import is_intact, last_checkpoint, seal_checkpoint
 from nudge_integrations.finetune.options import TrainingOptions
 from nudge_integrations.finetune.pairs import Texts, TrainingPair
 from nudge_integrations.finetune.strategies import make_trainable, merged_weights
@@ -28,7 +29,6 @@ from nudge_integrations.storage import replacing
 __all__ = ["train"]
 
 WEIGHTS = "trained.safetensors"
-STATE = "trainer_state.json"
 
 
 def train(
@@ -72,7 +72,7 @@ def train(
         if trainer.pop_callback(ProgressCallback) is not None:
             trainer.add_callback(_Bar)
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder))
     return merged_weights(model), None if evaluate is None else trainer.state.best_metric
 
 
@@ -93,13 +93,20 @@ class _Trainer(SentenceTransformerTrainer):
         with replacing(folder / WEIGHTS) as beside:
             save_file({name: weight.detach().contiguous() for name, weight in trained.items()}, beside)
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        seal_checkpoint(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}")
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         weights = load_file(Path(resume_from_checkpoint) / WEIGHTS)
         self.model.load_state_dict(weights, strict=False)
 
     def _load_best_model(self) -> None:
         # By its step and not by its path, so that a folder may be moved between a kill and the resumption.
-        self._load_from_checkpoint(f"{self.args.output_dir}/checkpoint-{self.state.best_global_step}")
+        best = Path(f"{self.args.output_dir}/checkpoint-{self.state.best_global_step}")
+        if not is_intact(best):
+            raise CorruptArtifactError(f"{best} was altered while training went on; start again in another folder")
+        self._load_from_checkpoint(str(best))
 
 
 class _Bar(ProgressCallback):
@@ -171,19 +178,6 @@ def _columns(pairs: Sequence[TrainingPair], texts: Texts) -> Dataset:
     for number in range(len(pairs[0].negatives)):
         columns[f"negative_{number}"] = [texts.corpus[pair.negatives[number]] for pair in pairs]
     return Dataset.from_dict(columns)
-
-
-def _last_checkpoint(folder: Path) -> str | None:
-    """Find the last checkpoint that was written to its end; its state is what the Trainer writes last."""
-    steps = sorted((int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*")), reverse=True)
-    for step in steps:
-        checkpoint = folder / f"checkpoint-{step}"
-        try:
-            json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        return str(checkpoint)
-    return None
 
 
 @contextmanager

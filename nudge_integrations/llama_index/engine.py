@@ -27,7 +27,7 @@ from nudge_integrations.llama_index.embedding import NudgedEmbedding, base_model
 from nudge_integrations.llama_index.encoder import check_model
 from nudge_integrations.llama_index.encoder_finetuning import EncoderFinetuning, EncoderOptions
 from nudge_integrations.llama_index.events import send_end, send_start
-from nudge_integrations.llama_index.former_engine import check_device, chosen_method, register
+from nudge_integrations.llama_index.former_engine import check_device, check_seed, chosen_method, register
 from nudge_integrations.llama_index.nodes import with_embeddings
 from nudge_integrations.llama_index.retriever import NudgeRetriever
 from nudge_integrations.llama_index.served_index import filled_index
@@ -99,6 +99,7 @@ class NudgeFinetuneEngine:
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
         check_device(options.get("device"))
+        check_seed(options.get("seed", 0))
         self._options: dict[str, Any] = {"progress": show_progress, **options, "duplicates": duplicates}
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)

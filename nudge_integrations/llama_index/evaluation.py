@@ -11,6 +11,7 @@ from llama_index.core.utils import get_tqdm_iterable
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.evaluation import DEFAULT_METRICS, Evaluation, evaluate
+from nudge_integrations.llama_index.nodes import check_count
 
 __all__ = ["aevaluate_retriever", "evaluate_retriever"]
 
@@ -37,7 +38,7 @@ def evaluate_retriever(
         Means and the value of every query.
 
     Raises:
-        InputError: If a metric is unknown.
+        InputError: If a metric is unknown, or ``k`` is no whole number above 0.
         DatasetError: If a query has no relevant document, or no result is in the corpus.
         MissingExtraError: If ir_measures is not installed.
 
@@ -68,6 +69,7 @@ async def aevaluate_retriever(
 
 
 def _with_cutoff(metrics: Sequence[str], k: int) -> list[str]:
+    check_count("k", k)
     names = [metrics] if isinstance(metrics, str) else metrics
     return [name if "@" in name else f"{name}@{k}" for name in names]
 

@@ -10,7 +10,7 @@ import torch
 
 from nudge_integrations.errors import InputError
 
-__all__ = ["check_device", "chosen_method", "register"]
+__all__ = ["check_device", "check_seed", "chosen_method", "register"]
 
 
 def chosen_method(method: str, use_nudge_n: bool | None) -> str:
@@ -39,6 +39,16 @@ def check_device(device: Any) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(f"device {device!r} cannot be used here ({error}); give another one, or None") from error
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse a seed now, instead of after the corpus was embedded.
+
+    Raises:
+        InputError: If it is no whole number of at least 0.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed is {seed!r}, expected a whole number of at least 0")
 
 
 def register(engine: type[Any]) -> None:

@@ -13,7 +13,17 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.alignment import labels_over
 from nudge_integrations.errors import InputError
 
-__all__ = ["bare", "check_ids", "embed_text", "labels_over_nodes", "own_copy", "text_of", "to_nodes", "with_embeddings"]
+__all__ = [
+    "bare",
+    "check_count",
+    "check_ids",
+    "embed_text",
+    "labels_over_nodes",
+    "own_copy",
+    "text_of",
+    "to_nodes",
+    "with_embeddings",
+]
 
 
 def to_nodes(dataset: RetrievalDataset) -> list[TextNode]:
@@ -47,6 +57,17 @@ def check_ids(nodes: Sequence[BaseNode]) -> None:
         if node.node_id in seen:
             raise InputError(f"node id {node.node_id!r} comes twice; give every node its own id")
         seen.add(node.node_id)
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return a number of nodes as it is.
+
+    Raises:
+        InputError: If it is no whole number above 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} is {value!r}, expected a whole number of at least 1")
+    return value
 
 
 def labels_over_nodes(nodes: Sequence[BaseNode], labels: RetrievalDataset) -> RetrievalDataset:

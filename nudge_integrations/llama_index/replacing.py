@@ -152,7 +152,21 @@ def _chroma_held(store: Any, ids: list[str]) -> _Held:
 
 def _chroma_written(store: Any, nodes: list[BaseNode]) -> None:
     beside = copy.copy(store)
-    beside._collection = _Upserting(store._collection.upsert)
+    collection = store._collection
+
+    def exchange(**rows: Any) -> None:
+        former = collection.get(ids=rows["ids"], include=["embeddings", "metadatas", "documents"])
+        if former["ids"]:
+            collection.delete(ids=former["ids"])
+        try:
+            collection.add(**rows)
+        except Exception:
+            if former["ids"]:
+                collection.upsert(**{name: former[name] for name in ("ids", "embeddings", "metadatas", "documents")})
+            raise
+
+    # Updated in place, a graph of inner products no longer finds all that is near.
+    beside._collection = _Upserting(exchange if ranking_of(store) == "dot" else collection.upsert)
     beside.add(nodes)
 
 

@@ -222,6 +222,48 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(
     assert same(state(whole), state(finetune_encoder(dataset, model, output_dir=tmp_path, resume=True, **QUICK)))
 
 
+@pytest.mark.parametrize("name", [WEIGHTS, "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"])
+@pytest.mark.parametrize("damage", ["flipped", "missing"])
+def test_a_damaged_checkpoint_is_said_and_passed_over(
+    name: str,
+    damage: str,
+    model: SentenceTransformer,
+    dataset: RetrievalDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    whole = finetune_encoder(dataset, model, **QUICK)
+    with monkeypatch.context() as patch:
+        killed_after(patch, 8)
+        with pytest.raises(KeyboardInterrupt):
+            finetune_encoder(dataset, model, output_dir=tmp_path, **QUICK)
+    (checkpoint,) = tmp_path.glob("checkpoint-*")
+    content = bytearray((checkpoint / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (checkpoint / name).write_bytes(content)
+    if damage == "missing":
+        (checkpoint / name).unlink()
+    resumed = finetune_encoder(dataset, model, output_dir=tmp_path, resume=True, **QUICK)
+    assert same(state(whole), state(resumed))
+    assert "is not whole" in caplog.text
+
+
+def test_a_flipped_record_of_a_run_is_refused(
+    model: SentenceTransformer, dataset: RetrievalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        killed_after(patch, 8)
+        with pytest.raises(KeyboardInterrupt):
+            finetune_encoder(dataset, model, output_dir=tmp_path, **QUICK)
+    record = tmp_path / "finetune.json"
+    pairs = json.loads(record.read_text())["pairs"]
+    old, new = (json.dumps(pair["document"]) for pair in (pairs[0], pairs[-1]))
+    record.write_text(record.read_text().replace(f'"document": {old}', f'"document": {new}', 1))
+    with pytest.raises(CorruptArtifactError, match="its checksum does not fit"):
+        finetune_encoder(dataset, model, output_dir=tmp_path, resume=True, **QUICK)
+
+
 def test_a_finished_run_gives_its_result_again(
     model: SentenceTransformer, dataset: RetrievalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
