@@ -245,8 +245,8 @@ class NudgeFinetuneEngine:
 
         Nodes that are in the store already are replaced where they differ; none is lost if writing fails. The index
         embeds queries, and nodes that are inserted later, through `NudgedEmbedding`; what is inserted or deleted
-        through it, the engine inserts and deletes too. It does not apply ``query_transform``: wrap its retriever in the framework's
-        ``TransformRetriever``. A ``QueryBundle`` with an ``embedding`` must have it from `get_finetuned_model`.
+        through it, the engine inserts and deletes too. It does not apply ``query_transform``: wrap its retriever in the
+        framework's ``TransformRetriever``. A ``QueryBundle`` with an ``embedding`` must have it from `get_finetuned_model`.
 
         Args:
             vector_store: The store; None and no storage_context takes the framework's store in memory.

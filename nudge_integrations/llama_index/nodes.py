@@ -89,7 +89,7 @@ def own_copy(node: BaseNode) -> BaseNode:
     if leads_to is None:
         return node.model_copy(deep=True)
     copied = node.model_copy(update={"obj": None}).model_copy(deep=True)
-    copied.obj = leads_to  # type: ignore[attr-defined]  only an IndexNode has one
+    setattr(copied, "obj", leads_to)  # noqa: B010  only an IndexNode has one
     return copied
 
 

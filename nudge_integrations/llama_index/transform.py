@@ -32,10 +32,11 @@ _COLLECTION, _KEY = "nudge_integrations", "nudge"
 class NudgeTransform(TransformComponent):
     """A step for an ``IngestionPipeline``, after the embedding model: base vectors in, nudged vectors out.
 
-    The pipeline's cache sees another nudge as another step. A docstore does not: it leaves unchanged documents out before
-    any step sees them, so after a refit call `rewrite_documents` before the pipeline runs. Where vectors have lengths that matter, they get one more
-    coordinate, so that cosine, L2 and inner product all rank by inner product. Search the store with queries of
-    ``NudgedEmbedding``, which go through the nudge's query map where there is one, and have the coordinate too.
+    The pipeline's cache sees another nudge as another step. A docstore does not: it leaves unchanged documents out
+    before any step sees them, so after a refit call `rewrite_documents` before the pipeline runs. Where vectors have
+    lengths that matter, they get one more coordinate, so that cosine, L2 and inner product all rank by inner product.
+    Search the store with queries of ``NudgedEmbedding``, which go through the nudge's query map where there is one, and
+    have the coordinate too.
 
     Args:
         nudge: The nudge to place nodes with.
@@ -81,7 +82,7 @@ class NudgeTransform(TransformComponent):
             )
         if not nodes:
             logger.warning(
-                "no nodes came to be nudged: with a docstore, unchanged documents keep the vectors of the nudge before; "
+                "no nodes to nudge: with a docstore, unchanged documents keep the vectors of the nudge before: "
                 "after a refit call rewrite_documents(docstore, nudge) before the pipeline runs"
             )
             return nodes

@@ -222,8 +222,7 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(
     assert same(state(whole), state(finetune_encoder(dataset, model, output_dir=tmp_path, resume=True, **QUICK)))
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"])
-@pytest.mark.parametrize("damage", ["flipped", "missing"])
+@pytest.mark.parametrize(("name", "damage"), [(WEIGHTS, "flipped"), ("optimizer.pt", "missing")])
 def test_a_damaged_checkpoint_is_said_and_passed_over(
     name: str,
     damage: str,
