@@ -27,7 +27,7 @@ from nudge_integrations.llama_index.embedding import NudgedEmbedding, base_model
 from nudge_integrations.llama_index.encoder import check_model
 from nudge_integrations.llama_index.encoder_finetuning import EncoderFinetuning, EncoderOptions
 from nudge_integrations.llama_index.events import send_end, send_start
-from nudge_integrations.llama_index.former_engine import check_device, check_seed, chosen_method, register
+from nudge_integrations.llama_index.former_engine import check_device_and_seed, chosen_method, register
 from nudge_integrations.llama_index.nodes import with_embeddings
 from nudge_integrations.llama_index.retriever import NudgeRetriever
 from nudge_integrations.llama_index.served_index import filled_index
@@ -98,8 +98,7 @@ class NudgeFinetuneEngine:
         self.query_transform = query_transform
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
-        check_device(options.get("device"))
-        check_seed(options.get("seed", 0))
+        check_device_and_seed(options.get("device"), options.get("seed", 0))
         self._options: dict[str, Any] = {"progress": show_progress, **options, "duplicates": duplicates}
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)
@@ -121,17 +120,15 @@ class NudgeFinetuneEngine:
             path: The folder of a saved nudge, or the nudge.
             embed_model: The embedding model, or encoder, that it was fitted with.
             nodes: The nodes to serve.
-            train_dataset: The labels that it was fitted to, which a nudge does not keep; only with them can it be
-                fitted again, alone or together with new ones.
-            val_dataset: The validation labels that it was fitted with.
+            train_dataset: The labels that it was fitted to; only with them can it be fitted again.
+            val_dataset: The validation labels.
             **options: As in the constructor.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.
             MismatchError: If the nudge belongs to another model.
         """
-        train = RetrievalDataset({}, {}, {}) if train_dataset is None else train_dataset
-        engine = cls(train, embed_model, val_dataset, nodes=nodes, **options)
+        engine = cls(train_dataset or RetrievalDataset({}, {}, {}), embed_model, val_dataset, nodes=nodes, **options)
         nudge = path if isinstance(path, Nudge) else Nudge.load(path)
         check_model(engine.embed_model, nudge)
         engine._nudge = nudge
@@ -187,8 +184,8 @@ class NudgeFinetuneEngine:
         """
         if self._nudge is not None and not self._training.queries:
             raise InputError(
-                "this engine serves a saved nudge without the labels that it was fitted to, and a fit of new labels "
-                "alone would undo it: give from_artifact its train_dataset as well, or make a new engine"
+                "this engine serves a saved nudge without its labels, and a fit of new ones alone would undo it: "
+                "give from_artifact its train_dataset as well, or make a new engine"
             )
         self._training.add(new_train_dataset_batch, new_val_dataset_batch, more=new_nontrain_dataset_batch)
         self.finetune()
@@ -243,10 +240,10 @@ class NudgeFinetuneEngine:
     ) -> VectorStoreIndex:
         """Write nudged vectors to a vector store and return its index; nothing is embedded again.
 
-        Nodes that are in the store already are replaced where they differ; none is lost if writing fails. The index
-        embeds queries, and nodes that are inserted later, through `NudgedEmbedding`; what is inserted or deleted
-        through it, the engine inserts and deletes too. It does not apply ``query_transform``: wrap its retriever in the
-        framework's ``TransformRetriever``. A ``QueryBundle`` with an ``embedding`` must have it from `get_finetuned_model`.
+        Nodes that differ from what the store holds replace it; none is lost if writing fails. What is inserted through
+        the index or deleted, the engine inserts and deletes too. It embeds by `NudgedEmbedding`, without the
+        ``query_transform``: wrap its retriever in the framework's ``TransformRetriever``. A ``QueryBundle`` with an
+        ``embedding`` must have it from `get_finetuned_model`.
 
         Args:
             vector_store: The store; None and no storage_context takes the framework's store in memory.

@@ -10,7 +10,7 @@ import torch
 
 from nudge_integrations.errors import InputError
 
-__all__ = ["check_device", "check_seed", "chosen_method", "register"]
+__all__ = ["check_device_and_seed", "chosen_method", "register"]
 
 
 def chosen_method(method: str, use_nudge_n: bool | None) -> str:
@@ -29,26 +29,18 @@ def chosen_method(method: str, use_nudge_n: bool | None) -> str:
     return "nudge-n" if use_nudge_n else "nudge-m"
 
 
-def check_device(device: Any) -> None:
-    """Refuse a device that is not there now, instead of after the corpus was embedded.
+def check_device_and_seed(device: Any, seed: Any) -> None:
+    """Refuse a device that is not there, or an odd seed, now instead of after the corpus was embedded.
 
     Raises:
-        InputError: If torch cannot put anything on it.
+        InputError: If torch cannot put anything on the device, or the seed is no whole number of at least 0.
     """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed is {seed!r}, expected a whole number of at least 0")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(f"device {device!r} cannot be used here ({error}); give another one, or None") from error
-
-
-def check_seed(seed: Any) -> None:
-    """Refuse a seed now, instead of after the corpus was embedded.
-
-    Raises:
-        InputError: If it is no whole number of at least 0.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed is {seed!r}, expected a whole number of at least 0")
 
 
 def register(engine: type[Any]) -> None:

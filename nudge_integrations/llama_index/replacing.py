@@ -110,8 +110,8 @@ def _exchanged(store: Any, nodes: list[BaseNode]) -> None:
         if len(former) < len(ids):
             raise InputError(
                 f"{len(ids) - len(former)} nodes, such as {ids[0]!r}, are no longer in the {type(store).__name__}, "
-                f"which failed while they were replaced ({error}): write them again once it answers; the engine still has "
-                "them"
+                f"which failed while they were replaced ({error}): write them again once it answers; the engine still "
+                "has them"
             ) from error
         raise
 
