@@ -120,8 +120,7 @@ class NudgeFinetuneEngine:
             path: The folder of a saved nudge, or the nudge.
             embed_model: The embedding model, or encoder, that it was fitted with.
             nodes: The nodes to serve.
-            train_dataset: The labels that it was fitted to; only with them can it be fitted again.
-            val_dataset: The validation labels.
+            train_dataset, val_dataset: The labels that it was fitted to; only with them can it be fitted again.
             **options: As in the constructor.
 
         Raises:
