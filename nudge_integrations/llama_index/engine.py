@@ -120,7 +120,8 @@ class NudgeFinetuneEngine:
             path: The folder of a saved nudge, or the nudge.
             embed_model: The embedding model, or encoder, that it was fitted with.
             nodes: The nodes to serve.
-            train_dataset, val_dataset: The labels that it was fitted to; only with them can it be fitted again.
+            train_dataset: The labels that it was fitted to; only with them can it be fitted again.
+            val_dataset: The validation labels.
             **options: As in the constructor.
 
         Raises:
@@ -128,9 +129,8 @@ class NudgeFinetuneEngine:
             MismatchError: If the nudge belongs to another model.
         """
         engine = cls(train_dataset or RetrievalDataset({}, {}, {}), embed_model, val_dataset, nodes=nodes, **options)
-        nudge = path if isinstance(path, Nudge) else Nudge.load(path)
-        check_model(engine.embed_model, nudge)
-        engine._nudge = nudge
+        engine._nudge = path if isinstance(path, Nudge) else Nudge.load(path)
+        check_model(engine.embed_model, engine._nudge)
         return engine
 
     @property
