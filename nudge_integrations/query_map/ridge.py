@@ -107,7 +107,7 @@ class RidgeMaps:
         variance, axes = (torch.from_numpy(part).to(teaching.queries) for part in eigh(covariance))
         turned = teaching.turned(axes)
         responses = turned.residuals(turned.queries, turned.positives, temperatures, block_bytes)
-        return cls(turned, variance.clamp_min(0.0), axes, seed, dict(responses))
+        return cls(turned, variance.clamp_min(0.0), axes, seed, {**responses})
 
     def map(self, setting: Setting) -> torch.Tensor:
         """Return the map of strength 1, (d, d), for queries as they are given."""

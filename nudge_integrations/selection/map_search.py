@@ -157,7 +157,8 @@ class MapSearch:
 
     def gains(self, settings: Sequence[Setting]) -> NDArray[np.float64]:
         """Return how much settings gain at the strengths of the grid, (s, g), whatever it costs others."""
-        weight, seen = self.prepared.options.unseen_weight, self._risen(self.maps.seen, settings).mean(axis=2)
+        weight = self.prepared.options.unseen_weight
+        seen: NDArray[np.float64] = self._risen(self.maps.seen, settings).mean(axis=2)
         if not weight:
             return seen
         unseen = self._risen(self.maps.unseen, settings)

@@ -78,7 +78,9 @@ class StrengthGrid:
         for part in row_blocks(len(self.rows), max(1, _SCORES // max(1, width * shifts.shape[1]))):
             ends = torch.bmm(shifts[part], self.documents[part].mT).cpu().numpy()
             for number, strength in enumerate(strengths):
-                found[:, number, part] = self._metric(self.base[part, None] + np.float32(strength) * ends, part).T
+                found[:, number, part] = self._metric(
+                    np.asarray(self.base[part, None] + np.float32(strength) * ends, np.float32), part
+                ).T
         return found
 
     @cached_property

@@ -100,7 +100,7 @@ def _nudged_index_content(folder: Path) -> Any:
     hits = [(hit.id, hit.text, dict(hit.metadata), hit.score) for hit in index.search(query, 3)]
     index.search(query, 3, where={"row": 1})
     index.revert()
-    return hits, index.texts(), [hit.id for hit in index.search(query, 3)]
+    return hits, dict(index.snapshot().texts), [hit.id for hit in index.search(query, 3)]
 
 
 def _run_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def refitted(rows: NDArray[np.bool_], steps: int) -> Floats:
     return walked(PROBLEM.part(rows), SETTING, steps, dense_scale(PROBLEM, dense_map(PROBLEM, SETTING)))
 
 
-def close(found: Floats, expected: Floats) -> None:
+def close(found: NDArray[np.floating[Any]], expected: Floats) -> None:
     np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
 
 
