@@ -68,8 +68,7 @@ class NudgeFinetuneEngine:
 
     Raises:
         DatasetError: If a dataset cannot be read, or a relevant document is not among the nodes.
-        InputError: If node ids come twice, the device is not there, or options contradict each other; on serving and
-            saving, if nothing was fitted yet.
+        InputError: If node ids come twice, the device is not there, or options contradict each other.
 
     >>> engine = NudgeFinetuneEngine("pairs.json", embed_model)  # doctest: +SKIP
     >>> engine.finetune()  # doctest: +SKIP
