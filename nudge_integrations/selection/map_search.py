@@ -18,7 +18,7 @@ from nudge_integrations.query_map.iterated import IteratedMaps
 from nudge_integrations.query_map.ridge import RidgeMaps, Setting
 from nudge_integrations.query_map.teaching import Teaching, teaching_of
 from nudge_integrations.selection.pool_evaluator import STRENGTH, PoolEvaluator
-from nudge_integrations.selection.strength_grid import StrengthGrid
+from nudge_integrations.selection.strength_grid import STRENGTHS, StrengthGrid
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.curve import Bound, best_step, mixed
 from nudge_integrations.solver.decision import mean
@@ -38,6 +38,9 @@ _FEWEST, _MOST, _COMPARED, _FINALISTS = 512, 1024, 8192, 2
 
 # So many settings are tried on other clusters at a time.
 _AT_ONCE = 6
+
+# Strengths are searched exactly up to that of the grid so many places behind its best.
+_BEYOND = 3
 
 # The numbers of steps that are tried one after another, and the penalty of each.
 _STEPS, _STEP_PENALTY = (2, 3, 4), 0.1
@@ -60,6 +63,7 @@ class EvaluatedSetting:
         objective: The metric of queries that did not teach the map, along the strength.
         seen: The same for queries as they are asked.
         bounds: What others may lose.
+        end: The parameter up to which strengths were searched.
     """
 
     setting: Setting
@@ -67,6 +71,7 @@ class EvaluatedSetting:
     objective: RankChanges
     seen: RankChanges
     bounds: tuple[Bound, ...]
+    end: float
 
     @property
     def kind(self) -> str:
@@ -91,7 +96,7 @@ class EvaluatedSetting:
     def best_for(self, queries: NDArray[np.bool_]) -> tuple[float, float]:
         """Return the strength's parameter that is best for some of the queries (e,), and their gain."""
         part = self.objective.only(queries)
-        parameter = best_step(STRENGTH, part, self.bounds, STRENGTH.limit)
+        parameter = best_step(STRENGTH, part, self.bounds, self.end)
         return parameter, mean(part.at(parameter) - part.start)
 
 
@@ -167,33 +172,37 @@ class MapSearch:
         lost = self.prepared.options.protects_unseen & (unseen.mean(axis=2) < error)
         return np.where(lost, 0.0, (1.0 - weight) * seen + weight * unseen.mean(axis=2))
 
-    def best_of(self, settings: Sequence[Setting], gains: NDArray[np.float64], count: int) -> list[Setting]:
-        """Return those of the settings that gain most at a strength that other clusters can bear, the best first."""
+    def best_of(
+        self, settings: Sequence[Setting], gains: NDArray[np.float64], count: int
+    ) -> list[tuple[Setting, float]]:
+        """Return the settings that gain most at a strength that other clusters can bear, with it, the best first."""
         most = gains.max(axis=1)
         order = np.argsort(-most, kind="stable")
-        found: list[tuple[float, Setting]] = []
+        found: list[tuple[float, Setting, float]] = []
         for start in range(0, len(order), _AT_ONCE):
             part = order[start : start + _AT_ONCE]
             if most[part[0]] <= 0.0 or (len(found) >= count and found[count - 1][0] >= most[part[0]]):
                 break
             lost = self._risen(self.maps.other_cluster, [settings[place] for place in part]).mean(axis=2) < -TOLERATED
-            allowed = np.where(lost, 0.0, gains[part]).max(axis=1)
-            found += [(gain, settings[place]) for gain, place in zip(allowed, part, strict=True) if gain > 0.0]
-            found.sort(key=lambda one: -one[0])
-        return [setting for _, setting in found[:count]]
+            for place, allowed in zip(part, np.where(lost, 0.0, gains[part]), strict=True):
+                found.append((float(allowed.max()), settings[place], STRENGTHS[int(allowed.argmax())]))
+            found = sorted((one for one in found if one[0] > 0.0), key=lambda one: -one[0])
+        return [(setting, strength) for _, setting, strength in found[:count]]
 
     def _risen(self, shifts: Shifts, settings: Sequence[Setting]) -> NDArray[np.float64]:
         """Return by how much each query's metric rises, (s, g, p)."""
         places = self.places[self.grid.rows]
         return self.grid.values(shifts(settings, places)) - self.grid.unmapped[None, None]
 
-    def evaluated(self, setting: Setting) -> EvaluatedSetting:
-        """Return a setting at the exact best of its strengths, by all queries."""
+    def evaluated(self, setting: Setting, near: float) -> EvaluatedSetting:
+        """Return a setting at the exact best of its strengths, by all queries, where the grid's best is near."""
         maps, evaluator, options = self.maps, self.full, self.prepared.options
         places, weight = self.places[evaluator.rows], options.unseen_weight
+        beyond = STRENGTHS.index(near) + _BEYOND
+        end = STRENGTH.parameter(STRENGTHS[beyond]) if beyond < len(STRENGTHS) else STRENGTH.limit
 
         def changes(shifts: Shifts) -> RankChanges:
-            return evaluator.changes(maps.as_given(shifts([setting], places)[:, 0]))
+            return evaluator.changes(maps.as_given(shifts([setting], places)[:, 0]), end)
 
         seen = changes(maps.seen)
         unseen = changes(maps.unseen) if weight else None
@@ -201,8 +210,8 @@ class MapSearch:
         if unseen is not None and options.protects_unseen:
             bounds.append(Bound(unseen, 0.0, 1.0))
         objective = mixed(seen, unseen, weight)
-        parameter = best_step(STRENGTH, objective, bounds, STRENGTH.limit)
-        return EvaluatedSetting(setting, parameter, objective, seen, tuple(bounds))
+        parameter = best_step(STRENGTH, objective, bounds, end)
+        return EvaluatedSetting(setting, parameter, objective, seen, tuple(bounds), end)
 
 
 def search_map(search: MapSearch, kinds: Sequence[str] = ("ridge", "iterated-ridge")) -> FoundMap | None:
@@ -215,25 +224,25 @@ def search_map(search: MapSearch, kinds: Sequence[str] = ("ridge", "iterated-rid
         return None
     chosen = best if "ridge" in kinds else []
     if "iterated-ridge" in kinds:
-        start = best[0]._replace(penalty=_STEP_PENALTY)
+        start = best[0][0]._replace(penalty=_STEP_PENALTY)
         least = float(gains[settings.index(start)].max()) if "ridge" in kinds else 0.0
         chosen = [*chosen, *_in_steps(search, start, least)]
-    finalists = sorted((search.evaluated(setting) for setting in chosen), key=lambda one: -one.gain)
+    finalists = sorted((search.evaluated(*one) for one in chosen), key=lambda one: -one.gain)
     finalists = [one for one in finalists if one.gain > 0.0]
     return _cross_selected(search, finalists) if finalists else None
 
 
-def _in_steps(search: MapSearch, start: Setting, least: float) -> list[Setting]:
-    """Return the setting of as many steps as each is better than the one before; none where two gain too little."""
+def _in_steps(search: MapSearch, start: Setting, least: float) -> list[tuple[Setting, float]]:
+    """Return the setting of as many steps as each is better than the one before, and its strength, if there is one."""
     steps = IteratedMaps(search.maps, search.learner, start, search.prepared.options.block_bytes)
-    found = list[Setting]()
+    found = list[tuple[Setting, float]]()
     for count in _STEPS:
         setting = start._replace(responses=(start.responses, count))
         search.maps.iterated[setting] = steps.after(count)
-        gain = float(search.gains([setting]).max())
-        if gain <= least:
+        gains = search.gains([setting])
+        if gains.max() <= least:
             break
-        found, least = [setting], gain
+        found, least = search.best_of([setting], gains, 1), float(gains.max())
     return found
 
 

@@ -26,7 +26,7 @@ __all__ = ["STRENGTH", "PoolEvaluator"]
 STRENGTH = Strength()
 
 # The strengths are searched piece by piece: on a short one fewer documents can come within the cutoff.
-_EDGES = (0.0, STRENGTH.parameter(0.15), STRENGTH.parameter(0.5), STRENGTH.limit)
+_EDGES = (0.0, *(STRENGTH.parameter(strength) for strength in (0.05, 0.15, 0.5)))
 
 # A score costs about so many times as much where documents are gathered for it as in a product with all of them.
 _GATHERING = 100
@@ -62,11 +62,11 @@ class PoolEvaluator:
         table = torch.nn.functional.normalize(taken, dim=1)
         return cls(rows, prepared.options.measured, paths, table, place.astype(np.int64))
 
-    def changes(self, shifts: torch.Tensor) -> RankChanges:
-        """Return the exact metric of the queries along the strength of their shifts (p, d), on their pools."""
+    def changes(self, shifts: torch.Tensor, end: float = STRENGTH.limit) -> RankChanges:
+        """Return the exact metric of the queries along the strength of their shifts (p, d), up to a parameter."""
         paths, found = self._shifted(shifts), []
-        for begin, end in pairwise(_EDGES):
-            segment = segment_of(STRENGTH, paths, self.metric.k, begin, end)
+        for begin, stop in pairwise([*(edge for edge in _EDGES if edge < end), end]):
+            segment = segment_of(STRENGTH, paths, self.metric.k, begin, stop)
             found.append((begin, changes_on(STRENGTH, self.metric, segment, len(self.rows))))
         return one_after_another(found)
 
