@@ -90,9 +90,9 @@ def test_failing_call_ends_well_or_in_one_error_and_is_recoverable(name: str, la
             failing.apply(plan, batch_rows=7)
         except RolloutError as error:
             raised.append(error)
-        for error in raised:
-            assert "rollout-0001" in str(error)
-            assert isinstance(error, RolloutInterrupted) == (name == "Ctrl-C")
+        for failure in raised:
+            assert "rollout-0001" in str(failure)
+            assert isinstance(failure, RolloutInterrupted) == (name == "Ctrl-C")
         broken.healed = True
         assert failing.resume().verify().at_target == plan.rows
         assert failing.rollback().state == "rolled back"
