@@ -38,7 +38,7 @@ test-fuzz: $(VENV)/.dev ## Read ten thousand damaged files of every format: erro
 
 test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, and run the contract tests of both edges
 	@$(PIP) -e '.[dev,dev-stores]'
-	@$(BIN)/python -m pytest tests/llama_index/test_stores.py tests/langchain/test_stores.py
+	@$(BIN)/python -m pytest tests/stores tests/llama_index/test_stores.py tests/langchain/test_stores.py
 
 test-oldest: $(OLDEST)/.installed ## Run the tests of both edges with the oldest frameworks that they support
 	@$(OLDEST)/bin/python -m pytest -o filterwarnings=default tests/langchain tests/llama_index
