@@ -106,8 +106,9 @@ class RidgeMaps:
         """Decompose the documents' covariance (d, d), and work out the responses for some temperatures."""
         variance, axes = (torch.from_numpy(part).to(teaching.queries) for part in eigh(covariance))
         turned = teaching.turned(axes)
-        responses = turned.residuals(turned.queries, turned.positives, temperatures, block_bytes)
-        return cls(turned, variance.clamp_min(0.0), axes, seed, {**responses})
+        maps = cls(turned, variance.clamp_min(0.0), axes, seed)
+        maps.responses.update(turned.residuals(turned.queries, turned.positives, temperatures, block_bytes).items())
+        return maps
 
     def map(self, setting: Setting) -> torch.Tensor:
         """Return the map of strength 1, (d, d), for queries as they are given."""
