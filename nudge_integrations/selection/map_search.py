@@ -34,7 +34,7 @@ TOLERATED = 0.001
 
 # Settings are first compared by about so many groups of queries, fewer where each has many relevant documents; so many
 # of the best are then searched exactly.
-_FEWEST, _MOST, _COMPARED, _FINALISTS = 512, 1024, 8192, 2
+_FEWEST, _MOST, _COMPARED, _FINALISTS = 512, 2048, 8192, 2
 
 # So many settings are tried on other clusters at a time.
 _AT_ONCE = 6

@@ -35,7 +35,8 @@ class StrengthGrid:
     Attributes:
         rows: (p,) int64, which of the evaluation queries these are, those with most relevant documents first.
         metric: What is measured.
-        documents: (p, w, d) float32, the relevant ones first.
+        table: (k, d) float32 unit vectors of all their documents.
+        place: (p, w) int64, which of them each query has, the relevant ones first.
         base: (p, w) float32, the queries' scores of them; -inf where there is none.
         weight: (p, r) float64, the weights of the relevant ones.
         relevant: (p,) int64, how many of these there are.
@@ -43,7 +44,8 @@ class StrengthGrid:
 
     rows: NDArray[np.int64]
     metric: Metric
-    documents: torch.Tensor
+    table: torch.Tensor
+    place: torch.Tensor
     base: NDArray[np.float32]
     weight: NDArray[np.float64]
     relevant: NDArray[np.int64]
@@ -68,15 +70,15 @@ class StrengthGrid:
         place = np.zeros(shape, np.int64)
         base[at], weight[at] = score[taken], paths.weight[order][taken]
         used, place[at] = np.unique(evaluator.place[inside][order][taken], return_inverse=True)
-        documents = (evaluator.table[torch.from_numpy(used)] @ axes)[torch.from_numpy(place)]
-        return cls(evaluator.rows[kept[first]], evaluator.metric, documents, base, weight[:, :most], count[first])
+        table, places = evaluator.table[torch.from_numpy(used)] @ axes, torch.from_numpy(place)
+        return cls(evaluator.rows[kept[first]], evaluator.metric, table, places, base, weight[:, :most], count[first])
 
     def values(self, shifts: torch.Tensor, strengths: Sequence[float] = STRENGTHS) -> NDArray[np.float64]:
         """Return the metric (s, g, p) of every query shifted by s maps, (p, s, d), at some strengths."""
         found = np.zeros((shifts.shape[1], len(strengths), len(self.rows)))
         width = self.base.shape[1]
         for part in row_blocks(len(self.rows), max(1, _SCORES // max(1, width * shifts.shape[1]))):
-            ends = torch.bmm(shifts[part], self.documents[part].mT).cpu().numpy()
+            ends = torch.bmm(shifts[part], self.table[self.place[part]].mT).cpu().numpy()
             for number, strength in enumerate(strengths):
                 found[:, number, part] = self._metric(
                     np.asarray(self.base[part, None] + np.float32(strength) * ends, np.float32), part
