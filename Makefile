@@ -19,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stores test-oldest lint format clean
+.PHONY: help demo test test-fuzz test-stores test-oldest lint format clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do \
@@ -33,9 +33,12 @@ test: lint ## Install the development extras into .venv, then run ruff, mypy --s
 	@echo "==> pytest"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=loadfile # a worker and a thread a core
 
+test-fuzz: $(VENV)/.dev ## Read ten thousand damaged files of every format: errors of this package, or the right content
+	@NUDGE_MUTANTS=$${NUDGE_MUTANTS:-10000} $(BIN)/python -m pytest tests/fuzz
+
 test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, and run the contract tests of both edges
 	@$(PIP) -e '.[dev,dev-stores]'
-	@$(BIN)/python -m pytest tests/llama_index/test_stores.py tests/langchain/test_stores.py
+	@$(BIN)/python -m pytest tests/stores tests/llama_index/test_stores.py tests/langchain/test_stores.py
 
 test-oldest: $(OLDEST)/.installed ## Run the tests of both edges with the oldest frameworks that they support
 	@$(OLDEST)/bin/python -m pytest -o filterwarnings=default tests/langchain tests/llama_index

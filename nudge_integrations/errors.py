@@ -9,6 +9,10 @@ One root, so that ``except NudgeError`` always suffices::
     ├── ArtifactError                             a saved nudge that cannot be used
     │   ├── CorruptArtifactError                  missing, truncated or altered files
     │   └── MismatchError                         made for another encoder, dimension or corpus
+    ├── StoreError                                a live store that cannot be read or changed as asked
+    │   └── RolloutError                          a change that stopped half-way: resume it or roll it back
+    │       ├── RolloutInterrupted (also KeyboardInterrupt)
+    │       └── CanaryError                       queries did worse than predicted, so it was rolled back
     └── MissingExtraError     (also ImportError)  an optional dependency that is not installed
 
 Messages say what came, what was expected and what to do.
@@ -16,13 +20,17 @@ Messages say what came, what was expected and what to do.
 
 __all__ = [
     "ArtifactError",
+    "CanaryError",
     "CorruptArtifactError",
     "DatasetError",
     "InputError",
     "MismatchError",
     "MissingExtraError",
     "NudgeError",
+    "RolloutError",
+    "RolloutInterrupted",
     "SimilarityError",
+    "StoreError",
 ]
 
 
@@ -52,6 +60,22 @@ class CorruptArtifactError(ArtifactError):
 
 class MismatchError(ArtifactError):
     """A saved nudge that was made for another encoder, dimension or corpus."""
+
+
+class StoreError(NudgeError):
+    """A live store that cannot be read or changed as asked."""
+
+
+class RolloutError(StoreError):
+    """A change of a live store that stopped half-way; it can be resumed or rolled back."""
+
+
+class RolloutInterrupted(RolloutError, KeyboardInterrupt):
+    """A change of a live store that the user interrupted; it can be resumed or rolled back."""
+
+
+class CanaryError(RolloutError):
+    """A change of a live store after which queries did worse than predicted, so that it was rolled back."""
 
 
 class MissingExtraError(NudgeError, ImportError):

@@ -7,7 +7,8 @@
 `matching` finds the documents that a nudge knows where both ids and texts come, edited and renamed ones among them.
 """
 
-from nudge_integrations.artifact.nudge import HasFingerprint, Nudge
+from nudge_integrations.artifact.nudge import Nudge
 from nudge_integrations.artifact.placement import NudgeDiff
+from nudge_integrations.artifact.record import HasFingerprint
 
 __all__ = ["HasFingerprint", "Nudge", "NudgeDiff"]

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from nudge_integrations.artifact.values import FIGURES_OF_A_CANDIDATE
 from nudge_integrations.errors import CorruptArtifactError, InputError
 from nudge_integrations.fusion import Fusion
 from nudge_integrations.storage import Buffer, load_files, save_files
@@ -40,8 +41,7 @@ _TENSORS = {
     "shift": np.float32,
     "curve": np.float64,
 }
-# JSON has no NaN and no infinity: null stands for a figure that was not measured, and for the standard error of a
-# candidate that a single query evaluated.
+# JSON has neither NaN nor infinity: null stands for a figure that was not measured, or could not be.
 _FIGURES = ("step", "baseline", "score", "unseen_baseline", "unseen_score")
 _MOST_CURVE_POINTS = 20_000
 
@@ -56,10 +56,10 @@ def write(path: str | os.PathLike[str], fields: Mapping[str, Any], attachments: 
     tensors = {name: fields[name] for name in _TENSORS if fields[name] is not None}
     content = {name: value for name, value in fields.items() if name not in {*_TENSORS, "ids", "text_hashes"}}
     for name in _FIGURES:
-        content[name] = None if math.isnan(content[name]) else float(content[name])
+        content[name] = _number_or_none(content[name])
     content["candidates"] = [
-        {**one, "standard_error": None if math.isinf(one["standard_error"]) else one["standard_error"]}
-        for one in fields["candidates"]
+        {**tried, **{name: _number_or_none(tried[name]) for name in FIGURES_OF_A_CANDIDATE}}
+        for tried in content["candidates"]
     ]
     content["fusion"] = None if fields["fusion"] is None else fields["fusion"].as_dict()
     content.update(
@@ -90,7 +90,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Buffer
         tensors = load_tensors(bytes(files["vectors.safetensors"]))
         lines = [json.loads(line) for line in bytes(files["ids.jsonl"]).splitlines()]
         return _fields(content, tensors, lines), files
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise CorruptArtifactError(f"{path} does not hold a whole nudge ({error}); save it again") from error
 
 
@@ -104,15 +104,15 @@ def _fields(content: dict[str, Any], tensors: dict[str, NDArray[Any]], lines: li
     for name in ("format", "version", "files"):
         del content[name]
     for name in _FIGURES:
-        content[name] = math.nan if content[name] is None else float(content[name])
+        content[name] = math.nan if content[name] is None else content[name]
     hashes = tuple(line["text_sha256"] for line in lines)
     return {
         **content,
         **{name: tensors.get(name) for name in _TENSORS},
         "warnings": tuple(content["warnings"]),
         "candidates": tuple(
-            {**one, "standard_error": math.inf if one["standard_error"] is None else one["standard_error"]}
-            for one in content["candidates"]
+            {**tried, **{name: blank for name, blank in FIGURES_OF_A_CANDIDATE.items() if tried[name] is None}}
+            for tried in content["candidates"]
         ),
         "fusion": None if content["fusion"] is None else Fusion(**content["fusion"]),
         "ambiguous_texts": {digest: tuple(ids) for digest, ids in content["ambiguous_texts"].items()},
@@ -121,10 +121,14 @@ def _fields(content: dict[str, Any], tensors: dict[str, NDArray[Any]], lines: li
     }
 
 
+def _number_or_none(figure: float) -> float | None:
+    return float(figure) if math.isfinite(figure) else None
+
+
 def content_fingerprint(fields: Mapping[str, Any]) -> str:
     """Return the sha256 (hex) of all that decides which vectors a nudge serves."""
     digest = hashlib.sha256()
-    served = ("ids", "text_hashes", "similarity", "encoder")
+    served = ("ids", "text_hashes", "similarity", "encoder", "base_norm")
     digest.update(json.dumps([fields[name] for name in served]).encode("ascii"))
     for name in ("vectors", "query_map", "shift"):
         array = fields[name]

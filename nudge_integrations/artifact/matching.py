@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nudge_integrations.artifact.placement import SAME_VECTOR, place
-from nudge_integrations.corpus import as_matrix, unit_rows
+from nudge_integrations.artifact.placement import edited, place
+from nudge_integrations.corpus import as_matrix
 from nudge_integrations.encoding import text_hash
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def matched_rows(nudge: Nudge, ids: Sequence[str], texts: Sequence[str], vectors
         vectors: (n, d) base vectors.
 
     Raises:
-        InputError: If d differs, or a vector is zero or not finite.
+        InputError: If a vector is zero or not finite.
+        MismatchError: If d differs.
     """
     rows = np.full(len(ids), -1, dtype=np.int64)
     in_doubt: list[int] = []
@@ -46,11 +47,10 @@ def matched_rows(nudge: Nudge, ids: Sequence[str], texts: Sequence[str], vectors
         elif digest not in nudge.ambiguous_texts:
             rows[position] = nudge.by_text_hash.get(digest, -1)
     if in_doubt:
-        unit = unit_rows(
-            as_matrix(vectors, "document vectors", ids=ids)[in_doubt], "document vectors", dimension=nudge.dimension
-        )
-        distance = np.linalg.norm(unit - nudge.base[rows[in_doubt]], axis=1)
-        rows[[position for position, far in zip(in_doubt, distance > SAME_VECTOR, strict=True) if far]] = -1
+        some = as_matrix(vectors, "document vectors", ids=ids)[in_doubt]
+        names = [ids[position] for position in in_doubt]
+        other = set(edited(nudge, rows[in_doubt], names, some))
+        rows[[position for position in in_doubt if ids[position] in other]] = -1
     return rows
 
 

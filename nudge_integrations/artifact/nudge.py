@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from nudge_integrations.artifact import format as artifact_format
 from nudge_integrations.artifact import placement
 from nudge_integrations.artifact.matching import ambiguous_texts
 from nudge_integrations.artifact.placement import NudgeDiff
-from nudge_integrations.artifact.record import NudgeRecord
-from nudge_integrations.corpus import row_lengths, unit_rows
+from nudge_integrations.artifact.record import HasFingerprint, NudgeRecord, fingerprint_of
+from nudge_integrations.corpus import as_rows, row_lengths, unit_rows
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import CorruptArtifactError, InputError, MismatchError
 
@@ -28,20 +28,12 @@ if TYPE_CHECKING:
     from nudge_integrations.solver import Solution
     from nudge_integrations.storage import Buffer
 
-__all__ = ["HasFingerprint", "Nudge"]
+__all__ = ["Nudge"]
 
 _FROM_SOLUTION = (
     *("similarity", "method", "step", "temperature", "metric", "baseline", "score", "unseen_baseline", "unseen_score"),
     *("status", "reason", "warnings", "protocol", "queries", "query_map", "shift", "fusion"),
 )
-
-
-class HasFingerprint(Protocol):
-    """Whatever names its embedding model, such as an `Encoder`."""
-
-    @property
-    def fingerprint(self) -> str:
-        """What identifies the model."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,17 +65,19 @@ class Nudge(NudgeRecord):
         encoder: str | HasFingerprint,
         dataset_hash: str,
         validation_hash: str | None = None,
+        base_norm: float | None = None,
     ) -> Nudge:
         """Give a solution's rows their ids and note where they come from.
 
         Args:
             solution: What `solve` returned.
             ids: n ids, one a row of documents.
-            documents: (n, d) base vectors that were solved for; only the rows that moved are read.
+            documents: (n, d) base vectors; only the rows that moved are read.
             texts: n texts; None if documents will only ever be found by id.
             encoder: The encoder, or its fingerprint.
             dataset_hash: Hash of the dataset.
             validation_hash: Hash of the validation dataset, if there was one.
+            base_norm: The largest length of any document where the model ranks by inner product, else None.
 
         Raises:
             InputError: If the numbers of ids, documents and texts differ, or an id comes twice.
@@ -94,12 +88,14 @@ class Nudge(NudgeRecord):
                     f"{len(documents)} documents came with {len(items)} {name}; there must be one a document"
                 )
         moved = [int(row) for row in solution.rows]
+        as_they_were = unit_rows if base_norm is None else as_rows
         return cls(
             ids=tuple(ids[row] for row in moved),
             vectors=solution.vectors,
-            base=unit_rows(documents[solution.rows], "documents", dimension=documents.shape[1]),
+            base=as_they_were(documents[solution.rows], "documents", dimension=documents.shape[1]),
+            base_norm=base_norm,
             text_hashes=() if texts is None else tuple(text_hash(texts[row]) for row in moved),
-            encoder=_fingerprint_of(encoder),
+            encoder=fingerprint_of(encoder),
             dataset_hash=dataset_hash,
             validation_hash=validation_hash,
             ambiguous_texts={} if texts is None else ambiguous_texts(moved, solution.vectors, ids, texts),
@@ -172,8 +168,11 @@ class Nudge(NudgeRecord):
 
     @property
     def max_norm(self) -> float:
-        """The largest length of any document after `apply`: 1 under ``"cosine"``."""
-        return max(1.0, float(row_lengths(self.vectors, "nudged vectors").max(initial=0.0)))
+        """The largest length of any document of the fit after `apply`: 1 under ``"cosine"``."""
+        return max(
+            1.0 if self.base_norm is None else self.base_norm,
+            float(row_lengths(self.vectors, "nudged vectors").max(initial=0.0)),
+        )
 
     @cached_property
     def by_id(self) -> Mapping[str, int]:
@@ -213,7 +212,7 @@ class Nudge(NudgeRecord):
         Raises:
             MismatchError: If the fingerprints differ.
         """
-        if (given := _fingerprint_of(encoder)) != self.encoder:
+        if (given := fingerprint_of(encoder)) != self.encoder:
             raise MismatchError(
                 f"this nudge belongs to the encoder {self.encoder!r}, not to {given!r}: "
                 "its vectors mean nothing to another model; fit again with this one"
@@ -222,28 +221,38 @@ class Nudge(NudgeRecord):
     def apply(self, ids: Sequence[str], vectors: object) -> NDArray[np.float32]:
         """Put the documents that moved where they belong; the others keep their direction, or take the shift.
 
-        The documents may be any part of the corpus in any order, so a large corpus can be nudged block by block.
+        The documents may be any part of the corpus in any order, so a large corpus can be nudged block by block. One
+        that was edited since the fit is treated as one that did not move, and a warning names it, as does `edited`.
 
         Args:
             ids: n document ids.
             vectors: (n, d) base vectors of any length, from the same encoder.
 
         Returns:
-            (n, d) float32, a new array; of unit length but for documents that moved under ``"dot"``.
+            (n, d) float32, a new array; of unit length but for documents that moved under ``"dot"``, and with the
+            lengths that they came with where there is a ``base_norm``.
 
         Raises:
-            InputError: If the numbers of ids and vectors differ, or a vector is zero or not finite.
-            MismatchError: If d differs, or a document that moved does not come with its base vector: nudged already, of
-                another model, or of another text (a document whose text changed is new; `apply_texts` treats it so).
+            InputError: If an id is no string, the numbers of ids and vectors differ, or a vector is zero or not finite.
+            MismatchError: If d differs, a document comes nudged already, or more than half of those that moved come
+                with other vectors than their base vectors: from another model.
         """
-        return placement.place(self, _rows(self.by_id, ids), ids, vectors)
+        return placement.place(self, placement.rows_of(self.by_id, ids), ids, vectors, keep_edited=True)
+
+    def edited(self, ids: Sequence[str], vectors: object) -> list[str]:
+        """Return the ids of documents that moved and come with another vector than at the fit; as `apply` takes them.
+
+        Raises:
+            InputError, MismatchError: Where `apply` raises them for reasons other than another vector.
+        """
+        return placement.edited(self, placement.rows_of(self.by_id, ids), ids, vectors)
 
     def apply_texts(self, text_hashes: Sequence[str], vectors: object) -> NDArray[np.float32]:
         """Do the same as `apply` for documents known by their text: hashes as `text_hash` makes them instead of ids."""
-        return placement.place(self, _rows(self.by_text_hash, text_hashes), text_hashes, vectors)
+        return placement.place(self, placement.rows_of(self.by_text_hash, text_hashes), text_hashes, vectors)
 
     def revert(self, ids: Sequence[str], vectors: object) -> NDArray[np.float32]:
-        """Return the base vectors, at unit length, for nudged ones: the inverse of `apply`.
+        """Return the base vectors for nudged ones, at unit length unless there is a ``base_norm``: undoes `apply`.
 
         Base vectors may come too, and stay as they are, unless there is a shift.
 
@@ -258,7 +267,7 @@ class Nudge(NudgeRecord):
             InputError: Where `apply` raises it; also if the shift is as long as a vector, where it has no inverse.
             MismatchError: If d differs, or a document that moved is not where this nudge put it.
         """
-        return placement.take_back(self, _rows(self.by_id, ids), ids, vectors)
+        return placement.take_back(self, placement.rows_of(self.by_id, ids), ids, vectors)
 
     def transform_queries(self, vectors: object) -> NDArray[np.float32]:
         """Return (m, d) float32 unit(q + q @ query_map) for (m, d) queries; without a map the queries as they are.
@@ -288,11 +297,3 @@ class Nudge(NudgeRecord):
 
     def _fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-def _fingerprint_of(encoder: str | HasFingerprint) -> str:
-    return encoder if isinstance(encoder, str) else encoder.fingerprint
-
-
-def _rows(row_of: Mapping[str, int], names: Sequence[str]) -> NDArray[np.int64]:
-    return np.fromiter((row_of.get(name, -1) for name in names), np.int64, len(names))

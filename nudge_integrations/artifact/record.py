@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from nudge_integrations.artifact.values import check_values
 from nudge_integrations.corpus import as_rows, row_lengths
 from nudge_integrations.errors import InputError
 from nudge_integrations.fusion import Fusion
@@ -15,7 +16,20 @@ from nudge_integrations.fusion import Fusion
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["NudgeRecord"]
+__all__ = ["HasFingerprint", "NudgeRecord", "fingerprint_of"]
+
+
+class HasFingerprint(Protocol):
+    """Whatever names its embedding model, such as an `Encoder`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What identifies the model."""
+
+
+def fingerprint_of(encoder: str | HasFingerprint) -> str:
+    """Return the fingerprint of an encoder, or the fingerprint that it is given by."""
+    return encoder if isinstance(encoder, str) else encoder.fingerprint
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,7 +42,7 @@ class NudgeRecord:
     Attributes:
         ids: r ids of the documents that moved.
         vectors: (r, d) float32: where they moved to. Unit length if ``similarity`` is ``"cosine"``.
-        base: (r, d) float32, unit length: where they were.
+        base: (r, d) float32: where they were; unit length unless there is a ``base_norm``.
         text_hashes: r sha256 (hex) of their texts; empty when no texts were given.
         similarity: ``"cosine"``: cosine, inner product and L2 rank alike. ``"dot"``: lengths matter, rank by inner
             product.
@@ -57,6 +71,8 @@ class NudgeRecord:
         curve: (c, 2) float64: steps, ascending from 0, and the metric from each step on; None without one.
         candidates: Everything that was tried, with what it was worth out of sample: the attributes of a `Candidate` of
             the solver. Print the nudge to see them as a table.
+        base_norm: None where documents are ranked by cosine. Where the model ranks by inner product, the largest length
+            of any document at the fit: base vectors then keep their lengths, and ``similarity`` is ``"dot"``.
         fusion: The weights of signals, such as BM25, that ``score`` was measured with; None without one.
 
     Raises:
@@ -91,10 +107,12 @@ class NudgeRecord:
     shift: NDArray[np.float32] | None = None
     curve: NDArray[np.float64] | None = None
     candidates: tuple[Mapping[str, Any], ...] = ()
+    base_norm: float | None = None
     fusion: Fusion | None = None
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together, and copy the arrays."""
+        check_values(vars(self))
         for name, array in _checked_arrays(self).items():
             if array is not None:
                 array = array.copy()
@@ -137,13 +155,17 @@ def _checked_arrays(nudge: NudgeRecord) -> dict[str, NDArray[Any] | None]:
         raise InputError(
             f"{len(nudge.ids)} ids came with {len(nudge.text_hashes)} text hashes; give one an id, or none"
         )
-    if nudge.similarity not in ("cosine", "dot"):
-        raise InputError(f"similarity must be 'cosine' or 'dot'; got {nudge.similarity!r}")
     vectors = as_rows(nudge.vectors, "nudged vectors", ids=nudge.ids)
     base = as_rows(nudge.base, "base vectors", dimension=vectors.shape[1], ids=nudge.ids)
-    for name, rows in (("base", base), *([("nudged", vectors)] if nudge.similarity == "cosine" else [])):
+    of_one_length = {"base": base} if nudge.base_norm is None else {}
+    of_one_length |= {"nudged": vectors} if nudge.similarity == "cosine" else {}
+    for name, rows in of_one_length.items():
         if (np.abs(row_lengths(rows, name) - 1.0) > 1e-3).any():
             raise InputError(f"{name} vectors must have unit length under similarity {nudge.similarity!r}")
+    if nudge.base_norm is not None and (nudge.similarity == "cosine" or nudge.shift is not None):
+        raise InputError("a nudge with a base_norm has the similarity 'dot' and no shift")
+    if nudge.base_norm is not None and (row_lengths(base, "base") > nudge.base_norm * (1 + 1e-3)).any():
+        raise InputError(f"base vectors are longer than base_norm={nudge.base_norm:.6g}")
     square = (
         None if nudge.query_map is None else as_rows(nudge.query_map, "the query map", dimension=len(nudge.query_map))
     )
@@ -151,5 +173,7 @@ def _checked_arrays(nudge: NudgeRecord) -> dict[str, NDArray[Any] | None]:
     for name, array in (("query map", square), ("shift", shift)):
         if array is not None and array.shape[-1] != vectors.shape[1]:
             raise InputError(f"the {name} has {array.shape[-1]} dimensions, the vectors have {vectors.shape[1]}")
-    curve = None if nudge.curve is None else np.array(nudge.curve, dtype=np.float64).reshape(-1, 2)
+    curve = None if nudge.curve is None else np.array(nudge.curve, dtype=np.float64)
+    if curve is not None and (curve.ndim != 2 or curve.shape[1] != 2):
+        raise InputError(f"the curve has shape {curve.shape}, expected (c, 2): steps and values")
     return {"vectors": vectors, "base": base, "query_map": square, "shift": shift, "curve": curve}

@@ -18,7 +18,11 @@ from typing import Any
 
 import typer
 
+from nudge_integrations.storage import read_regular
+
 __all__ = ["use_config"]
+
+_LARGEST = 1 << 20  # bytes, which nobody writes by hand
 
 
 def use_config(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -41,10 +45,10 @@ def use_config(ctx: typer.Context, path: Path | None) -> Path | None:
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular(path, most=_LARGEST).decode("utf-8"))
     except FileNotFoundError as error:
         raise typer.BadParameter(f"{path} does not exist") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{path} is not a TOML file: {error}") from error
 
 

@@ -14,6 +14,7 @@ from nudge_integrations.cli.measure import evaluate_vectors
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation import Evaluation, RunFolder, evaluate, read_run
+from nudge_integrations.pipeline import similarity_of
 
 __all__ = ["LabelSource", "evaluate_source", "read_rankings"]
 
@@ -68,7 +69,9 @@ def evaluate_source(
     nudge.check_encoder(model)
     documents = model.encode_documents(list(dataset.corpus.values()))
     queries = model.encode_queries(list(dataset.queries.values()))
-    return evaluate_vectors(dataset, documents, queries, metrics, None if base else nudge)
+    return evaluate_vectors(
+        dataset, documents, queries, metrics, None if base else nudge, similarity=similarity_of(model)
+    )
 
 
 def read_rankings(

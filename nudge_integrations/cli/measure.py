@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, RunFolder, compare, evaluate
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.pipeline import QUERY_MAPS, fit, tries_query_maps
+from nudge_integrations.pipeline import QUERY_MAPS, fit, similarity_of, tries_query_maps
 from nudge_integrations.solver import Options, OptionValues
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def measure(splits: Splits, encoder: Encoder, method: str = "auto", **options: U
     )
     fitted = time.perf_counter()
     metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, asked_for.metric)))
-    before = evaluate_vectors(splits.test, documents, queries, metrics)
+    before = evaluate_vectors(splits.test, documents, queries, metrics, similarity=similarity_of(encoder))
     after = evaluate_vectors(splits.test, documents, queries, metrics, nudge)
     retrieved = time.perf_counter()
     return Measured(
@@ -145,6 +145,8 @@ def evaluate_vectors(
     queries: NDArray[np.float32],
     metrics: Sequence[str],
     nudge: Nudge | None = None,
+    *,
+    similarity: Literal["cosine", "dot"] = "cosine",
 ) -> Evaluation:
     """Retrieve the `RANKS` best documents of every query and evaluate them.
 
@@ -154,10 +156,11 @@ def evaluate_vectors(
         queries: (m, d) float32, in the dataset's order.
         metrics: Names with a cutoff.
         nudge: Applied to both; None ranks by the base vectors.
+        similarity: What the base vectors are ranked by; a nudge knows for itself.
     """
     ids = dataset.document_ids
     if nudge is None:
-        index = ExactIndex(ids, documents)
+        index = ExactIndex(ids, documents, similarity=similarity)
     else:
         index = ExactIndex(ids, nudge.apply(ids, documents), similarity=nudge.similarity)
         queries = nudge.transform_queries(queries)

@@ -14,7 +14,7 @@ from nudge_integrations.corpus.topk import BestSoFar, likely_floor, row_blocks
 from nudge_integrations.corpus.vectors import Matrix, as_matrix
 from nudge_integrations.errors import InputError
 
-__all__ = ["ArrayCorpus", "as_corpus", "block_of", "device_of", "unit_block"]
+__all__ = ["ArrayCorpus", "as_corpus", "block_of", "checked_device", "device_of", "unit_block"]
 
 # Documents that tell which scores a query's best surely reach, and how many are looked at together.
 _FLOOR_SAMPLE, _BLOCK_ROWS = 2048, 8192
@@ -23,10 +23,26 @@ _FLOOR_SAMPLE, _BLOCK_ROWS = 2048, 8192
 _SMALLEST_LENGTH, _LARGEST_LENGTH = 1e-15, 1e15
 
 
+def checked_device(device: str | torch.device | None) -> torch.device:
+    """Return a device that can be computed on; torch's own choice for None.
+
+    Raises:
+        InputError: If torch cannot put anything on it.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"device {device!r} cannot be used here ({error}); give another one, or None") from error
+
+
 def device_of(matrix: Matrix, device: str | torch.device | None) -> torch.device:
-    """Return the device asked for, else the one the vectors are on."""
+    """Return the device asked for, else the one the vectors are on.
+
+    Raises:
+        InputError: If the device asked for cannot be used.
+    """
     if device is not None:
-        return torch.device(device)
+        return checked_device(device)
     return matrix.device if isinstance(matrix, torch.Tensor) else torch.device("cpu")
 
 

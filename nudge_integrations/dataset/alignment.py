@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 
 from nudge_integrations.dataset.retrieval_dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError
 
 __all__ = ["labels_over"]
+
+logger = logging.getLogger(__name__)
 
 
 def labels_over(
@@ -16,7 +19,9 @@ def labels_over(
     """Say the same about other documents: those that a framework serves, named by its own ids.
 
     A judged document is, in this order, the served document with its id, the pieces whose parent has its id, or the
-    served documents with its text. Where several judgements meet in one document the highest grade counts.
+    served documents with its text. Where several judgements meet in one document the highest grade counts. A relevant
+    document that is not served, deleted since it was labelled say, is left out, and so is a query that has no other;
+    a warning counts both.
 
     Args:
         dataset: Queries and judgements. Its texts only serve to recognise documents that have another id.
@@ -24,7 +29,7 @@ def labels_over(
         parents: Id of a piece -> id of the document that it was cut from.
 
     Raises:
-        DatasetError: If a relevant document is not served, nor any piece of it.
+        DatasetError: If no relevant document is served, nor any piece of one: these are other documents.
 
     >>> dataset = RetrievalDataset({"book": "Cats purr. Dogs bark."}, {"q": "who purrs?"}, {"q": {"book": 1}})
     >>> pieces = {"p1": "Cats purr.", "p2": "Dogs bark."}
@@ -42,13 +47,25 @@ def labels_over(
                 unknown.append(document)
             for served in found:
                 grades[served] = max(grade, grades.get(served, grade))
-    if unknown:
+    orphaned = {query for query, grades in qrels.items() if not _relevant(grades) and _relevant(dataset.qrels[query])}
+    if unknown and not any(_relevant(grades) for grades in qrels.values()):
         raise DatasetError(
             f"document {unknown[0]!r} (of {len(set(unknown))}) answers a query but is not among the "
-            f"{len(texts)} documents, by id or by text: give documents the ids of the dataset, or name where their "
-            "parents' ids are"
+            f"{len(texts)} documents, by id or by text, and no other that does is: give documents the ids of the "
+            "dataset, or name where their parents' ids are"
         )
-    return RetrievalDataset(texts, dataset.queries, qrels)
+    if unknown:
+        logger.warning(
+            "%d relevant documents are not among the %d documents and are left out, with %d queries that have no other "
+            "(the first document is %r)",
+            *(len(set(unknown)), len(texts), len(orphaned), unknown[0]),
+        )
+    queries = {query: text for query, text in dataset.queries.items() if query not in orphaned}
+    return RetrievalDataset(texts, queries, {query: qrels[query] for query in qrels if query not in orphaned})
+
+
+def _relevant(grades: Mapping[str, float]) -> bool:
+    return any(grade > 0 for grade in grades.values())
 
 
 class _ServedIds:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nudge_integrations.errors import DatasetError
-from nudge_integrations.storage import write_atomically
+from nudge_integrations.storage import read_regular, write_atomically
 
 __all__ = [
     "Judgements",
@@ -34,6 +34,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+# Files are read whole; the largest public corpora of passages are below this.
+_LARGEST = 4 << 30
 
 Texts = dict[str, str]
 Judgements = dict[str, dict[str, float]]
@@ -74,7 +77,7 @@ def read_text(path: Path) -> str:
         DatasetError: The file is absent, unreadable or not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_regular(path, most=_LARGEST).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise DatasetError(f"{path} does not exist") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -98,7 +101,9 @@ def _unique_keys(where: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]
 def _parse_json(text: str, where: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unique_keys(where))
-    except json.JSONDecodeError as error:
+    except DatasetError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{where}: not valid JSON: {error}") from error
 
 

@@ -11,6 +11,8 @@ from nudge_integrations.errors import DatasetError
 __all__ = ["Splits"]
 
 _FRACTIONS = (0.7, 0.1, 0.2)
+# Fewer validation queries than this say less about the step than leave-one-out over all that are learned from.
+_FEWEST_VALIDATION = 5
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Splits:
 
         A BEIR folder with ``qrels/train.tsv`` and ``qrels/test.tsv`` keeps them, and ``qrels/dev.tsv`` for validation
         where it exists. All labels of any other folder, and of a JSON, are pooled and split by query, 70 / 10 / 20,
-        the shares of the NUDGE paper.
+        the shares of the NUDGE paper; with fewer than 50 queries 80 / 20, without validation.
 
         Args:
             path: A BEIR folder or a LlamaIndex question-answer JSON.
@@ -71,9 +73,11 @@ class Splits:
 
     @classmethod
     def _drawn(cls, dataset: RetrievalDataset, seed: int) -> Splits:
-        shares = " / ".join(f"{share:.0%}" for share in _FRACTIONS)
-        train, validation, test = dataset.split(_FRACTIONS, seed=seed)
-        return cls(train, validation, test, f"{shares} by query, seed {seed}")
+        few = _FRACTIONS[1] * len(dataset.queries) < _FEWEST_VALIDATION
+        fractions = (_FRACTIONS[0] + _FRACTIONS[1], _FRACTIONS[2]) if few else _FRACTIONS
+        shares = " / ".join(f"{share:.0%}" for share in fractions)
+        train, *validation, test = dataset.split(fractions, seed=seed)
+        return cls(train, validation[0] if validation else None, test, f"{shares} by query, seed {seed}")
 
     def check(self) -> None:
         """Refuse what `fit` and `evaluate` would refuse, before anything is encoded.

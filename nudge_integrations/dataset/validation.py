@@ -148,7 +148,7 @@ def _grade(query_id: str, document_id: str, grade: Any) -> float:
         raise DatasetError(f"qrels of query {query_id!r}: document id {document_id!r} is not text; use str(id)")
     try:
         number = float(grade)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DatasetError(f"query {query_id!r}, document {document_id!r}: grade {grade!r} is not a number") from error
     if isinstance(grade, str) or not math.isfinite(number):
         raise DatasetError(

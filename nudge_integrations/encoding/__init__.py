@@ -4,7 +4,8 @@
                 |
          CachedEncoder              reads what was embedded before from an embedding_cache on disk
 
-A model's fingerprint tells its vectors from those of any other model; `text_hash` tells texts apart.
+A model's fingerprint tells its vectors from those of any other model, and `identity` compares fingerprints and vectors;
+`text_hash` tells texts apart.
 """
 
 from nudge_integrations.encoding.cached_encoder import CachedEncoder

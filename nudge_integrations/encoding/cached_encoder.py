@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from nudge_integrations.encoding.embedding_cache import EmbeddingCache, text_key
 from nudge_integrations.encoding.encoder import Encoder, Role, Vectors, checked_texts, checked_vectors
+from nudge_integrations.errors import InputError
 
 __all__ = ["CachedEncoder"]
 
@@ -43,6 +44,7 @@ class CachedEncoder:
         self.hits = 0  # texts that were read
         self.misses = 0  # texts that were embedded
         self._cache = EmbeddingCache(cache_dir, encoder.fingerprint)
+        self._dimension: int | None = None  # known once something was embedded
 
     def __repr__(self) -> str:
         return f"CachedEncoder({self.encoder!r}, {str(self._cache.folder)!r}, hits={self.hits}, misses={self.misses})"
@@ -51,6 +53,11 @@ class CachedEncoder:
     def fingerprint(self) -> str:
         """The fingerprint of the encoder itself: a cache changes no vector."""
         return self.encoder.fingerprint
+
+    @property
+    def similarity(self) -> str:
+        """What the encoder's vectors are ranked by."""
+        return getattr(self.encoder, "similarity", "cosine")
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Embed documents, or read them; (n, d) float32."""
@@ -64,17 +71,38 @@ class CachedEncoder:
         if not len(checked_texts(texts)):
             return np.asarray(encode([]), np.float32)
         keys = [text_key(role, text) for text in texts]
-        vectors: dict[bytes, Vectors] = self._cache.read(keys)
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
-        self.hits += sum(key not in missing for key in keys)
-        self.misses += len(missing)
+        vectors: dict[bytes, Vectors] = self._cache.read(keys, self._dimension)
+        embedded: set[bytes] = set()
+        # A second round only where vectors were read before the model's dimension was known, and have another.
+        while missing := {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}:
+            self._embed(role, missing, encode, vectors)
+            embedded |= missing.keys()
+            vectors = {key: vector for key, vector in vectors.items() if len(vector) == self._dimension}
+        self.hits += sum(key not in embedded for key in keys)
+        self.misses += len(embedded)
+        return np.stack([vectors[key] for key in keys])
+
+    def _embed(
+        self,
+        role: Role,
+        missing: Mapping[bytes, str],
+        encode: Callable[[Sequence[str]], Vectors],
+        vectors: dict[bytes, Vectors],
+    ) -> None:
+        """Embed texts, write them to the cache and add them to the vectors."""
         what = "documents" if role == "document" else "queries"
         with tqdm(total=len(missing), desc=f"Embedding {what}", unit="text", disable=not self.progress) as bar:
             pending = list(missing)
             for start in range(0, len(pending), FLUSH):
                 batch = pending[start : start + FLUSH]
-                made = checked_vectors(encode([missing[key] for key in batch]), len(batch))
+                some = [missing[key] for key in batch]
+                made = checked_vectors(encode(some), some)
+                if self._dimension not in (None, made.shape[1]):
+                    raise InputError(
+                        f"the encoder gave vectors of {made.shape[1]} dimensions, and of {self._dimension} before; "
+                        "one model has one dimension: give another model another fingerprint"
+                    )
+                self._dimension = made.shape[1]
                 self._cache.append(batch, made)
                 vectors.update(zip(batch, made, strict=True))
                 bar.update(len(batch))
-        return np.stack([vectors[key] for key in keys])

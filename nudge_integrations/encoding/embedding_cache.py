@@ -2,12 +2,14 @@
 
 A folder for each model fingerprint holds shards, one for each process that wrote there, so that no two processes ever
 write to one file. A shard is a header and records of one fixed size: key, vector, checksum. A record that was cut off
-by a kill is not read, and one that was damaged fails its checksum; either way its text counts as new.
+by a kill is not read, one that was damaged fails its checksum, and one whose vector no model gives (not finite, zero,
+or of another dimension than this model's) is not believed either; in each case its text counts as new.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import struct
@@ -16,19 +18,20 @@ import uuid
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.storage import make_folder
+from nudge_integrations.storage import make_folder, open_regular
 
 logger = logging.getLogger(__name__)
 
 MAGIC = b"NUDGEVEC"
 VERSION = 1
 HEADER = struct.Struct("<8sII")
+BLOCK = 1 << 23  # bytes of a shard that are read at once
 MOST_DIMENSIONS = 1 << 20  # more than any encoder has; a damaged header may say anything
 
 
@@ -49,11 +52,14 @@ class EmbeddingCache:
     """
 
     def __init__(self, directory: str | Path, fingerprint: str) -> None:
-        self.folder = Path(directory) / hashlib.sha256(fingerprint.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        self._open(Path(directory) / hashlib.sha256(fingerprint.encode("utf-8", "surrogatepass")).hexdigest()[:32])
+
+    def _open(self, folder: Path) -> None:
+        self.folder = folder
         try:
-            make_folder(self.folder)
+            make_folder(folder)
         except OSError as error:
-            raise InputError(f"the cache folder {self.folder} cannot be created: {error}") from error
+            raise InputError(f"the cache folder {folder} cannot be created: {error}") from error
         self._place: dict[bytes, tuple[Path, int]] = {}
         self._seen: dict[Path, int] = {}
         self._dimension: dict[Path, int] = {}
@@ -63,28 +69,49 @@ class EmbeddingCache:
     def __len__(self) -> int:
         return len(self._place)
 
-    def read(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
-        """Read the vectors, each (d,) float32, of those keys that are there, whoever wrote them."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy, in this process or another, has a lock and a shard of its own, and looks at the folder itself.
+        return type(self)._reopened, (self.folder,)
+
+    @classmethod
+    def _reopened(cls, folder: Path) -> Self:
+        cache = cls.__new__(cls)
+        cache._open(folder)
+        return cache
+
+    def read(self, keys: Sequence[bytes], dimension: int | None = None) -> dict[bytes, NDArray[np.float32]]:
+        """Read the vectors, each (d,) float32, of those keys that are there, whoever wrote them.
+
+        Args:
+            keys: As `text_key` makes them.
+            dimension: The model's d. Where it is not known, vectors of several dimensions are none at all.
+        """
         with self._lock:
             self._look_around()
             wanted: dict[Path, list[tuple[int, bytes]]] = {}
             for key in dict.fromkeys(keys):
                 if key in self._place:
                     shard, row = self._place[key]
+                    if dimension not in (None, self._dimension[shard]):
+                        continue
                     wanted.setdefault(shard, []).append((row, key))
             found: dict[bytes, NDArray[np.float32]] = {}
             for shard, places in wanted.items():
                 found |= self._checked(shard, places)
+            if len({len(vector) for vector in found.values()}) > 1:
+                logger.warning("%s holds vectors of several dimensions; these texts are embedded again", self.folder)
+                return {}
             return found
 
     def _checked(self, shard: Path, places: list[tuple[int, bytes]]) -> dict[bytes, NDArray[np.float32]]:
         """Read rows of a shard; forget those that are no longer there or no longer whole."""
-        records = self._records(shard)
-        here = [(row, key) for row, key in places if row < len(records)]
+        records = self._records(shard, [row for row, _ in places])
+        lengths = np.linalg.norm(records["vector"].astype(np.float64), axis=1)
+        usable: list[bool] = ((lengths > 0) & (lengths < np.inf)).tolist()
         found = {
             key: record["vector"]
-            for record, (_, key) in zip(records[[row for row, _ in here]], here, strict=True)
-            if zlib.crc32(record.tobytes()[:-4]) == record["checksum"]
+            for record, (_, key), fine in zip(records, places, usable, strict=False)
+            if fine and record["key"].tobytes() == key and zlib.crc32(record.tobytes()[:-4]) == record["checksum"]
         }
         if len(found) < len(places):
             logger.warning("%s: %d damaged records; their texts are embedded again", shard, len(places) - len(found))
@@ -96,9 +123,12 @@ class EmbeddingCache:
     def append(self, keys: Iterable[bytes], vectors: NDArray[np.float32]) -> None:
         """Add vectors (n, d) float32 under their keys; they outlive this process from the moment this returns."""
         with self._lock:
-            records = np.zeros(len(vectors), _record(vectors.shape[1]))
-            records["key"] = [np.frombuffer(key, np.uint8) for key in keys]
-            records["vector"] = vectors
+            kept = np.linalg.norm(vectors, axis=1) > 0  # a zero vector is not read again, so it need not be written
+            if not kept.any():
+                return
+            records = np.zeros(int(kept.sum()), _record(vectors.shape[1]))
+            records["key"] = [np.frombuffer(key, np.uint8) for key, fine in zip(keys, kept, strict=True) if fine]
+            records["vector"] = vectors[kept]
             records["checksum"] = [zlib.crc32(record.tobytes()[:-4]) for record in records]
             try:
                 path = self._write(records.tobytes(), vectors.shape[1])
@@ -141,22 +171,50 @@ class EmbeddingCache:
                     continue
                 self._dimension[path], self._seen[path] = dimension, 0
             start = self._seen[path]
-            keys = self._records(path)["key"][start:]
-            self._place |= {key.tobytes(): (path, row) for row, key in enumerate(keys, start=start)}
+            keys = self._keys(path, start)
+            self._place |= {key: (path, row) for row, key in enumerate(keys, start=start)}
             self._seen[path] = start + len(keys)
 
-    def _records(self, path: Path) -> NDArray[Any]:
-        """Map the whole records of a shard; what is cut off at its end is not among them."""
+    def _keys(self, path: Path, start: int) -> list[bytes]:
+        """Read the keys of the whole records from one on; what is cut off at the end is not among them."""
         dtype = _record(self._dimension[path])
-        size = path.stat().st_size if path.exists() else 0
-        count = max(size - HEADER.size, 0) // dtype.itemsize
-        return np.memmap(path, dtype, "r", HEADER.size, count) if count else np.zeros(0, dtype)
+        keys: list[bytes] = []
+        with _opened(path) as file:
+            file.seek(HEADER.size + start * dtype.itemsize)
+            while block := file.read(dtype.itemsize * max(1, BLOCK // dtype.itemsize)):
+                found = np.frombuffer(block, dtype, len(block) // dtype.itemsize)["key"]
+                written = found.any(axis=1)  # no text has the key 0: that is a hole, and nothing was written after it
+                whole = len(found) if written.all() else int(written.argmin())
+                keys += [key.tobytes() for key in found[:whole]]
+                if whole * dtype.itemsize < len(block):
+                    break
+        return keys
+
+    def _records(self, path: Path, rows: Sequence[int]) -> NDArray[Any]:
+        """Read records, up to the first that is no longer there; never mapped, since a file may be cut off."""
+        dtype = _record(self._dimension[path])
+        found: list[bytes] = []
+        with _opened(path) as file:
+            for row in rows:
+                file.seek(HEADER.size + row * dtype.itemsize)
+                if len(data := file.read(dtype.itemsize)) < dtype.itemsize:
+                    break
+                found.append(data)
+        return np.frombuffer(b"".join(found), dtype)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a shard; an empty file where it was deleted, or something else has its name."""
+    try:
+        return open_regular(path)
+    except OSError:
+        return io.BytesIO()
 
 
 def _age(path: Path) -> tuple[int, str]:
     try:
         return path.stat().st_mtime_ns, path.name
-    except FileNotFoundError:  # deleted since it was listed
+    except OSError:  # deleted since it was listed, or a link to itself
         return 0, path.name
 
 
@@ -166,11 +224,8 @@ def _record(dimension: int) -> np.dtype[Any]:
 
 def _read_header(path: Path) -> int | None:
     """Read a shard's dimension; None for one that was deleted, was cut off at birth, or is no shard."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(HEADER.size)
-    except FileNotFoundError:
-        return None
+    with _opened(path) as file:
+        header = file.read(HEADER.size)
     if len(header) < HEADER.size:
         return None
     magic, version, dimension = HEADER.unpack(header)

@@ -9,13 +9,16 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from nudge_integrations.corpus import as_rows
+from nudge_integrations.corpus import as_matrix, as_rows
 from nudge_integrations.errors import InputError
 
 __all__ = ["Encoder", "Role", "Vectors", "checked_texts", "checked_vectors", "text_hash"]
 
 Vectors = NDArray[np.float32]
 Role = Literal["document", "query"]
+
+# How much of a text a message shows.
+_SHOWN = 60
 
 
 def text_hash(text: str) -> str:
@@ -33,6 +36,8 @@ class Encoder(Protocol):
     """Anything that turns documents and queries into vectors of one dimension d.
 
     Implement two methods and a name; no base class is needed. Vectors need not be of unit length. No texts give (0, d).
+    An encoder may also have ``similarity``, ``"cosine"`` or ``"dot"``: what its vectors are made to be ranked by; it is
+    cosine where nothing is said.
     """
 
     @property
@@ -57,9 +62,19 @@ def checked_texts(texts: Sequence[str]) -> Sequence[str]:
     return texts
 
 
-def checked_vectors(vectors: Any, count: int) -> Vectors:
-    """Take an encoder's output as (count, d) float32; raise InputError where it is not that."""
-    array = as_rows(vectors, "the encoder's vectors")
-    if len(array) != count or array.shape[1] == 0:
-        raise InputError(f"the encoder gave vectors of shape {array.shape} for {count} texts; expected ({count}, d)")
-    return array
+def checked_vectors(vectors: Any, texts: Sequence[str]) -> Vectors:
+    """Take an encoder's output for n texts as (n, d) float32.
+
+    Raises:
+        InputError: If it is not that; names the text whose vector is missing, empty, of another length or not finite.
+    """
+    name, names = "the encoder's vectors", [_shortened(text) for text in texts]
+    matrix = as_matrix(vectors, name, ids=names)
+    if len(matrix) != len(texts) or (len(texts) and matrix.shape[1] == 0):
+        shape, first = tuple(matrix.shape), f" (the first is {names[0]!r})" if names else ""
+        raise InputError(f"the encoder gave vectors of shape {shape} for {len(texts)} texts{first}; expected (n, d)")
+    return as_rows(matrix, name, ids=names)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -82,6 +82,11 @@ class SentenceTransformerEncoder:
         """
         return self._cached.fingerprint if self._cached else model_fingerprint(self.model, self._prompts)
 
+    @property
+    def similarity(self) -> str:
+        """What the model's vectors are ranked by: ``"dot"`` where the model says so, else ``"cosine"``."""
+        return "dot" if getattr(self.model, "similarity_fn_name", None) == "dot" else "cosine"
+
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Embed documents with the document prompt; (n, d) float32."""
         if self._cached is not None:
@@ -100,7 +105,7 @@ class SentenceTransformerEncoder:
         vectors = encode(
             list(texts), prompt=self._prompts[role], batch_size=self.batch_size, show_progress_bar=self.progress
         )
-        return checked_vectors(vectors, len(texts))
+        return checked_vectors(vectors, texts)
 
     @cached_property
     def _dimension(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -151,11 +152,13 @@ def _calculate(
     except ImportError as error:
         raise MissingExtraError("ir_measures", "evaluation") from error
     measures = {getattr(ir_measures, _MEASURES[metric.name]) @ metric.k: str(metric) for metric in requested}
+    # Numbers for ids: half a character, or a zero byte, in an id ends the process in trec_eval's code.
+    number_of: defaultdict[str, str] = defaultdict(lambda: str(len(number_of)))
+    judged = {number_of[q]: {number_of[d]: grade for d, grade in grades.items()} for q, grades in qrels.items()}
     # Ranks as scores: the order of the run decides, where trec_eval would order equal scores by document id.
-    scored = {
-        query: {document: -float(rank) for rank, document in enumerate(ranking)} for query, ranking in run.items()
-    }
+    scored = {number_of[q]: {number_of[d]: -float(rank) for rank, d in enumerate(found)} for q, found in run.items()}
+    query_of = {number_of[query]: query for query in qrels}
     per_query = {str(metric): dict.fromkeys(qrels, 0.0) for metric in requested}
-    for result in ir_measures.iter_calc(list(measures), qrels, scored):
-        per_query[measures[result.measure]][result.query_id] = float(result.value)
+    for result in ir_measures.iter_calc(list(measures), judged, scored):
+        per_query[measures[result.measure]][query_of[result.query_id]] = float(result.value)
     return per_query

@@ -182,7 +182,10 @@ def _ranked(query: str, results: Any, names: _Names, depth: int) -> tuple[str, .
     if isinstance(results, str | bytes) or not isinstance(results, Iterable):
         raise InputError(f"query {query!r}: expected document ids or {{document id: score}}; got {results!r}")
     if isinstance(results, Mapping):
-        scores = {document: float(score) for document, score in results.items()}
+        try:
+            scores = {document: float(score) for document, score in results.items()}
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"query {query!r}: a score is no number: {error}") from error
         if any(math.isnan(score) for score in scores.values()):
             raise InputError(f"query {query!r}: a score is NaN, which has no place in a ranking")
         results = sorted(scores, key=lambda document: -scores[document])

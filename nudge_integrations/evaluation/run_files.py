@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from nudge_integrations.errors import DatasetError
-from nudge_integrations.storage import write_atomically
+from nudge_integrations.storage import read_regular, write_atomically
 
 __all__ = ["column", "read_run", "run_text", "write_run"]
+
+# Run files are read whole; a thousand results of each of a million queries are below this.
+_LARGEST = 4 << 30
 
 
 def read_run(path: Path) -> dict[str, Any]:
@@ -29,13 +32,15 @@ def read_run(path: Path) -> dict[str, Any]:
         DatasetError: If there is no such file, or it is of neither kind; with its line.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular(path, most=_LARGEST).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise DatasetError(
             f"{path} does not exist; expected a run file (TREC or JSON) or a folder of nudge fit"
         ) from error
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is no run file: it is not UTF-8 text") from error
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read as a run file: {error}") from error
     return _read_json(path, text) if text.lstrip().startswith(("{", "[")) else _read_trec(path, text)
 
 
@@ -90,7 +95,7 @@ def column(identifier: str) -> str:
 def _read_json(path: Path, text: str) -> dict[str, Any]:
     try:
         run = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is no run file: it is not valid JSON: {error}") from error
     if not isinstance(run, dict) or not all(isinstance(results, list | dict) for results in run.values()):
         raise DatasetError(

@@ -26,12 +26,14 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as tensor_bytes
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import as_rows, parse_metric
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.files import question_answer_json
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, DatasetError, InputError
 from nudge_integrations.evaluation.comparison import Comparison, compare
 from nudge_integrations.evaluation.drift import drift
 from nudge_integrations.evaluation.metrics import DEFAULT_METRICS
+from nudge_integrations.evaluation.rankings import rankings_of
 from nudge_integrations.evaluation.run_files import run_text
 
 if TYPE_CHECKING:
@@ -213,6 +215,17 @@ def _parsed(nudge: Nudge, files: Mapping[str, bytes]) -> RunFolder:
     content = {name: json.loads(data) for name, data in files.items() if name.endswith(".json")}
     test = RetrievalDataset.from_object(content["test.json"])
     vectors = load_tensors(files["embeddings.safetensors"])
+    sizes = {"documents": len(test.corpus), "queries": len(test.queries)}
+    for name, count in sizes.items():
+        if len(as_rows(vectors[name], name, dimension=nudge.dimension)) != count:
+            raise ValueError(f"{len(vectors[name])} vectors for {count} {name}")
+    for name in ("before.json", "after.json"):
+        rankings_of(content[name], test, 1)
+    figures = content["result.json"].get("before", {})
+    if not isinstance(figures, dict):
+        raise ValueError("the figures are no object")
+    for metric in figures:
+        parse_metric(metric)
     return RunFolder(
         nudge=nudge,
         result=content["result.json"],

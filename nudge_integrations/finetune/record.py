@@ -1,8 +1,10 @@
-"""The record of a run in its folder: what it trains on, with which settings, and what came of it. JSON alone."""
+"""The record of a run in its folder: what it trains on, with which settings, and what came of it. JSON alone.
+
+It lies under a checksum of itself: with another pair in it, resuming would make another model.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import Any
 
 from nudge_integrations.errors import CorruptArtifactError, MismatchError
 from nudge_integrations.finetune.pairs import TrainingPair
-from nudge_integrations.storage import write_atomically
+from nudge_integrations.storage import read_regular, write_atomically
+from nudge_integrations.storage.sealing import seal, unseal
 
 __all__ = ["RunRecord"]
 
 FILE = "finetune.json"
 VERSION = 1
+_LARGEST = 1 << 30  # bytes; a record names every pair that is trained on
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class RunRecord:
 
     def save(self, folder: Path) -> None:
         """Write the record; a reader sees the old one or the new one."""
-        write_atomically(folder / FILE, [json.dumps({"version": VERSION, **asdict(self)})])
+        write_atomically(folder / FILE, [seal({"version": VERSION, **asdict(self)})])
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -61,11 +65,11 @@ class RunRecord:
         if not cls.exists(folder):
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = unseal(read_regular(path, most=_LARGEST), path)
             version = content.pop("version")
             pairs = tuple(TrainingPair(p["query"], p["document"], tuple(p["negatives"])) for p in content.pop("pairs"))
             record = cls(pairs=pairs, **content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (CorruptArtifactError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptArtifactError(
                 f"{path} is no record of a run ({error}); start again in another folder"
             ) from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,17 +19,23 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 
+from nudge_integrations.errors import CorruptArtifactError
 from nudge_integrations.finetune.batches import ConflictFreeBatches
 from nudge_integrations.finetune.options import TrainingOptions
 from nudge_integrations.finetune.pairs import Texts, TrainingPair
 from nudge_integrations.finetune.strategies import make_trainable, merged_weights
 from nudge_integrations.finetune.validation import METRIC
-from nudge_integrations.storage import replacing
+from nudge_integrations.storage import load_files, replacing, write_atomically
+from nudge_integrations.storage.sealing import seal
 
 __all__ = ["train"]
 
 WEIGHTS = "trained.safetensors"
 STATE = "trainer_state.json"
+# Written last, with the checksums of all others.
+SEAL, FORMAT, VERSION = "checkpoint.json", "nudge-integrations/checkpoint", 1
+
+logger = logging.getLogger(__name__)
 
 
 def train(
@@ -93,7 +100,17 @@ class _Trainer(SentenceTransformerTrainer):
         with replacing(folder / WEIGHTS) as beside:
             save_file({name: weight.detach().contiguous() for name, weight in trained.items()}, beside)
 
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        super()._save_checkpoint(*args, **kwargs)
+        checkpoint = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        files = {path.name: path.read_bytes() for path in checkpoint.iterdir() if path.name != SEAL}
+        entries = {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in files.items()
+        }
+        write_atomically(checkpoint / SEAL, [seal({"format": FORMAT, "version": VERSION, "files": entries})])
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        _check(Path(resume_from_checkpoint))
         weights = load_file(Path(resume_from_checkpoint) / WEIGHTS)
         self.model.load_state_dict(weights, strict=False)
 
@@ -174,16 +191,26 @@ def _columns(pairs: Sequence[TrainingPair], texts: Texts) -> Dataset:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """Find the last checkpoint that was written to its end; its state is what the Trainer writes last."""
+    """Find the last checkpoint that was written to its end and is as it was written."""
     steps = sorted((int(path.name.split("-")[1]) for path in folder.glob("checkpoint-*")), reverse=True)
     for step in steps:
         checkpoint = folder / f"checkpoint-{step}"
         try:
-            json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            _check(checkpoint)
+        except CorruptArtifactError as error:
+            logger.warning("%s is passed over, and its steps are made again: %s", checkpoint, error)
             continue
         return str(checkpoint)
     return None
+
+
+def _check(checkpoint: Path) -> None:
+    """Refuse a checkpoint of which a file is missing or was altered: it would resume to another model.
+
+    Raises:
+        CorruptArtifactError: Names the file.
+    """
+    load_files(checkpoint, SEAL, (WEIGHTS, STATE), format_name=FORMAT, version=VERSION)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ class Settings:
     on_report: Callable[[GenerationReport], object] | None
 
     def __post_init__(self) -> None:
-        least = {"questions_per_document": 1, "workers": 1, "retries": 0, "round_trip": 1, "coverage": 1}
+        least = {"questions_per_document": 1, "workers": 1, "retries": 0, "round_trip": 1, "coverage": 1, "seed": 0}
         for name, lowest in least.items():
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < lowest):

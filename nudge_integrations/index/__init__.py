@@ -4,10 +4,12 @@
                         |         (one moment, whole)
                       format      (a folder that is mapped from the disk)
 
-`coordinate` carries inner products to stores that only know cosine or L2, by one more coordinate.
+`filters` says what may be asked of metadata. `coordinate` carries inner products to stores that only know cosine or L2,
+by one more coordinate.
 """
 
 from nudge_integrations.index.coordinate import with_extra_coordinate, with_zero_coordinate, without_extra_coordinate
-from nudge_integrations.index.exact_index import ExactIndex, Filter
+from nudge_integrations.index.exact_index import ExactIndex
+from nudge_integrations.index.filters import Filter
 
 __all__ = ["ExactIndex", "Filter", "with_extra_coordinate", "with_zero_coordinate", "without_extra_coordinate"]

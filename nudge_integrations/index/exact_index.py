@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nudge_integrations.corpus import as_rows, row_lengths, unit_rows
+from nudge_integrations.corpus.counts import whole_number
 from nudge_integrations.errors import InputError
 from nudge_integrations.index import format as index_format
-from nudge_integrations.index.rows import Rows
+from nudge_integrations.index.filters import Filter, metadata_test
+from nudge_integrations.index.rows import FoundRow, Rows
 from nudge_integrations.index.search import top_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["ExactIndex", "Filter"]
-
-Filter: TypeAlias = Mapping[str, Any] | Callable[[Mapping[str, Any]], bool]
+__all__ = ["ExactIndex"]
 
 
 class ExactIndex:
@@ -94,36 +94,45 @@ class ExactIndex:
         Args:
             queries: (m, d) numbers.
             k: How many at most; all when the index, or what passes the filter, holds fewer.
-            where: Only rows whose metadata equal these values (``{"language": "en"}``), or for which this function of
-                the metadata is true.
+            where: Only rows whose metadata pass this filter; `metadata_test` says what it may be.
 
         Returns:
             m lists of c ids, and (m, c) float32 scores, cosine or inner product; c is the same for all queries.
 
         Raises:
-            InputError: If k < 1, d differs, or a query is not finite, or zero under cosine.
+            InputError: If k is no whole number or < 1, d differs, a query is not finite, or zero under cosine, or the
+                filter cannot be used.
         """
-        if k < 1:
-            raise InputError(f"k must be at least 1; got {k}")
+        rows, slots, scores = self._searched(queries, k, where)
+        return [[rows.ids[slot] for slot in some] for some in slots.tolist()], scores
+
+    def search_rows(self, query: object, k: int, *, where: Filter | None = None) -> list[FoundRow]:
+        """Return the k rows most similar to one query, whole and as they were at one moment, best first.
+
+        Args:
+            query: (d,) numbers.
+            k: As in `search`.
+            where: As in `search`.
+
+        Raises:
+            InputError: As `search`; also if there are several queries.
+        """
+        rows, slots, scores = self._searched([query], k, where)
+        return rows.found(slots[0].tolist(), scores[0].tolist())
+
+    def _searched(
+        self, queries: object, k: int, where: Filter | None
+    ) -> tuple[Rows, NDArray[np.int64], NDArray[np.float32]]:
+        wanted = whole_number(k, "k")
+        test = metadata_test(where)
         rows = self._rows
-        relevant = rows.vectors.shape[1] or None
-        unit = self._similarity == "cosine"
-        asked = (
-            unit_rows(queries, "queries", dimension=relevant)
-            if unit
-            else as_rows(queries, "queries", dimension=relevant)
-        )
-        if relevant is None:
-            return [[] for _ in asked], np.empty((len(asked), 0), dtype=np.float32)
-        found, scores = top_rows(
-            rows.filled,
-            asked,
-            k,
-            largest_norm=rows.largest_norm,
-            places=rows.places,
-            allowed=rows.allowed(_test_of(where)),
-        )
-        return [[rows.ids[slot] for slot in some] for some in found.tolist()], scores
+        width = rows.vectors.shape[1] or None
+        checked = unit_rows if self._similarity == "cosine" else as_rows
+        asked = checked(queries, "queries", dimension=width)
+        if width is None:
+            return rows, np.empty((len(asked), 0), dtype=np.int64), np.empty((len(asked), 0), dtype=np.float32)
+        norm, allowed = rows.largest_norm, rows.allowed(test)
+        return rows, *top_rows(rows.filled, asked, wanted, largest_norm=norm, places=rows.places, allowed=allowed)
 
     def insert(self, ids: Sequence[str], vectors: object, metadata: Sequence[Mapping[str, Any]] | None = None) -> None:
         """Add vectors, or replace those whose ids are there.
@@ -159,6 +168,25 @@ class ExactIndex:
         with self._writing:
             self._rows = self._rows.deleted(ids)
 
+    def discard(self, ids: Sequence[str]) -> None:
+        """Remove vectors; ids that are not there are no error."""
+        unwanted = dict.fromkeys(ids)
+        with self._writing:
+            self._rows = self._rows.deleted([i for i in unwanted if i in self._rows.slot_of])
+
+    def rows(self, ids: Sequence[str]) -> list[FoundRow]:
+        """Return the rows of those ids that are there, in this order, as they are at one moment."""
+        wanted = list(ids)  # before the lock: iterating may be anybody's code
+        with self._writing:
+            rows = self._rows
+            slots = [rows.slot_of[i] for i in wanted if i in rows.slot_of]
+        return rows.found(slots, [0.0] * len(slots))
+
+    def contents(self) -> tuple[list[str], NDArray[np.float32], list[Mapping[str, Any]]]:
+        """Return n ids, (n, d) vectors, read-only, and n metadata of one moment, in the order of the rows."""
+        rows = self._rows.ordered()
+        return rows.ids, rows.dense(), rows.metadata
+
     def get(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the (n, d) float32 vectors of n ids, as a new array.
 
@@ -188,7 +216,8 @@ class ExactIndex:
             path: A folder; created if absent. Other files in it stay.
 
         Raises:
-            InputError: If metadata is no JSON; names the id.
+            InputError: If metadata would not come back as it is, being no JSON, or holding tuples or keys that are no
+                strings; names the id.
             ArtifactError: If files of those names are there that are no index, or the path is a file.
         """
         rows = self._rows.ordered()
@@ -220,6 +249,18 @@ class ExactIndex:
         """Tell whether an id is there."""
         return document_id in self._rows.slot_of
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return one moment, without the lock, which belongs to this process."""
+        rows = self._rows.ordered()
+        state = rows.ids, np.array(rows.dense()), rows.metadata, rows.largest_norm
+        return {"similarity": self._similarity, "rows": state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` returned."""
+        self.__init__(similarity=state["similarity"])  # type: ignore[misc]
+        ids, vectors, metadata, norm = state["rows"]
+        self._rows = Rows.of(ids, vectors, metadata, largest_norm=norm)
+
     def __repr__(self) -> str:
         """Say how much there is."""
         return f"ExactIndex({len(self)} vectors, dimension={self.dimension}, similarity={self._similarity!r})"
@@ -242,10 +283,3 @@ def _copied(metadata: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list[M
         if not isinstance(entry, Mapping):
             raise InputError(f"the metadata of {document_id!r} must be a mapping; got {type(entry).__name__}")
     return [dict(entry) for entry in metadata]
-
-
-def _test_of(where: Filter | None) -> Callable[[Mapping[str, Any]], bool] | None:
-    if not isinstance(where, Mapping):
-        return where
-    relevant = dict(where)
-    return lambda metadata: all(key in metadata and metadata[key] == value for key, value in relevant.items())

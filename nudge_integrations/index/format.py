@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nudge_integrations.corpus import row_lengths
 from nudge_integrations.errors import CorruptArtifactError, InputError
 from nudge_integrations.storage import Buffer, load_files, save_files
 
@@ -43,7 +44,7 @@ def write(path: str | os.PathLike[str], saved: SavedIndex) -> None:
     """Save an index to a folder, all at once.
 
     Raises:
-        InputError: If metadata is no JSON; names the id.
+        InputError: If metadata would not come back as it is: no JSON, tuples, keys that are no strings; names the id.
         ArtifactError: If something that is no index is in the way.
     """
     content = {
@@ -73,12 +74,27 @@ def read(path: str | os.PathLike[str], *, verify: bool) -> SavedIndex:
     try:
         shape = (int(content["count"]), int(content["dimension"]))
         ids, metadata = json.loads(bytes(files["ids.json"])), json.loads(bytes(files["metadata.json"]))
-        if len(ids) != shape[0] or len(metadata) != shape[0] or content["similarity"] not in ("cosine", "dot"):
-            raise ValueError(f"{len(ids)} ids and {len(metadata)} metadata for {shape} vectors")
         vectors = _vectors_of(files["vectors.npy"], shape)
-        return SavedIndex(content["similarity"], ids, metadata, vectors, float(content["largest_norm"]))
-    except (KeyError, TypeError, ValueError) as error:
+        saved = SavedIndex(content["similarity"], ids, metadata, vectors, float(content["largest_norm"]))
+        _check(saved, lengths=verify)
+        return saved
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CorruptArtifactError(f"{path} does not hold a whole index ({error}); save it again") from error
+
+
+def _check(saved: SavedIndex, *, lengths: bool) -> None:
+    """Raise ValueError where what was saved cannot be an index; every vector is read where lengths are checked too."""
+    count = len(saved.vectors)
+    if not isinstance(saved.ids, list) or not all(isinstance(name, str) for name in saved.ids):
+        raise ValueError("the ids are no list of texts")
+    if not isinstance(saved.metadata, list) or not all(isinstance(entry, dict) for entry in saved.metadata):
+        raise ValueError("the metadata are no list of objects")
+    if len(set(saved.ids)) != count or len(saved.ids) != count or len(saved.metadata) != count:
+        raise ValueError(f"{len(set(saved.ids))} distinct ids and {len(saved.metadata)} metadata for {count} vectors")
+    if saved.similarity not in ("cosine", "dot") or not 0 <= saved.largest_norm < np.inf:
+        raise ValueError(f"the similarity is {saved.similarity!r}, the largest length {saved.largest_norm!r}")
+    if lengths and (row_lengths(saved.vectors, "saved vectors") > saved.largest_norm * (1 + 1e-3)).any():
+        raise ValueError(f"vectors are longer than {saved.largest_norm:.6g}")
 
 
 def _npy_header(shape: Sequence[int]) -> bytes:
@@ -106,4 +122,9 @@ def _metadata_json(ids: Sequence[str], metadata: Sequence[Mapping[str, Any]]) ->
             pieces.append(json.dumps(entry, allow_nan=False))
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"the metadata of {document_id!r} cannot be saved as JSON: {error}") from error
+        if json.loads(pieces[-1]) != entry:
+            raise InputError(
+                f"the metadata of {document_id!r} would come back as another type, since JSON has no tuples and texts "
+                f"alone as keys: give lists and texts instead; got {dict(entry)!r:.200}"
+            )
     return f"[{', '.join(pieces)}]".encode("ascii")

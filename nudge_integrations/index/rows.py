@@ -13,7 +13,24 @@ from nudge_integrations.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Rows"]
+__all__ = ["FoundRow", "Rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class FoundRow:
+    """One row of an index, as it was at the moment it was found.
+
+    Attributes:
+        id: Its id.
+        score: Its score for the query; 0 where none was asked.
+        metadata: Its metadata; not a copy.
+        vector: (d,) float32.
+    """
+
+    id: str
+    score: float
+    metadata: Mapping[str, Any]
+    vector: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +98,13 @@ class Rows:
             others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise InputError(f"id {missing[0]!r}{others} is not in the index; `id in index` tells")
         return np.fromiter((self.slot_of[document_id] for document_id in ids), np.int64, len(ids))
+
+    def found(self, slots: Sequence[int], scores: Sequence[float]) -> list[FoundRow]:
+        """Return what is in some slots, with their scores."""
+        return [
+            FoundRow(self.ids[slot], score, self.metadata[slot], self.vectors[slot])
+            for slot, score in zip(slots, scores, strict=True)
+        ]
 
     def allowed(self, test: Callable[[Mapping[str, Any]], bool] | None) -> NDArray[np.int64] | None:
         """Return the living slots whose metadata pass a test, ascending; None when that is every slot."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from langchain_core.documents import Document
@@ -14,7 +15,7 @@ __all__ = ["distinct", "document_id", "to_documents"]
 
 
 def document_id(document: Document, id_key: str | None = None) -> str:
-    """Name a document: its id, else a value of its metadata, else a hash of its text.
+    """Name a document: its id, else a value of its metadata, else a hash of what it holds.
 
     Args:
         document: The document.
@@ -22,7 +23,8 @@ def document_id(document: Document, id_key: str | None = None) -> str:
             results have it.
 
     Returns:
-        ``document.id``, else ``metadata[id_key]``, else ``metadata["_id"]``, else the sha256 of the text.
+        ``document.id``, else ``metadata[id_key]``, else ``metadata["_id"]``, else the sha256 of the text, together with
+        the metadata where there are any: a chunk that comes twice is one document, one text from two sources is two.
 
     >>> document_id(Document(page_content="cats purr", metadata={"key": 7}), id_key="key")
     '7'
@@ -32,7 +34,13 @@ def document_id(document: Document, id_key: str | None = None) -> str:
     for key in (id_key, "_id"):
         if key is not None and document.metadata.get(key) is not None:
             return str(document.metadata[key])
-    return text_hash(document.page_content)
+    if not document.metadata:
+        return text_hash(document.page_content)
+    try:
+        metadata = json.dumps(document.metadata, sort_keys=True, default=str)
+    except (TypeError, ValueError):  # keys of several types, or an object that holds itself
+        metadata = repr(document.metadata)
+    return text_hash(f"{document.page_content}\0{metadata}")
 
 
 def distinct(documents: Sequence[Document], ids: Sequence[str]) -> dict[str, Document]:
@@ -48,7 +56,7 @@ def distinct(documents: Sequence[Document], ids: Sequence[str]) -> dict[str, Doc
             raise InputError(
                 f"two documents have the id {identifier!r} and differ ({known.page_content[:40]!r} with "
                 f"{known.metadata}, {document.page_content[:40]!r} with {document.metadata}): give each its own id "
-                "(without one, documents with the same text are one document)"
+                "(without one, those with the same text and metadata are one document)"
             )
     return named
 

@@ -10,9 +10,10 @@ from langchain_core.runnables import run_in_executor
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import Encoder, text_hash
+from nudge_integrations.encoding.encoder import checked_vectors
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.index import with_extra_coordinate, with_zero_coordinate
-from nudge_integrations.langchain.encoder import as_embedding, check_model
+from nudge_integrations.langchain.encoder import as_embedding, check_model, checked_query
 
 __all__ = ["NudgedEmbeddings"]
 
@@ -116,22 +117,23 @@ class NudgedEmbeddings(Embeddings):
         Returns:
             d floats; d + 1 with the extra coordinate.
         """
-        return self._mapped(self.base.embed_query(text))
+        return self._mapped(text, self.base.embed_query(text))
 
     async def aembed_query(self, text: str) -> list[float]:
         """Do the same with the base model's own async path."""
-        return self._mapped(await self.base.aembed_query(text))
+        return self._mapped(text, await self.base.aembed_query(text))
 
     def _placed(self, texts: Sequence[str], vectors: list[list[float]]) -> list[list[float]]:
         if not len(texts):
             return []
-        placed = self.nudge.apply_texts([text_hash(text) for text in texts], vectors)
+        base = checked_vectors(vectors, texts)
+        placed = self.nudge.apply_texts([text_hash(text) for text in texts], base)
         if self.extra_coordinate:
             placed = with_extra_coordinate(placed, self.nudge.max_norm)
         rows: list[list[float]] = placed.tolist()
         return rows
 
-    def _mapped(self, vector: list[float]) -> list[float]:
-        mapped = self.nudge.transform_queries([vector])
+    def _mapped(self, text: str, vector: list[float]) -> list[float]:
+        mapped = self.nudge.transform_queries([checked_query(text, vector)])
         row: list[float] = (with_zero_coordinate(mapped) if self.extra_coordinate else mapped)[0].tolist()
         return row

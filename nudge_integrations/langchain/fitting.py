@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_core.embeddings import Embeddings
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, run_in_executor
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus.arrays import checked_device
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.alignment import labels_over
+from nudge_integrations.errors import InputError
 from nudge_integrations.fusion import Bm25, Signal
-from nudge_integrations.langchain.encoder import as_encoder
 from nudge_integrations.pipeline import fit
-from nudge_integrations.pipeline.nudged_index import NudgedIndex
+from nudge_integrations.pipeline.nudged_index import NudgedIndex, Snapshot
 from nudge_integrations.solver import OptionValues
 
 if TYPE_CHECKING:
     from nudge_integrations.encoding import Encoder
 
-__all__ = ["PARENT_KEY", "FitOptions", "QueryTransform", "fit_documents"]
+__all__ = ["PARENT_KEY", "QUERY_VECTORS", "Fit", "FitOptions", "QueryTransform", "arewritten", "rewritten"]
+
+# Query vectors that are there already are no option, since the edges embed queries themselves where they are not.
+QUERY_VECTORS = ("query_vectors", "validation_query_vectors")
 
 # Where ParentDocumentRetriever and MultiVectorRetriever, by their defaults, write the id of a piece's parent.
 PARENT_KEY = "doc_id"
@@ -45,54 +48,78 @@ class FitOptions(OptionValues, total=False):
     duplicates: Literal["keep", "merge", "error"]
 
 
-def fit_documents(
-    index: NudgedIndex,
-    embedding: Embeddings,
-    dataset: RetrievalDataset | Any,
-    parent_key: str | None,
-    query_transform: QueryTransform | None,
-    options: FitOptions,
-) -> Nudge:
-    """Fit a nudge to the documents of an index, from their base vectors; only queries are embedded.
+class Fit:
+    """One fit to the documents of an index as they are now: which queries it needs vectors of, and then the nudge.
 
     Args:
-        index: The documents; it is not changed.
-        embedding: Base embeddings, for the queries.
+        index: The documents; it is not changed, and may change meanwhile.
+        encoder: The encoder, or its fingerprint, that made their vectors.
         dataset: Queries and the documents that answer them; anything that ``RetrievalDataset.from_object`` accepts.
         parent_key: The metadata key that holds the id of a piece's parent; None reads no parents.
-        query_transform: Rewrites queries before they are embedded.
         options: How to fit.
 
     Raises:
         DatasetError: If the dataset has problems, or a relevant document is not there.
+        InputError: If an option is unknown or cannot be used.
     """
-    rest: dict[str, Any] = dict(options)
-    validation = rest.pop("validation", None)
-    texts = index.texts()
-    parents = _parents(index, list(texts), parent_key)
-    encoder = as_encoder(embedding)
-    train = labels_over(RetrievalDataset.from_object(dataset), texts, parents)
-    if validation is not None:
-        validation = labels_over(RetrievalDataset.from_object(validation), texts, parents)
-        rest["validation_query_vectors"] = _query_vectors(validation, encoder, query_transform)
-    return fit(
-        train,
-        encoder,
-        validation=validation,
-        document_vectors=index.base.vectors,
-        query_vectors=_query_vectors(train, encoder, query_transform),
-        **rest,
-    )
+
+    def __init__(
+        self,
+        index: NudgedIndex,
+        encoder: Encoder | str,
+        dataset: RetrievalDataset | Any,
+        parent_key: str | None,
+        options: FitOptions,
+    ) -> None:
+        rest: dict[str, Any] = dict(options)
+        unknown = sorted(set(rest) - set(FitOptions.__annotations__) - {"groups"})
+        if unknown:
+            known = ", ".join(sorted({*FitOptions.__annotations__, *QUERY_VECTORS, "groups"}))
+            raise InputError(f"unknown option {', '.join(map(repr, unknown))} of a fit; expected some of {known}")
+        checked_device(rest.get("device"))
+        validation = rest.pop("validation", None)
+        documents = index.snapshot()
+        parents = _parents(documents, parent_key)
+        self._encoder, self._options, self._vectors = encoder, rest, documents.vectors
+        self.train = labels_over(RetrievalDataset.from_object(dataset), documents.texts, parents)
+        self.validation = None
+        if validation is not None:
+            self.validation = labels_over(RetrievalDataset.from_object(validation), documents.texts, parents)
+
+    def nudge(self, query_vectors: Any, validation_query_vectors: Any) -> Nudge:
+        """Fit to (m, d) vectors of the queries of both datasets; None where there is no validation set.
+
+        Raises:
+            InputError: If vectors do not fit the datasets.
+        """
+        return fit(
+            self.train,
+            self._encoder,
+            validation=self.validation,
+            document_vectors=self._vectors,
+            query_vectors=query_vectors,
+            validation_query_vectors=validation_query_vectors,
+            **self._options,
+        )
 
 
-def _parents(index: NudgedIndex, ids: list[str], parent_key: str | None) -> dict[str, str]:
+def rewritten(dataset: RetrievalDataset, transform: QueryTransform | None) -> list[str]:
+    """Return the queries of a dataset as they are embedded."""
+    texts = list(dataset.queries.values())
+    if transform is None:
+        return texts
+    return transform.batch(texts) if isinstance(transform, Runnable) else [transform(text) for text in texts]
+
+
+async def arewritten(dataset: RetrievalDataset, transform: QueryTransform | None) -> list[str]:
+    """Do the same as `rewritten` with the transform's own async path."""
+    if isinstance(transform, Runnable):
+        return await transform.abatch(list(dataset.queries.values()))
+    return await run_in_executor(None, rewritten, dataset, transform)
+
+
+def _parents(documents: Snapshot, parent_key: str | None) -> dict[str, str]:
     if parent_key is None:
         return {}
-    return {hit.id: str(hit.metadata[parent_key]) for hit in index.get(ids) if parent_key in hit.metadata}
-
-
-def _query_vectors(dataset: RetrievalDataset, encoder: Encoder, transform: QueryTransform | None) -> Any:
-    texts = list(dataset.queries.values())
-    if transform is not None:
-        texts = transform.batch(texts) if isinstance(transform, Runnable) else [transform(text) for text in texts]
-    return encoder.encode_queries(texts)
+    pairs = zip(documents.texts, documents.metadata, strict=True)
+    return {identifier: str(entry[parent_key]) for identifier, entry in pairs if parent_key in entry}

@@ -15,12 +15,14 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, field_validator
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus.counts import whole_number
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import MismatchError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
 from nudge_integrations.langchain.fitting import PARENT_KEY, FitOptions, QueryTransform
 from nudge_integrations.langchain.similarity import check_store
+from nudge_integrations.langchain.stored_vectors import check_vectors
 from nudge_integrations.langchain.vector_store import NudgeVectorStore
 
 __all__ = ["NudgeRetriever"]
@@ -30,7 +32,8 @@ class NudgeRetriever(BaseRetriever):
     """A retriever that finds documents where labelled queries have moved them; no model is trained.
 
     Every document has its score in ``metadata["score"]``: the inner product, or what another store's
-    ``similarity_search_with_score`` gives.
+    ``similarity_search_with_score`` gives. A document that has such a key of its own keeps its value; ``score_key`` may
+    name another key.
 
     Setup:
         .. code-block:: bash
@@ -46,6 +49,8 @@ class NudgeRetriever(BaseRetriever):
             Passed to the store's search; each call may say another one.
         query_transform: Runnable[str, str] | Callable[[str], str] | None
             Rewrites queries before they are embedded, alike when fitting and when searching (HyDE, say).
+        score_key: str | None
+            The metadata key that scores are written under, where a document has no such key; None writes none.
 
     Instantiate:
         .. code-block:: python
@@ -73,6 +78,7 @@ class NudgeRetriever(BaseRetriever):
     Async:
         .. code-block:: python
 
+            retriever = await NudgeRetriever.afrom_documents(documents, embedding, dataset)
             await retriever.ainvoke("who purrs?")
     """
 
@@ -82,6 +88,7 @@ class NudgeRetriever(BaseRetriever):
     k: int = Field(default=10, ge=1)
     filter: Any = None
     query_transform: Runnable[Any, Any] | None = None
+    score_key: str | None = "score"
 
     @field_validator("query_transform", mode="before")
     @classmethod
@@ -109,6 +116,7 @@ class NudgeRetriever(BaseRetriever):
         parent_key: str | None = PARENT_KEY,
         filter: Any = None,
         query_transform: QueryTransform | None = None,
+        score_key: str | None = "score",
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
         **options: Unpack[FitOptions],
@@ -125,6 +133,7 @@ class NudgeRetriever(BaseRetriever):
             parent_key: As in `NudgeVectorStore.fit`.
             filter: As in the class.
             query_transform: As in the class; also applied to the dataset's queries.
+            score_key: As in the class.
             tags: Tags of every run.
             metadata: Metadata of every run.
             **options: How to fit, see `FitOptions`.
@@ -136,8 +145,32 @@ class NudgeRetriever(BaseRetriever):
         store = NudgeVectorStore(embedding, id_key=id_key)
         store.add_documents(list(documents))
         store.fit(dataset, parent_key=parent_key, query_transform=query_transform, **options)
-        given = {"k": k, "filter": filter, "query_transform": query_transform, "tags": tags, "metadata": metadata}
-        return cls(vectorstore=store, **given)
+        given = {"k": k, "filter": filter, "query_transform": query_transform, "score_key": score_key}
+        return cls(vectorstore=store, tags=tags, metadata=metadata, **given)
+
+    @classmethod
+    async def afrom_documents(
+        cls,
+        documents: Sequence[Document],
+        embedding: Embeddings | Encoder,
+        dataset: RetrievalDataset | Any,
+        *,
+        k: int = 10,
+        id_key: str | None = None,
+        parent_key: str | None = PARENT_KEY,
+        filter: Any = None,
+        query_transform: QueryTransform | None = None,
+        score_key: str | None = "score",
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **options: Unpack[FitOptions],
+    ) -> Self:
+        """Do what `from_documents` does with the embeddings' own async paths, without blocking."""
+        store = NudgeVectorStore(embedding, id_key=id_key)
+        await store.aadd_documents(list(documents))
+        await store.afit(dataset, parent_key=parent_key, query_transform=query_transform, **options)
+        given = {"k": k, "filter": filter, "query_transform": query_transform, "score_key": score_key}
+        return cls(vectorstore=store, tags=tags, metadata=metadata, **given)
 
     @classmethod
     def from_artifact(
@@ -156,7 +189,7 @@ class NudgeRetriever(BaseRetriever):
             embedding: The embeddings, or the encoder, that it was fitted with.
             documents: The documents to search, known by id, else by text.
             id_key: The metadata key that holds the id of documents without ``id``.
-            **fields: As in the class: ``k``, ``filter``, ``query_transform``, ``tags``, ``metadata``.
+            **fields: As in the class: ``k``, ``filter``, ``query_transform``, ``score_key``, ``tags``, ``metadata``.
 
         Raises:
             CorruptArtifactError: If a file of the nudge is missing, truncated or altered.
@@ -177,11 +210,12 @@ class NudgeRetriever(BaseRetriever):
             store: The store. A `NudgeVectorStore` that serves another nudge or none is copied; any other store is
                 searched itself and not changed.
             nudge: The nudge that its vectors are from.
-            **fields: As in the class: ``k``, ``filter``, ``query_transform``, ``tags``, ``metadata``.
+            **fields: As in the class: ``k``, ``filter``, ``query_transform``, ``score_key``, ``tags``, ``metadata``.
 
         Raises:
             InputError: If the store's embeddings are not nudged.
-            MismatchError: If they are nudged by another nudge, or the nudge moves none of the documents.
+            MismatchError: If they are nudged by another nudge, the nudge moves none of the documents of a
+                `NudgeVectorStore`, or vectors that are read back from another store are not the nudge's.
             SimilarityError: If the store would rank the vectors wrongly.
         """
         if isinstance(store, NudgeVectorStore):
@@ -195,6 +229,7 @@ class NudgeRetriever(BaseRetriever):
                 f"the store's embeddings serve {embedding.nudge!r}, not {nudge!r}: fill a store through "
                 "NudgedEmbeddings(base, nudge) with this one"
             )
+        check_vectors(store, embedding)
         return cls(vectorstore=store, **fields)
 
     def _get_relevant_documents(
@@ -203,7 +238,7 @@ class NudgeRetriever(BaseRetriever):
         options = self._search_options(k, filter, query)
         if self.query_transform is not None:
             query = self.query_transform.invoke(query, {"callbacks": run_manager.get_child()})
-        return _scored(self.vectorstore.similarity_search_with_score(query, **options))
+        return self._scored(self.vectorstore.similarity_search_with_score(query, **options))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None, filter: Any = None
@@ -211,7 +246,7 @@ class NudgeRetriever(BaseRetriever):
         options = self._search_options(k, filter, query)
         if self.query_transform is not None:
             query = await self.query_transform.ainvoke(query, {"callbacks": run_manager.get_child()})
-        return _scored(await self.vectorstore.asimilarity_search_with_score(query, **options))
+        return self._scored(await self.vectorstore.asimilarity_search_with_score(query, **options))
 
     def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:
         params = super()._get_ls_params(**kwargs)
@@ -222,13 +257,17 @@ class NudgeRetriever(BaseRetriever):
 
     def _search_options(self, k: int | None, where: Any, words: str) -> dict[str, Any]:
         where = self.filter if where is None else where
-        options = {"k": self.k if k is None else k, **({} if where is None else {"filter": where})}
+        wanted = whole_number(self.k if k is None else k, "k")
+        options = {"k": wanted, **({} if where is None else {"filter": where})}
         # Words were weighed as the labelled queries were asked, not as they were rewritten.
         return {**options, "words": words} if isinstance(self.vectorstore, NudgeVectorStore) else options
 
-
-def _scored(results: list[tuple[Document, float]]) -> list[Document]:
-    return [
-        Document(id=document.id, page_content=document.page_content, metadata={**document.metadata, "score": score})
-        for document, score in results
-    ]
+    def _scored(self, results: list[tuple[Document, float]]) -> list[Document]:
+        return [
+            Document(
+                id=document.id,
+                page_content=document.page_content,
+                metadata=({} if self.score_key is None else {self.score_key: score}) | document.metadata,
+            )
+            for document, score in results
+        ]

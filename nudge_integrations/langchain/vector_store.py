@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack
 
-from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 
@@ -14,17 +12,22 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
-from nudge_integrations.langchain.documents import distinct, document_id
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
-from nudge_integrations.langchain.encoder import as_embedding, check_model
-from nudge_integrations.langchain.fitting import PARENT_KEY, FitOptions, QueryTransform, fit_documents
-from nudge_integrations.langchain.vector_search import ExactSearch, document_of
+from nudge_integrations.langchain.encoder import (
+    as_embedding,
+    check_index,
+    check_model,
+    fingerprint_of,
+    query_vectors_of,
+)
+from nudge_integrations.langchain.fitting import PARENT_KEY, Fit, FitOptions, QueryTransform, arewritten, rewritten
+from nudge_integrations.langchain.stored_documents import StoredDocuments
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
 
 __all__ = ["NudgeVectorStore"]
 
 
-class NudgeVectorStore(ExactSearch):
+class NudgeVectorStore(StoredDocuments):
     """A store in memory that compares a query with every vector, by inner product, and fits nudges to labelled queries.
 
     Base vectors are kept beside the nudged ones: every fit starts from them, and ``revert`` is exact. Equal scores are
@@ -55,6 +58,7 @@ class NudgeVectorStore(ExactSearch):
         .. code-block:: python
 
             store.similarity_search("who purrs?", k=1, filter={"kind": "cat"})
+            store.similarity_search("who purrs?", filter={"year": {"$gte": 2020}, "kind": {"$in": ["cat", "dog"]}})
             store.similarity_search_with_score("who purrs?", filter=lambda metadata: "kind" in metadata)
             store.max_marginal_relevance_search("who purrs?", k=2)
             store.as_retriever(search_kwargs={"k": 3}).invoke("who purrs?")
@@ -73,6 +77,7 @@ class NudgeVectorStore(ExactSearch):
 
             await store.aadd_documents(documents)
             await store.asimilarity_search("who purrs?")
+            await store.afit(dataset)
 
     Raises:
         InputError: If the embeddings are nudged ones.
@@ -84,6 +89,7 @@ class NudgeVectorStore(ExactSearch):
         self._embedding = as_embedding(embedding)
         self.id_key = id_key
         self._index = NudgedIndex()
+        self._query_vectors = query_vectors_of(self._embedding)
 
     def __repr__(self) -> str:
         return f"NudgeVectorStore({len(self)} documents, {type(self._embedding).__name__}, nudge={self.nudge!r})"
@@ -101,94 +107,14 @@ class NudgeVectorStore(ExactSearch):
         """The nudge that documents are served with; None before the first and after `revert`."""
         return self._index.nudge
 
-    def add_documents(
-        self, documents: list[Document], ids: Sequence[str | None] | None = None, **kwargs: Any
-    ) -> list[str]:
-        """Embed documents and add them, or replace those whose ids are there.
-
-        Args:
-            documents: n documents.
-            ids: n ids, in place of the documents' own; None where the document's own counts (see `document_id`).
-            **kwargs: None are known.
-
-        Returns:
-            The n ids.
-
-        Raises:
-            InputError: If the numbers differ, or one id comes with two contents; nothing was added then.
-        """
-        named, order = self._named(documents, ids)
-        vectors = self._embedding.embed_documents([document.page_content for document in named.values()])
-        self._insert(named, vectors)
-        return order
-
-    async def aadd_documents(
-        self, documents: list[Document], ids: Sequence[str | None] | None = None, **kwargs: Any
-    ) -> list[str]:
-        """Do what `add_documents` does with the embeddings' own async path."""
-        named, order = self._named(documents, ids)
-        vectors = await self._embedding.aembed_documents([document.page_content for document in named.values()])
-        await run_in_executor(None, self._insert, named, vectors)
-        return order
-
-    def add_embeddings(
-        self,
-        texts: Iterable[str],
-        embeddings: Any,
-        metadatas: Sequence[Mapping[str, Any]] | None = None,
-        ids: Sequence[str | None] | None = None,
-    ) -> list[str]:
-        """Add documents whose vectors are there already; nothing is embedded.
-
-        Args:
-            texts: n texts.
-            embeddings: (n, d) base vectors: lists, or an array.
-            metadatas: n metadata; none when None.
-            ids: n ids; as `add_documents`.
-
-        Returns:
-            The n ids.
-
-        Raises:
-            InputError: If the numbers differ, d differs from that of the store, a value is not finite, or an id comes
-                twice.
-            MismatchError: If the store is nudged and a document that moved comes with another vector than its base.
-        """
-        listed = list(texts)
-        entries: Sequence[Mapping[str, Any]] = [{}] * len(listed) if metadatas is None else metadatas
-        if not len(listed) == len(entries) == len(embeddings):
-            raise InputError(f"{len(listed)} texts came with {len(embeddings)} embeddings and {len(entries)} metadatas")
-        documents = [
-            Document(page_content=text, metadata=dict(entry)) for text, entry in zip(listed, entries, strict=True)
-        ]
-        order = self._ids(documents, ids)
-        self._index.insert(order, embeddings, listed, [document.metadata for document in documents])
-        return order
-
-    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Remove documents by id; ids that are not there are no error.
-
-        Returns:
-            True.
-
-        Raises:
-            InputError: If no ids are given.
-        """
-        if ids is None:
-            raise InputError("delete needs ids; to remove everything, make a new store")
-        self._index.delete([identifier for identifier in dict.fromkeys(ids) if identifier in self._index])
-        return True
-
-    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Return the documents with these ids that are there, in this order."""
-        return [document_of(hit) for hit in self._index.get([i for i in ids if i in self._index])]
-
     def fit(
         self,
         dataset: RetrievalDataset | Any,
         *,
         parent_key: str | None = PARENT_KEY,
         query_transform: QueryTransform | None = None,
+        query_vectors: Any = None,
+        validation_query_vectors: Any = None,
         **options: Unpack[FitOptions],
     ) -> Nudge:
         """Fit a nudge to labelled queries and serve it, in place of any nudge before.
@@ -202,6 +128,9 @@ class NudgeVectorStore(ExactSearch):
                 document then counts for all its pieces. By default the key of LangChain's ``ParentDocumentRetriever``;
                 None reads no parents.
             query_transform: Rewrites the dataset's queries before they are embedded; search with the same one.
+            query_vectors: (m, d) in the order of the dataset's queries, if they are there already. Otherwise they are
+                embedded, each once: the store keeps them for the next fit, also where embedding fails halfway.
+            validation_query_vectors: The same for the queries of ``validation``.
             **options: As `FitOptions` says.
 
         Returns:
@@ -209,9 +138,37 @@ class NudgeVectorStore(ExactSearch):
 
         Raises:
             DatasetError: If the dataset has problems, or a relevant document is not there.
+            InputError: If an option is unknown or cannot be used, or query vectors do not fit the dataset.
         """
-        nudge = fit_documents(self._index, self._embedding, dataset, parent_key, query_transform, options)
+        task = Fit(self._index, fingerprint_of(self._embedding), dataset, parent_key, options)
+        if query_vectors is None:
+            query_vectors = self._query_vectors.of(rewritten(task.train, query_transform))
+        if validation_query_vectors is None and task.validation is not None:
+            validation_query_vectors = self._query_vectors.of(rewritten(task.validation, query_transform))
+        nudge = task.nudge(query_vectors, validation_query_vectors)
         self.apply(nudge)
+        return nudge
+
+    async def afit(
+        self,
+        dataset: RetrievalDataset | Any,
+        *,
+        parent_key: str | None = PARENT_KEY,
+        query_transform: QueryTransform | None = None,
+        query_vectors: Any = None,
+        validation_query_vectors: Any = None,
+        **options: Unpack[FitOptions],
+    ) -> Nudge:
+        """Do what `fit` does with the async paths of the embeddings and the transform, without blocking."""
+        name = fingerprint_of(self._embedding)
+        task = await run_in_executor(None, Fit, self._index, name, dataset, parent_key, options)
+        if query_vectors is None:
+            query_vectors = await self._query_vectors.aof(await arewritten(task.train, query_transform))
+        if validation_query_vectors is None and task.validation is not None:
+            texts = await arewritten(task.validation, query_transform)
+            validation_query_vectors = await self._query_vectors.aof(texts)
+        nudge = await run_in_executor(None, task.nudge, query_vectors, validation_query_vectors)
+        await run_in_executor(None, self.apply, nudge)
         return nudge
 
     def apply(self, nudge: Nudge) -> None:
@@ -231,16 +188,18 @@ class NudgeVectorStore(ExactSearch):
         """Return another store with the same documents at their base vectors, to `fit` or `apply` another nudge to."""
         other = type(self)(self._embedding, id_key=self.id_key)
         other._index = self._index.copy()
+        other._query_vectors = self._query_vectors
         return other
 
     def save_local(self, path: str | os.PathLike[str]) -> None:
-        """Write documents, vectors and nudge to a folder: JSON and raw numbers, nothing that could run.
+        """Write documents, vectors, nudge and the model's fingerprint to a folder: nothing that could run.
 
         Raises:
-            InputError: If metadata is no JSON; names the document.
+            InputError: If metadata would not come back as it is: what is no JSON, tuples, keys that are no strings;
+                names the document.
             ArtifactError: If something else is in the way.
         """
-        self._index.save(path)
+        self._index.save(path, model=fingerprint_of(self._embedding))
 
     @classmethod
     def load_local(
@@ -257,14 +216,17 @@ class NudgeVectorStore(ExactSearch):
             path: The folder.
             embedding: The embeddings that it was filled with.
             id_key: As in the constructor.
-            verify: Hash every byte. False checks sizes only.
+            verify: Hash every byte, and embed a few documents again to see that their vectors are this model's, but for
+                vectors that came through `add_embeddings`. False checks sizes and fingerprints only.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.
+            MismatchError: If the vectors are another model's.
             ArtifactError: If the folder holds something else, or a newer format.
         """
         store = cls(embedding, id_key=id_key)
         store._index = NudgedIndex.load(path, verify=verify)
+        check_index(store._embedding, store._index, embed=verify)
         return store
 
     @classmethod
@@ -282,19 +244,17 @@ class NudgeVectorStore(ExactSearch):
         store.add_texts(texts, metadatas, ids=ids)
         return store
 
-    def _insert(self, named: Mapping[str, Document], vectors: Any) -> None:
-        texts = [document.page_content for document in named.values()]
-        self._index.insert(list(named), vectors, texts, [document.metadata for document in named.values()])
-
-    def _named(
-        self, documents: Sequence[Document], ids: Sequence[str | None] | None
-    ) -> tuple[dict[str, Document], list[str]]:
-        order = self._ids(documents, ids)
-        return distinct(documents, order), order
-
-    def _ids(self, documents: Sequence[Document], ids: Sequence[str | None] | None) -> list[str]:
-        given = [None] * len(documents) if ids is None else ids
-        if len(given) != len(documents):
-            raise InputError(f"{len(documents)} documents came with {len(given)} ids; give one each")
-        pairs = zip(documents, given, strict=True)
-        return [document_id(document, self.id_key) if name is None else str(name) for document, name in pairs]
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | Encoder,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> NudgeVectorStore:
+        """Do what `from_texts` does with the embeddings' own async path."""
+        store = cls(embedding, **kwargs)
+        await store.aadd_texts(texts, metadatas, ids=ids)
+        return store

@@ -21,7 +21,7 @@ from nudge_integrations.llama_index.events import NudgeFinetuneEndEvent, NudgeFi
 from nudge_integrations.llama_index.nodes import labels_over_nodes, to_nodes
 from nudge_integrations.llama_index.questions import agenerate_qa_pairs, generate_qa_pairs
 from nudge_integrations.llama_index.retriever import NudgeRetriever
-from nudge_integrations.llama_index.transform import NudgeTransform
+from nudge_integrations.llama_index.transform import NudgeTransform, rewrite_documents
 
 __all__ = [
     "NudgeFinetuneEndEvent",
@@ -37,5 +37,6 @@ __all__ = [
     "evaluate_retriever",
     "generate_qa_pairs",
     "labels_over_nodes",
+    "rewrite_documents",
     "to_nodes",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
@@ -15,7 +15,7 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import InputError
 from nudge_integrations.index import with_extra_coordinate, with_zero_coordinate
-from nudge_integrations.llama_index.encoder import as_embedding, check_model
+from nudge_integrations.llama_index.encoder import as_embedding, check_model, pickled
 
 __all__ = ["NudgedEmbedding", "base_model"]
 
@@ -88,6 +88,9 @@ class NudgedEmbedding(BaseEmbedding):
     def class_name(cls) -> str:
         """Name the class, as the framework wants it."""
         return "NudgedEmbedding"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return pickled(self, "base", "nudge")
 
     def __repr__(self) -> str:
         """Show the base model and the nudge."""

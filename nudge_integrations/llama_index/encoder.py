@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -15,23 +13,20 @@ from llama_index.core.bridge.pydantic import Field
 from numpy.typing import NDArray
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.corpus import as_rows
 from nudge_integrations.encoding import Encoder
+from nudge_integrations.encoding.encoder import checked_vectors
+from nudge_integrations.encoding.identity import known_to_differ, settings_fingerprint
 from nudge_integrations.errors import InputError
 
-__all__ = ["EncoderEmbedding", "LlamaIndexEncoder", "as_embedding", "as_encoder", "check_model", "fingerprint_of"]
-
-# Prefixes of the fingerprints that are composed for the models of a framework.
-_FRAMEWORKS = ("llama_index:", "langchain:")
-
-# Settings that decide a model's vectors, by a part of their name. Others (keys, devices, folders, batch sizes) must not
-# count: a nudge would be refused on another machine.
-_DECISIVE = ("model", "instruction", "prompt", "prefix", "dimension", "max_length", "normalize", "pooling", "task")
-_DECISIVE_NAMES = frozenset(
-    {"input_type", "embed_dim", "truncate", "truncate_dim", "embedding_type", "mode", "revision"}
-)
-# Named like a setting of the model, but about running it.
-_INCIDENTAL = frozenset({"model_kwargs"})
+__all__ = [
+    "EncoderEmbedding",
+    "LlamaIndexEncoder",
+    "as_embedding",
+    "as_encoder",
+    "check_model",
+    "fingerprint_of",
+    "pickled",
+]
 
 
 class EncoderEmbedding(BaseEmbedding):
@@ -59,6 +54,9 @@ class EncoderEmbedding(BaseEmbedding):
     def class_name(cls) -> str:
         """Name the class, as the framework wants it."""
         return "EncoderEmbedding"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return pickled(self, "encoder")
 
     def _get_query_embedding(self, query: str) -> list[float]:
         return _lists(self.encoder.encode_queries([query]))[0]
@@ -96,12 +94,11 @@ class LlamaIndexEncoder:
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, d) float32."""
-        vectors = self.embed_model.get_text_embedding_batch(list(texts))
-        return as_rows(vectors, "document vectors")
+        return checked_vectors(self.embed_model.get_text_embedding_batch(list(texts)), texts)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed m queries as (m, d) float32."""
-        return as_rows([self.embed_model.get_query_embedding(text) for text in texts], "query vectors")
+        return checked_vectors([self.embed_model.get_query_embedding(text) for text in texts], texts)
 
 
 def as_encoder(embedding: BaseEmbedding | Encoder) -> Encoder:
@@ -150,37 +147,24 @@ def as_embedding(encoder: Encoder | BaseEmbedding) -> BaseEmbedding:
 def fingerprint_of(embed_model: BaseEmbedding) -> str:
     """Return the fingerprint of an embedding model, the same in every process.
 
-    It is the model's own ``fingerprint`` if it has one, else its class, its name and the settings that decide vectors,
-    such as instructions and dimensions. Two models that this does not distinguish are distinguished by their vectors,
-    when documents that moved are embedded again.
+    It is the model's own ``fingerprint`` if it has one, else composed of its class, its name and the settings that
+    decide vectors (see `settings_fingerprint`).
     """
     own = getattr(embed_model, "fingerprint", None)
     if isinstance(own, str) and own:
         return own
-    settings = {
-        name: value
-        for name, value in embed_model.to_dict().items()
-        if name not in _INCIDENTAL and (name in _DECISIVE_NAMES or any(part in name for part in _DECISIVE))
-    }
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    return f"llama_index:{embed_model.class_name()}:{embed_model.model_name}:{digest}"
+    return settings_fingerprint("llama_index", embed_model.class_name(), embed_model.model_name, embed_model.to_dict())
 
 
 def check_model(embed_model: BaseEmbedding, nudge: Nudge) -> None:
-    """Refuse a model that a nudge was not made with, as far as fingerprints of one kind can tell.
-
-    A nudge that was made through another framework, or with an encoder of its own, is checked by its vectors later.
+    """Refuse a model that a nudge was not made with, as far as fingerprints can tell; vectors tell the rest later.
 
     Raises:
-        MismatchError: If the fingerprints differ.
+        MismatchError: If the fingerprints can be compared and differ.
     """
     given = fingerprint_of(embed_model)
-    if _kind(given) == _kind(nudge.encoder):
+    if known_to_differ(given, nudge.encoder):
         nudge.check_encoder(given)
-
-
-def _kind(fingerprint: str) -> str:
-    return next((framework for framework in _FRAMEWORKS if fingerprint.startswith(framework)), "")
 
 
 def _neither(model: object) -> str:
@@ -188,6 +172,25 @@ def _neither(model: object) -> str:
         f"got {model!r}, expected a LlamaIndex embedding model or an encoder; "
         "resolve_embed_model() of llama_index.core makes one from a name"
     )
+
+
+def pickled(model: BaseEmbedding, *positional: str) -> tuple[Any, ...]:
+    """Return what another process needs to make a model again, for ``__reduce_ex__``.
+
+    The framework's own way takes fields that cannot be pickled out of the model itself, which is of no use after that.
+
+    Args:
+        model: The model.
+        positional: Names of its attributes that the constructor takes by position. All other fields go by name, but for
+            the callbacks, which belong to this process.
+    """
+    left_out = {*positional, "callback_manager"}
+    fields = {name: value for name, value in vars(model).items() if name not in left_out}
+    return _rebuilt, (type(model), tuple(getattr(model, name) for name in positional), fields)
+
+
+def _rebuilt(kind: type[BaseEmbedding], positional: tuple[Any, ...], fields: dict[str, Any]) -> BaseEmbedding:
+    return kind(*positional, **fields)
 
 
 def _lists(vectors: NDArray[np.float32]) -> list[list[float]]:

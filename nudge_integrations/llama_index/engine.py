@@ -19,6 +19,7 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 from numpy.typing import NDArray
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus.arrays import checked_device
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
@@ -28,10 +29,11 @@ from nudge_integrations.llama_index.embedding import NudgedEmbedding, base_model
 from nudge_integrations.llama_index.encoder import check_model
 from nudge_integrations.llama_index.encoder_finetuning import EncoderFinetuning, EncoderOptions
 from nudge_integrations.llama_index.events import send_end, send_start
-from nudge_integrations.llama_index.former_engine import check_device, chosen_method, register
+from nudge_integrations.llama_index.former_engine import chosen_method, register
 from nudge_integrations.llama_index.nodes import with_embeddings
 from nudge_integrations.llama_index.retriever import NudgeRetriever
-from nudge_integrations.llama_index.store import filled_index, needs_extra_coordinate
+from nudge_integrations.llama_index.served_index import filled_index
+from nudge_integrations.llama_index.store import needs_extra_coordinate
 from nudge_integrations.llama_index.training import Training
 from nudge_integrations.solver import Options, OptionValues
 
@@ -68,8 +70,7 @@ class NudgeFinetuneEngine:
 
     Raises:
         DatasetError: If a dataset cannot be read, or a relevant document is not among the nodes.
-        InputError: If node ids come twice, the device is not there, or options contradict each other; on serving and
-            saving, if nothing was fitted yet.
+        InputError: If node ids come twice, the device is not there, or options contradict each other.
 
     >>> engine = NudgeFinetuneEngine("pairs.json", embed_model)  # doctest: +SKIP
     >>> engine.finetune()  # doctest: +SKIP
@@ -100,9 +101,9 @@ class NudgeFinetuneEngine:
         self.query_transform = query_transform
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
-        check_device(options.get("device"))
-        self._options: dict[str, Any] = {"progress": show_progress, **options}
-        self._options |= {"signals": signals, "duplicates": duplicates}
+        checked_device(options.get("device"))
+        self._options: dict[str, Any] = {"progress": show_progress, **options, "duplicates": duplicates}
+        self._options["signals"] = signals
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)
         self._nudge: Nudge | None = None
@@ -113,24 +114,27 @@ class NudgeFinetuneEngine:
         path: str | os.PathLike[str] | Nudge,
         embed_model: BaseEmbedding | Encoder,
         nodes: Sequence[BaseNode],
+        train_dataset: RetrievalDataset | Any | None = None,
+        val_dataset: RetrievalDataset | Any | None = None,
         **options: Any,
     ) -> Self:
-        """Serve nodes with a nudge that was fitted before, by whichever framework; it has no labels to fit again.
+        """Serve nodes with a nudge that was fitted before, by whichever framework.
 
         Args:
             path: The folder of a saved nudge, or the nudge.
             embed_model: The embedding model, or encoder, that it was fitted with.
             nodes: The nodes to serve.
-            **options: ``query_transform``, ``callback_manager`` and ``show_progress`` as in the constructor.
+            train_dataset: The labels that it was fitted to; only with them can it be fitted again.
+            val_dataset: The validation labels.
+            **options: As in the constructor.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.
             MismatchError: If the nudge belongs to another model.
         """
-        engine = cls(RetrievalDataset({}, {}, {}), embed_model, nodes=nodes, **options)
-        nudge = path if isinstance(path, Nudge) else Nudge.load(path)
-        check_model(engine.embed_model, nudge)
-        engine._nudge = nudge
+        engine = cls(train_dataset or RetrievalDataset({}, {}, {}), embed_model, val_dataset, nodes=nodes, **options)
+        engine._nudge = path if isinstance(path, Nudge) else Nudge.load(path)
+        check_model(engine.embed_model, engine._nudge)
         return engine
 
     @property
@@ -179,7 +183,13 @@ class NudgeFinetuneEngine:
 
         Raises:
             DatasetError: If an id that is there comes with another text.
+            InputError: If the engine serves a saved nudge without its labels, which a fit would forget.
         """
+        if self._nudge is not None and not self._training.queries:
+            raise InputError(
+                "this engine serves a saved nudge without its labels, and a fit of new ones alone would undo it: "
+                "give from_artifact its train_dataset as well, or make a new engine"
+            )
         self._training.add(new_train_dataset_batch, new_val_dataset_batch, more=new_nontrain_dataset_batch)
         self.finetune()
 
@@ -233,9 +243,10 @@ class NudgeFinetuneEngine:
     ) -> VectorStoreIndex:
         """Write nudged vectors to a vector store and return its index; nothing is embedded again.
 
-        Nodes that are in the store already are replaced. The index embeds queries, and nodes that are inserted later,
-        through `NudgedEmbedding`. It does not apply ``query_transform``: wrap its retriever in the framework's
-        ``TransformRetriever``. A ``QueryBundle`` with an ``embedding`` must have it from `get_finetuned_model`.
+        Nodes that differ from what the store holds replace it; none is lost if writing fails. What is inserted through
+        the index or deleted, the engine inserts and deletes too. It embeds by `NudgedEmbedding`, without the
+        ``query_transform``: wrap its retriever in the framework's ``TransformRetriever``. A ``QueryBundle`` with an
+        ``embedding`` must have it from `get_finetuned_model`.
 
         Args:
             vector_store: The store; None and no storage_context takes the framework's store in memory.
@@ -256,7 +267,7 @@ class NudgeFinetuneEngine:
         nodes = self.get_finetuned_nodes(extra_coordinate=extra_coordinate)
         model = self.get_finetuned_model(extra_coordinate=extra_coordinate)
         options = {"callback_manager": self.callback_manager, "show_progress": self.show_progress, **kwargs}
-        return filled_index(context, nodes, model, **options)
+        return filled_index(context, nodes, model, self._training, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the nudge to a folder, for `from_artifact`, `Nudge.load` and the LangChain retriever.

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from llama_index.core.async_utils import run_jobs
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.schema import NodeWithScore
 from llama_index.core.utils import get_tqdm_iterable
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.evaluation import DEFAULT_METRICS, Evaluation, evaluate
+from nudge_integrations.llama_index.nodes import check_count
 
 __all__ = ["aevaluate_retriever", "evaluate_retriever"]
 
@@ -29,7 +29,7 @@ def evaluate_retriever(
     Args:
         retriever: Any LlamaIndex retriever. One with a ``similarity_top_k`` is searched as deep as the metrics look,
             whatever it was made with; it is not changed.
-        dataset: Queries and the ids of their relevant nodes.
+        dataset: Queries and the ids of what answers them: nodes, or the documents that nodes were cut from.
         metrics: Names such as ``"ndcg@10"``; ``"ndcg"`` is taken at ``k``.
         k: The cutoff of metrics without one.
         show_progress: Whether to show a bar over the queries.
@@ -38,7 +38,7 @@ def evaluate_retriever(
         Means and the value of every query.
 
     Raises:
-        InputError: If a metric is unknown.
+        InputError: If a metric is unknown, or ``k`` is no whole number above 0.
         DatasetError: If a query has no relevant document, or no result is in the corpus.
         MissingExtraError: If ir_measures is not installed.
 
@@ -48,7 +48,7 @@ def evaluate_retriever(
     names = _with_cutoff(metrics, k)
     searched = _searched_deeper(retriever, names)
     bar = get_tqdm_iterable(list(dataset.queries.items()), show_progress, "Retrieving")
-    return evaluate({query: _ids(searched.retrieve(text)) for query, text in bar}, dataset, names)
+    return evaluate({query: searched.retrieve(text) for query, text in bar}, dataset, names)
 
 
 async def aevaluate_retriever(
@@ -65,10 +65,11 @@ async def aevaluate_retriever(
     searched = _searched_deeper(retriever, names)
     jobs = [searched.aretrieve(text) for text in dataset.queries.values()]
     results = await run_jobs(jobs, show_progress=show_progress, workers=workers, desc="Retrieving")
-    return evaluate(dict(zip(dataset.queries, map(_ids, results), strict=True)), dataset, names)
+    return evaluate(dict(zip(dataset.queries, results, strict=True)), dataset, names)
 
 
 def _with_cutoff(metrics: Sequence[str], k: int) -> list[str]:
+    check_count("k", k)
     names = [metrics] if isinstance(metrics, str) else metrics
     return [name if "@" in name else f"{name}@{k}" for name in names]
 
@@ -83,7 +84,3 @@ def _searched_deeper(retriever: BaseRetriever, metrics: Sequence[str]) -> BaseRe
     deeper = copy.copy(retriever)
     deeper.similarity_top_k = depth  # type: ignore[attr-defined]
     return deeper
-
-
-def _ids(results: Sequence[NodeWithScore]) -> list[str]:
-    return list(dict.fromkeys(hit.node.node_id for hit in results))

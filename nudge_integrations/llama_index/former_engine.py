@@ -6,11 +6,9 @@ import warnings
 from importlib import import_module
 from typing import Any
 
-import torch
-
 from nudge_integrations.errors import InputError
 
-__all__ = ["check_device", "chosen_method", "register"]
+__all__ = ["chosen_method", "register"]
 
 
 def chosen_method(method: str, use_nudge_n: bool | None) -> str:
@@ -27,18 +25,6 @@ def chosen_method(method: str, use_nudge_n: bool | None) -> str:
     if method != "auto":
         raise InputError(f"method={method!r} and use_nudge_n={use_nudge_n} were both given; leave use_nudge_n out")
     return "nudge-n" if use_nudge_n else "nudge-m"
-
-
-def check_device(device: Any) -> None:
-    """Refuse a device that is not there now, instead of after the corpus was embedded.
-
-    Raises:
-        InputError: If torch cannot put anything on it.
-    """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise InputError(f"device {device!r} cannot be used here ({error}); give another one, or None") from error
 
 
 def register(engine: type[Any]) -> None:

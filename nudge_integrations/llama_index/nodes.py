@@ -13,7 +13,17 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.alignment import labels_over
 from nudge_integrations.errors import InputError
 
-__all__ = ["check_ids", "embed_text", "labels_over_nodes", "text_of", "to_nodes", "with_embeddings"]
+__all__ = [
+    "bare",
+    "check_count",
+    "check_ids",
+    "embed_text",
+    "labels_over_nodes",
+    "own_copy",
+    "text_of",
+    "to_nodes",
+    "with_embeddings",
+]
 
 
 def to_nodes(dataset: RetrievalDataset) -> list[TextNode]:
@@ -49,6 +59,17 @@ def check_ids(nodes: Sequence[BaseNode]) -> None:
         seen.add(node.node_id)
 
 
+def check_count(name: str, value: Any) -> int:
+    """Return a number of nodes as it is.
+
+    Raises:
+        InputError: If it is no whole number above 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{name} is {value!r}, expected a whole number of at least 1")
+    return value
+
+
 def labels_over_nodes(nodes: Sequence[BaseNode], labels: RetrievalDataset) -> RetrievalDataset:
     """Read labels over nodes: by node id, by the id of the document that a node was cut from, or by text.
 
@@ -59,7 +80,28 @@ def labels_over_nodes(nodes: Sequence[BaseNode], labels: RetrievalDataset) -> Re
     return labels_over(labels, texts, {node.node_id: node.ref_doc_id for node in nodes if node.ref_doc_id})
 
 
+def own_copy(node: BaseNode) -> BaseNode:
+    """Copy a node so that whatever is changed in one changes nothing in the other.
+
+    What an ``IndexNode`` leads to stays the same object: a retriever or an index is not copied.
+    """
+    leads_to = getattr(node, "obj", None)
+    if leads_to is None:
+        return node.model_copy(deep=True)
+    copied = node.model_copy(update={"obj": None}).model_copy(deep=True)
+    setattr(copied, "obj", leads_to)  # noqa: B010  only an IndexNode has one
+    return copied
+
+
+def bare(node: BaseNode) -> BaseNode:
+    """Return a shallow copy without an embedding."""
+    return node.model_copy(update={"embedding": None})
+
+
 def with_embeddings(nodes: Sequence[BaseNode], vectors: NDArray[Any]) -> list[BaseNode]:
     """Copy n nodes and give each its row of (n, d) vectors as ``embedding``; the given nodes stay as they are."""
     rows = np.asarray(vectors, dtype=np.float32).tolist()
-    return [node.model_copy(update={"embedding": row}) for node, row in zip(nodes, rows, strict=True)]
+    copies = [own_copy(bare(node)) for node in nodes]
+    for node, row in zip(copies, rows, strict=True):
+        node.embedding = row
+    return copies

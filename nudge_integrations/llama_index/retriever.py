@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,22 +14,24 @@ from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
 from llama_index.core.indices.query.query_transform.base import BaseQueryTransform
-from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
+from llama_index.core.schema import BaseNode, IndexNode, NodeWithScore, QueryBundle
 from llama_index.core.storage.docstore.utils import doc_to_json, json_to_doc
 from llama_index.core.vector_stores.types import MetadataFilters
 from numpy.typing import NDArray
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import Encoder
-from nudge_integrations.errors import ArtifactError
+from nudge_integrations.errors import ArtifactError, CorruptArtifactError
 from nudge_integrations.llama_index.embedding import base_model
 from nudge_integrations.llama_index.encoder import check_model
 from nudge_integrations.llama_index.filters import passes
-from nudge_integrations.llama_index.nodes import check_ids, text_of
+from nudge_integrations.llama_index.nodes import bare, check_count, check_ids, own_copy, text_of
 from nudge_integrations.llama_index.vectors import anode_vectors, aquery_vector, node_vectors, query_vector, transformed
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
 
 __all__ = ["NudgeRetriever"]
+
+logger = logging.getLogger(__name__)
 
 
 class NudgeRetriever(BaseRetriever):
@@ -50,7 +54,8 @@ class NudgeRetriever(BaseRetriever):
         **kwargs: ``callback_manager``, ``object_map``, ``objects`` and ``verbose`` of ``BaseRetriever``.
 
     Raises:
-        InputError: If ids come twice, or vectors do not fit.
+        InputError: If ids come twice, vectors do not fit, or ``similarity_top_k`` is no whole number above 0; on
+            retrieving, if the query is empty.
         MismatchError: If the nudge was made with another model, or a node's vector is not its base vector.
 
     >>> retriever = NudgeRetriever(nodes, embed_model, Nudge.load("out"), similarity_top_k=5)  # doctest: +SKIP
@@ -74,7 +79,7 @@ class NudgeRetriever(BaseRetriever):
         self.embed_model = base_model(embed_model)
         check_model(self.embed_model, nudge)
         self._nudge = nudge
-        self.similarity_top_k = similarity_top_k
+        self.similarity_top_k = check_count("similarity_top_k", similarity_top_k)
         self.filters = filters
         self.query_transform = query_transform
         self._show_progress = show_progress
@@ -116,8 +121,28 @@ class NudgeRetriever(BaseRetriever):
         """
         self._index.delete(node_ids)
 
+    def with_filters(self, filters: MetadataFilters | None, similarity_top_k: int | None = None) -> NudgeRetriever:
+        """Return a retriever with other filters over the same nodes and vectors, for one request: nothing is built.
+
+        Nodes that are inserted into or deleted from either are so in both.
+
+        Args:
+            filters: Only nodes whose metadata pass; None takes all.
+            similarity_top_k: How many nodes to return at most; None leaves it as it is.
+
+        >>> retriever.with_filters(filters).retrieve("who purrs?")  # doctest: +SKIP
+        """
+        other = copy.copy(self)
+        other.filters = filters
+        if similarity_top_k is not None:
+            other.similarity_top_k = check_count("similarity_top_k", similarity_top_k)
+        return other
+
     def persist(self, persist_dir: str | os.PathLike[str]) -> None:
         """Write nodes, vectors and nudge to a folder: JSON and numbers, nothing that can run.
+
+        What an ``IndexNode`` leads to is written where it is a node or JSON; a retriever, a query engine and the like
+        are left out, with a warning: give them to `from_persist_dir` as ``object_map``.
 
         Args:
             persist_dir: A folder; created if absent, and with a retriever in it replaced.
@@ -126,13 +151,10 @@ class NudgeRetriever(BaseRetriever):
             InputError: If a node is no JSON.
             ArtifactError: If the folder holds files of those names that are something else.
         """
-        base = self._index.base
-        ids = base.ids
-        hits = self._index.get(ids)
+        documents = self._index.snapshot()
+        nodes = [_json_of(entry["node"]) for entry in documents.metadata]
         written = NudgedIndex()
-        written.insert(
-            ids, base.vectors, [hit.text for hit in hits], [doc_to_json(hit.metadata["node"]) for hit in hits]
-        )
+        written.insert(list(documents.texts), documents.vectors, list(documents.texts.values()), nodes)
         written.apply(self.nudge)
         written.save(persist_dir)
 
@@ -145,17 +167,17 @@ class NudgeRetriever(BaseRetriever):
         Args:
             persist_dir: The folder.
             embed_model: The embedding model, or encoder, that the nudge was fitted with.
-            **kwargs: As in the constructor: ``similarity_top_k``, ``filters`` and so on.
+            **kwargs: As in the constructor: ``similarity_top_k``, ``filters``, ``object_map`` and so on.
 
         Raises:
-            CorruptArtifactError: If a file is missing, truncated or altered.
+            CorruptArtifactError: If an entry is no node, or a file is missing, truncated or altered.
             ArtifactError: If the folder holds something else.
             MismatchError: If the nudge was made with another model.
         """
         saved = NudgedIndex.load(persist_dir)
         if saved.nudge is None:
             raise ArtifactError(f"{persist_dir} holds an index without a nudge; give the folder of a NudgeRetriever")
-        nodes = [json_to_doc(dict(hit.metadata)) for hit in saved.get(saved.base.ids)]
+        nodes = [_node_of(hit.id, hit.metadata, persist_dir) for hit in saved.get(saved.base.ids)]
         return cls(nodes, embed_model, saved.nudge, vectors=saved.base.vectors, **kwargs)
 
     def __len__(self) -> int:
@@ -185,12 +207,40 @@ class NudgeRetriever(BaseRetriever):
     def _search(self, vector: Sequence[float], words: str) -> list[NodeWithScore]:
         filters = self.filters
         where = None if filters is None else lambda metadata: passes(filters, metadata["node"].metadata)
-        hits = self._index.search(vector, self.similarity_top_k, where=where, text=words)
-        return [NodeWithScore(node=hit.metadata["node"], score=hit.score) for hit in hits]
+        k = check_count("similarity_top_k", self.similarity_top_k)
+        hits = self._index.search(vector, k, where=where, text=words)
+        # Copies, since postprocessors and callers change what they get.
+        return [NodeWithScore(node=own_copy(hit.metadata["node"]), score=hit.score) for hit in hits]
 
 
 def _insert(index: NudgedIndex, nodes: Sequence[BaseNode], vectors: NDArray[Any]) -> None:
     check_ids(nodes)
     # The vector lies in the index; a node goes out to language models and users without it.
-    entries = [{"node": node.model_copy(update={"embedding": None})} for node in nodes]
+    entries = [{"node": own_copy(bare(node))} for node in nodes]
     index.insert([node.node_id for node in nodes], vectors, [text_of(node) for node in nodes], entries)
+
+
+def _json_of(node: BaseNode) -> dict[str, Any]:
+    try:
+        return doc_to_json(node)
+    except ValueError:
+        if not isinstance(node, IndexNode) or node.obj is None:
+            raise
+    logger.warning(
+        "what node %r leads to, a %s, cannot be written: give it to from_persist_dir as object_map={%r: ...}",
+        node.node_id,
+        type(node.obj).__name__,
+        node.index_id,
+    )
+    return doc_to_json(node.model_copy(update={"obj": None}))
+
+
+def _node_of(node_id: str, content: Mapping[str, Any], folder: str | os.PathLike[str]) -> BaseNode:
+    try:
+        node = json_to_doc(dict(content))
+        if node.node_id == node_id:
+            return node
+        fault = f"is of {node.node_id!r}"
+    except Exception as error:  # whatever the framework says of what is no node
+        fault = f"is none ({error!r})"
+    raise CorruptArtifactError(f"the node that {folder} holds for {node_id!r} {fault}; persist the retriever again")

@@ -1,24 +1,20 @@
-"""Vector stores of LlamaIndex: what each ranks by, whether vectors fit in, and removing what they replace."""
+"""Vector stores of LlamaIndex: what each ranks by, and whether vectors fit in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
-from uuid import UUID
 
-from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.indices.vector_store.base import VectorStoreIndex
-from llama_index.core.schema import BaseNode
-from llama_index.core.storage.storage_context import StorageContext
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.errors import InputError, SimilarityError
+from nudge_integrations.errors import SimilarityError
 
-__all__ = ["filled_index", "make_room", "needs_extra_coordinate", "ranking_of", "width_of"]
+__all__ = ["needs_extra_coordinate", "ranking_of", "reader_for", "width_of"]
 
 Ranking = Literal["dot", "cosine", "l2"]
 _Answer = TypeVar("_Answer")
+_Entry = TypeVar("_Entry")
 
 _RANKINGS: Mapping[str, Ranking] = {"ip": "dot", "dot": "dot", "cosine": "cosine", "l2": "l2", "euclid": "l2"}
 # faiss.METRIC_INNER_PRODUCT and faiss.METRIC_L2.
@@ -62,41 +58,14 @@ def needs_extra_coordinate(store: BasePydanticVectorStore, nudge: Nudge) -> bool
     raise SimilarityError(f"{type(store).__name__} {ranks} and is for vectors of {width} numbers; {why}")
 
 
-def filled_index(
-    context: StorageContext, nodes: Sequence[BaseNode], embed_model: BaseEmbedding, **options: Any
-) -> VectorStoreIndex:
-    """Write nodes with their vectors to the store of a context, in place of nodes with their ids, and index it.
-
-    Args:
-        context: A storage context.
-        nodes: Nodes with embeddings.
-        embed_model: Embeds queries, and nodes that are inserted later.
-        **options: As in ``VectorStoreIndex``.
-
-    Raises:
-        InputError: If the store cannot replace what it holds.
-    """
-    make_room(context.vector_store, [node.node_id for node in nodes])
-    index = VectorStoreIndex([], embed_model=embed_model, storage_context=context, **options)
-    # Not through the constructor, which leaves out nodes without text even where they have a vector.
-    index.insert_nodes(nodes)
-    return index
-
-
-def make_room(store: BasePydanticVectorStore, node_ids: Sequence[str]) -> None:
-    """Take nodes out of a store before they are written: some ignore an id that is added again, some double it.
-
-    Raises:
-        InputError: If the store holds vectors and cannot delete any, or takes no such ids.
-    """
-    ready = _READY.get(type(store).__name__)
-    if node_ids and (ready is None or ready(store, node_ids)):
-        store.delete_nodes(list(node_ids))
+def reader_for(table: Mapping[str, _Entry], store: BasePydanticVectorStore) -> _Entry | None:
+    """Return what a table says for a store's class, or the nearest class that it is derived from; None without any."""
+    # By name: none of these packages needs to be installed.
+    return next((table[kind.__name__] for kind in type(store).__mro__ if kind.__name__ in table), None)
 
 
 def _read(readers: Mapping[str, Callable[[Any], _Answer | None]], store: BasePydanticVectorStore) -> _Answer | None:
-    # By name: none of these packages needs to be installed.
-    reader = next((readers[kind.__name__] for kind in type(store).__mro__ if kind.__name__ in readers), None)
+    reader = reader_for(readers, store)
     return None if reader is None else reader(store)
 
 
@@ -129,35 +98,6 @@ def _lance_width(store: Any) -> int | None:
     return None if table is None else int(table.schema.field(store.vector_column_name).type.list_size)
 
 
-def _faiss_ready(store: Any, node_ids: Sequence[str]) -> bool:
-    if store.client.ntotal:
-        raise InputError(
-            f"FaissVectorStore holds {store.client.ntotal} vectors and cannot delete any: give an empty one, or "
-            "FaissMapVectorStore"
-        )
-    return False
-
-
-def _qdrant_ready(store: Any, node_ids: Sequence[str]) -> bool:
-    for node_id in node_ids:
-        try:
-            UUID(node_id)
-        except ValueError as error:
-            raise InputError(
-                f"Qdrant takes UUIDs as node ids; {node_id!r} is none: give nodes that have some, as nodes do unless "
-                "they are given others, and labels find them by their text"
-            ) from error
-    return bool(store.client.collection_exists(store.collection_name))
-
-
-def _lance_ready(store: Any, node_ids: Sequence[str]) -> bool:
-    if getattr(store, "_table", None) is not None:
-        # The adapter's own deletion puts ids in double quotes, which LanceDB reads as names of columns.
-        quoted = ", ".join("'" + node_id.replace("'", "''") + "'" for node_id in node_ids)
-        store.table.delete(f"id in ({quoted})")
-    return False
-
-
 _RANKING_OF: Mapping[str, Callable[[Any], Ranking | None]] = {
     "SimpleVectorStore": lambda store: "cosine",
     "FaissVectorStore": lambda store: _FAISS.get(int(store.client.metric_type)),
@@ -172,9 +112,4 @@ _WIDTH_OF: Mapping[str, Callable[[Any], int | None]] = {
     "QdrantVectorStore": lambda store: getattr(_qdrant_vectors(store), "size", None),
     "LanceDBVectorStore": _lance_width,
     "PGVectorStore": lambda store: int(store.embed_dim),
-}
-_READY: Mapping[str, Callable[[Any, Sequence[str]], bool]] = {
-    "FaissVectorStore": _faiss_ready,
-    "QdrantVectorStore": _qdrant_ready,
-    "LanceDBVectorStore": _lance_ready,
 }

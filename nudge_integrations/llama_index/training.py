@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.indices.query.query_transform.base import BaseQueryTransform
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, TextNode
 from numpy.typing import NDArray
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.artifact.matching import apply_documents
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.llama_index.encoder import fingerprint_of
-from nudge_integrations.llama_index.nodes import check_ids, labels_over_nodes, text_of, to_nodes
+from nudge_integrations.llama_index.nodes import bare, check_ids, labels_over_nodes, own_copy, text_of, to_nodes
 from nudge_integrations.llama_index.vectors import anode_vectors, aquery_vectors, node_vectors, query_vectors
-from nudge_integrations.pipeline import fit
+from nudge_integrations.pipeline import fit, similarity_of
 
 __all__ = ["Training"]
+
+logger = logging.getLogger(__name__)
 
 
 class Training:
@@ -41,6 +44,8 @@ class Training:
         self.vectors: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
         self._train = self._validation = RetrievalDataset({}, {}, {})
         self._query_vectors: dict[str, NDArray[np.float32]] = {}
+        # Ids and texts of nodes and documents that were deleted.
+        self._deleted: set[str] = set()
 
     @property
     def queries(self) -> int:
@@ -59,8 +64,24 @@ class Training:
         Raises:
             DatasetError: If a relevant document is not among the nodes.
         """
-        validation = labels_over_nodes(self.nodes, self._validation) if len(self._validation) else None
-        return labels_over_nodes(self.nodes, self._train), validation
+        train, validation = self._served(self._train, self.nodes), self._served(self._validation, self.nodes)
+        return train, validation if len(validation) else None
+
+    def insert(self, nodes: Sequence[BaseNode]) -> None:
+        """Take nodes that an index got, in place of those with their ids; they are embedded before the next fit."""
+        new = [own_copy(bare(node)) for node in nodes]
+        self._keep(~np.isin([node.node_id for node in self.nodes], [node.node_id for node in new]))
+        self.nodes = [*self.nodes, *new]
+        self._deleted -= _names(new)
+
+    def delete(self, node_ids: Iterable[str]) -> None:
+        """Leave nodes out from now on, and labels that nothing else answers."""
+        ids = set(node_ids)
+        self._delete([node.node_id in ids for node in self.nodes])
+
+    def delete_document(self, ref_doc_id: str) -> None:
+        """Leave all nodes out that were cut from a document."""
+        self._delete([node.ref_doc_id == ref_doc_id for node in self.nodes])
 
     def add(
         self, train: Any, validation: Any | None = None, nodes: Sequence[BaseNode] | None = None, *, more: Any = None
@@ -70,7 +91,8 @@ class Training:
         Args:
             train: A dataset, or whatever holds one.
             validation: Another one, or None.
-            nodes: What is served; None makes a node of every document that is not there yet.
+            nodes: What is served; None makes a node of every new document that is not there yet, by its id, by its
+                pieces or, where nodes have other ids than the datasets, by its text.
             more: A dataset of which only the documents count, or None.
 
         Raises:
@@ -82,15 +104,14 @@ class Training:
             RetrievalDataset({}, {}, {}) if validation is None else RetrievalDataset.from_object(validation)
         )
         extra = RetrievalDataset({}, {}, {}) if more is None else RetrievalDataset.from_object(more)
-        parts = (self._train, self._validation, new_train, new_validation, extra)
-        corpus = RetrievalDataset({}, {}, {})
-        for part in parts:
-            corpus = corpus.merge(RetrievalDataset(part.corpus, {}, {}))
-        served = [*self.nodes, *(_unknown(corpus, self.nodes) if nodes is None else nodes)]
-        check_ids(served)
         merged = self._train.merge(new_train), self._validation.merge(new_validation)
+        named = RetrievalDataset({**merged[0].corpus}, {}, {}).merge(RetrievalDataset(merged[1].corpus, {}, {}))
+        named.merge(RetrievalDataset(extra.corpus, {}, {}))  # refuses an id with two texts
+        batch = {**new_train.corpus, **new_validation.corpus, **extra.corpus}
+        served = [*self.nodes, *(self._unknown(batch) if nodes is None else map(own_copy, nodes))]
+        check_ids(served)
         for labels in merged:
-            labels_over_nodes(served, labels)
+            self._served(labels, served)
         self.nodes = served
         self._train, self._validation = merged
 
@@ -127,6 +148,7 @@ class Training:
             validation=validation,
             document_vectors=self.vectors,
             query_vectors=self._rows(train.queries.values()),
+            similarity=similarity_of(getattr(self.embed_model, "encoder", self.embed_model)),
             validation_query_vectors=None if validation is None else self._rows(validation.queries.values()),
             **options,
         )
@@ -150,7 +172,36 @@ class Training:
     def _rows(self, texts: Iterable[str]) -> NDArray[np.float32]:
         return np.asarray([self._query_vectors[text] for text in texts], dtype=np.float32)
 
+    def _unknown(self, documents: Mapping[str, str]) -> list[TextNode]:
+        ids = {node.node_id for node in self.nodes} | {node.ref_doc_id for node in self.nodes} | self._deleted
+        named = self._train.corpus.keys() | self._validation.corpus.keys()
+        # Two documents of a dataset may share a text; a node with an id of its own is the document with its text.
+        texts = {text_of(node) for node in self.nodes if node.node_id not in named} | self._deleted
+        new = {i: text for i, text in documents.items() if i not in ids and text not in texts}
+        return to_nodes(RetrievalDataset(new, {}, {}))
 
-def _unknown(corpus: RetrievalDataset, nodes: Sequence[BaseNode]) -> list[BaseNode]:
-    known = {node.node_id for node in nodes}
-    return [node for node in to_nodes(corpus) if node.node_id not in known]
+    def _served(self, labels: RetrievalDataset, nodes: Sequence[BaseNode]) -> RetrievalDataset:
+        """Read labels over nodes, without those of documents that were deleted."""
+        if gone := self._deleted - _names(nodes):
+            left = {
+                query: {i: grade for i, grade in judged.items() if not gone & {i, labels.corpus.get(i, i)}}
+                for query, judged in labels.qrels.items()
+            }
+            qrels = {query: judged for query, judged in left.items() if any(grade > 0 for grade in judged.values())}
+            if missing := len(labels.qrels) - len(qrels):
+                logger.warning("%d labelled queries are left out: their documents were deleted", missing)
+            labels = RetrievalDataset(labels.corpus, {query: labels.queries[query] for query in qrels}, qrels)
+        return labels_over_nodes(nodes, labels)
+
+    def _delete(self, chosen: Sequence[bool]) -> None:
+        self._deleted |= _names([node for node, gone in zip(self.nodes, chosen, strict=True) if gone])
+        self._keep(~np.asarray(chosen, dtype=bool))
+
+    def _keep(self, kept: NDArray[np.bool_]) -> None:
+        self.vectors = self.vectors[kept[: len(self.vectors)]]
+        self.nodes = [node for node, stays in zip(self.nodes, kept, strict=True) if stays]
+
+
+def _names(nodes: Iterable[BaseNode]) -> set[str]:
+    """Return what labels may call nodes: their ids, the ids of what they were cut from, and their texts."""
+    return {name for node in nodes for name in (node.node_id, node.ref_doc_id, text_of(node)) if name}

@@ -111,8 +111,14 @@ async def anode_vectors(
 
 
 def transformed(query: str | QueryBundle, query_transform: BaseQueryTransform | None) -> QueryBundle:
-    """Rewrite a query; one with a vector of its own stays as it is."""
+    """Rewrite a query; one with a vector of its own stays as it is.
+
+    Raises:
+        InputError: If the query has neither a text nor a vector.
+    """
     bundle = QueryBundle(query) if isinstance(query, str) else query
+    if bundle.embedding is None and not any(text.strip() for text in bundle.embedding_strs):
+        raise InputError("the query is empty: give it a text, or an embedding")
     return bundle if query_transform is None or bundle.embedding is not None else query_transform.run(bundle)
 
 

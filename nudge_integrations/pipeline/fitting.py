@@ -13,6 +13,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.fusion import Bm25, LexicalIndex, LexicalSignal, Signal
+from nudge_integrations.pipeline.inner_product import InnerProduct, similarity_of
 from nudge_integrations.selection import CANDIDATES, SINGLE_CANDIDATES, select
 from nudge_integrations.selection.fusing import fuse
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
@@ -47,6 +48,7 @@ def fit(
     document_vectors: Any = None,
     query_vectors: Any = None,
     validation_query_vectors: Any = None,
+    similarity: Literal["cosine", "dot"] | None = None,
     **options: Unpack[OptionValues],
 ) -> Nudge:
     """Find out which documents to move where, from queries and their relevant documents.
@@ -77,6 +79,9 @@ def fit(
             array, a tensor or a memory map. Texts may then be empty.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
         validation_query_vectors: The same for the queries of ``validation``.
+        similarity: What the documents are ranked by before and after: ``"cosine"``, or ``"dot"``, the inner product, in
+            which the lengths of documents count. None: what ``encoder.similarity`` says, where there is such a thing,
+            else cosine. Documents of several lengths under ``"dot"`` keep them and are nudged without query maps.
         **options: metric, step, unseen_weight, seed, max_seconds, progress, ...; `nudge_integrations.Options` says what
             each means and what it is by default.
 
@@ -106,19 +111,13 @@ def fit(
     elif groups is None:
         groups = dataset.query_groups()
     queries = _query_vectors(dataset, encoder, query_vectors, "query_vectors")
+    lifted = InnerProduct.of(documents) if similarity_of(encoder, similarity) == "dot" else None
+    beside = _signals(signals, dataset), list((validation or dataset).queries.values())
     data = documents, queries, _relevance(dataset, dataset, twins)
-    beside, asked = _signals(signals, dataset), list((validation or dataset).queries.values())
-    single = "auto" if method == "nudge" else method
-    if tries_query_maps(method, options, validation=held_out is not None):
-        candidates = CANDIDATES if method == "auto" else (method,)
-        solution = select(*data, candidates=candidates, groups=groups, signals=beside, query_texts=asked, **options)
-    elif not beside:
-        solution = solve(*data, method=single, validation=held_out, groups=groups, **options)
-    else:
-        prepared = prepare(*data, validation=held_out, groups=groups, **options)
-        solution = fuse(prepared, solve(prepared, method=single), beside, asked)
+    solution = _solution(data, held_out, lifted, method, groups, beside, options)
     nudge = Nudge.from_solution(
         _together(solution, dataset, twins),
+        base_norm=None if lifted is None else lifted.norm,
         ids=dataset.document_ids,
         documents=documents,
         texts=list(dataset.corpus.values()),
@@ -129,6 +128,33 @@ def fit(
     if nudge.ambiguous_texts:
         logger.info("%d texts are shared by documents that part; only ids tell them apart", len(nudge.ambiguous_texts))
     return nudge
+
+
+def _solution(
+    data: tuple[Any, Any, sparse.csr_array],
+    held_out: tuple[Any, sparse.csr_array] | None,
+    lifted: InnerProduct | None,
+    method: str,
+    groups: ArrayLike | Sequence[object] | None,
+    beside: tuple[list[Signal], list[str]],
+    options: OptionValues,
+) -> Solution:
+    """Solve, or select among query maps too, with signals beside; by inner product where documents are lifted."""
+    maps = tries_query_maps(method, options, validation=held_out is not None)
+    signals, asked = beside
+    if lifted is not None:
+        lifted.check(method, QUERY_MAPS, shift=bool(options.get("shift")), signals=bool(signals))
+        data, maps = (lifted.documents, lifted.queries(data[1]), data[2]), False
+        held_out = None if held_out is None else (lifted.queries(held_out[0]), held_out[1])
+    if maps:
+        candidates = CANDIDATES if method == "auto" else (method,)
+        return select(*data, candidates=candidates, groups=groups, signals=signals, query_texts=asked, **options)
+    single = "auto" if method == "nudge" else method
+    if signals:
+        prepared = prepare(*data, validation=held_out, groups=groups, **options)
+        return fuse(prepared, solve(prepared, method=single), signals, asked)
+    solution = solve(*data, method=single, validation=held_out, groups=groups, **options)
+    return solution if lifted is None else lifted.lowered(solution)
 
 
 def tries_query_maps(method: str, options: OptionValues, *, validation: bool = False) -> bool:

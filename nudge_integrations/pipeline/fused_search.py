@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nudge_integrations.corpus.counts import whole_number
 from nudge_integrations.errors import InputError
 from nudge_integrations.fusion import Bm25, Fusion, LexicalIndex
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nudge_integrations.index import ExactIndex
+    from nudge_integrations.index.rows import FoundRow
 
 __all__ = ["Words", "fused_search", "words_of"]
 
@@ -53,12 +55,12 @@ def words_of(fusion: Fusion | None, ids: Sequence[str], texts: Sequence[str]) ->
 def fused_search(
     vectors: ExactIndex,
     words: Words,
-    query: NDArray[Any],
+    query: NDArray[np.float32],
     text: str,
     k: int,
     test: Callable[[Mapping[str, Any]], bool] | None,
-) -> tuple[list[str], NDArray[np.float64]]:
-    """Return the ids and scores of the k best documents by the sum of both, best first; exact over the whole corpus.
+) -> list[FoundRow]:
+    """Return the k best documents by the sum of both, with that score, best first; exact over the whole corpus.
 
     The best of either signal are scored by both, and more of them as long as a document further down either list could
     still be among the k best.
@@ -66,38 +68,33 @@ def fused_search(
     Args:
         vectors: The documents' vectors.
         words: Their texts.
-        query: (1, d), already through the query map.
+        query: (d,), already through the query map.
         text: The query in words.
         k: How many at most.
         test: What a document's metadata must satisfy.
 
     Raises:
-        InputError: As `ExactIndex.search`.
+        InputError: As `ExactIndex.search_rows`.
     """
     lexical, fusion = words.index.score(text), words.fusion
 
     def passes(document_id: str) -> bool:
-        try:
-            return test is not None and test(vectors.get_metadata([document_id])[0])
-        except InputError:  # another thread has just deleted it
-            return False
+        return test is not None and any(test(row.metadata) for row in vectors.rows([document_id]))
 
-    depth = k if k < 1 else max(k, fusion.depth, _FIRST_DEPTH)
+    wanted = whole_number(k, "k")
+    depth = max(wanted, fusion.depth, _FIRST_DEPTH)
     while True:
-        (near,), (by_vector,) = vectors.search(query, depth, where=test)
+        near = vectors.search_rows(query, depth, where=test)
         best = lexical.best(depth, None if test is None else passes)
-        found = [document_id for document_id in dict.fromkeys([*near, *best]) if document_id in vectors]
-        try:
-            rows = vectors.get(found) if found else np.zeros((0, query.shape[1]))
-        except InputError:
-            if all(document_id in vectors for document_id in found):
-                raise
-            continue
+        by_id = {row.id: row for row in near}
+        by_id |= {row.id: row for row in vectors.rows([one for one in best if one not in by_id])}
+        found = list(by_id.values())
         # In float64, each in the same order of additions, then rounded, as `ExactIndex` decides.
-        dense = (rows * query[0].astype(np.float64)).sum(axis=1).astype(np.float32).astype(np.float64)
-        scores = fusion.fused(dense, {Bm25.name: lexical.of(found)})
-        order = np.lexsort(([lexical.row_of.get(document_id, -1) for document_id in found], -scores))[:k]
+        rows = np.array([row.vector for row in found], dtype=np.float64).reshape(len(found), len(query))
+        dense = (rows * query.astype(np.float64)).sum(axis=1).astype(np.float32).astype(np.float64)
+        scores = fusion.fused(dense, {Bm25.name: lexical.of(list(by_id))})
+        order = np.lexsort(([lexical.row_of.get(one, -1) for one in by_id], -scores))[:wanted]
         further = float(lexical.of(best[-1:])[0]) if len(best) == depth else 0.0
-        if len(near) < depth or scores[order[-1]] >= fusion.fused(float(by_vector[-1]), {Bm25.name: further}):
-            return [found[place] for place in order], scores[order]
+        if len(near) < depth or scores[order[-1]] >= fusion.fused(near[-1].score, {Bm25.name: further}):
+            return [replace(found[place], score=float(scores[place])) for place in order]
         depth *= 4

@@ -20,7 +20,7 @@ from nudge_integrations.errors import ArtifactError, CorruptArtifactError
 from nudge_integrations.fusion import LexicalIndex
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline.fused_search import Words
-from nudge_integrations.storage import load_files, only_writer, save_files, write_atomically
+from nudge_integrations.storage import load_files, only_writer, read_regular, save_files, write_atomically
 
 __all__ = ["read", "write"]
 
@@ -41,11 +41,12 @@ def write(
     placed: ExactIndex | None,
     nudge: Nudge | None,
     words: Words | None,
+    model: str,
 ) -> None:
     """Save to a folder, all at once.
 
     Raises:
-        InputError: If metadata is no JSON; names the id.
+        InputError: If metadata would not come back as it is; names the id.
         ArtifactError: If the path is a file, or a ``collection.json`` is there that is not of such a save.
     """
     folder = Path(path)
@@ -61,6 +62,7 @@ def write(
             if words is not None:
                 words.index.save(folder / name / "lexical")
             content = {"format": _FORMAT, "version": _VERSION, "index": name, "nudged": nudge is not None}
+            content["model"] = model
             save_files(folder, _MANIFEST, content, {}, locked=True)
         except BaseException:
             if not _is_saved(folder, name):
@@ -73,8 +75,10 @@ def write(
 
 def read(
     path: str | os.PathLike[str], *, verify: bool
-) -> tuple[ExactIndex, ExactIndex | None, Nudge | None, Words | None]:
-    """Open base, placed, nudge and the texts; the last three None where nothing was nudged, or no words are weighed.
+) -> tuple[ExactIndex, ExactIndex | None, Nudge | None, Words | None, str]:
+    """Open base, placed, nudge and words, and the fingerprint of the model.
+
+    Placed, nudge and words are None where nothing was nudged, words also where the nudge does not weigh them.
 
     Raises:
         CorruptArtifactError: If a file is missing, truncated or altered.
@@ -88,17 +92,41 @@ def read(
                 raise CorruptArtifactError(f"{folder / _MARKER} is missing or was altered; save the index again")
             base = ExactIndex.load(folder / "base", verify=verify)
             if not content["nudged"]:
-                return base, None, None, None
+                return _checked(path, base, None, None, None, content["model"])
             nudge = Nudge.load(folder / "nudge")
             words = None
             if nudge.fusion is not None:
                 words = Words(LexicalIndex.load(folder / "lexical", verify=verify), nudge.fusion)
-            return base, ExactIndex.load(folder / "placed", verify=verify), nudge, words
+            placed = ExactIndex.load(folder / "placed", verify=verify)
+            return _checked(path, base, placed, nudge, words, content["model"])
         except ArtifactError:
             # A save that came between removed what was being read; one that did not leaves damage to report.
             if _content(path)["index"] == content["index"]:
                 raise
     raise CorruptArtifactError(f"{path} changed {_MOST_RESTARTS} times while it was read; try again when it rests")
+
+
+def _checked(
+    path: str | os.PathLike[str],
+    base: ExactIndex,
+    placed: ExactIndex | None,
+    nudge: Nudge | None,
+    words: Words | None,
+    model: str,
+) -> tuple[ExactIndex, ExactIndex | None, Nudge | None, Words | None, str]:
+    """Return the parts if they fit together, and every document has a text.
+
+    Raises:
+        CorruptArtifactError: If not.
+    """
+    ids = base.ids
+    indexes = [base] if placed is None else [base, placed]
+    entries = [entry for index in indexes for entry in index.get_metadata(index.ids)]
+    dimensions = {index.dimension for index in indexes} | ({nudge.dimension} if nudge and ids else set())
+    whole = all(isinstance(entry.get("text"), str) and isinstance(entry.get("metadata"), dict) for entry in entries)
+    if not whole or len(dimensions) > 1 or any(index.ids != ids or index.similarity != "dot" for index in indexes):
+        raise CorruptArtifactError(f"{path} does not hold a whole nudged index: its parts do not fit; save it again")
+    return base, placed, nudge, words, model
 
 
 def _content(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -109,6 +137,8 @@ def _content(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{Path(path) / _MANIFEST} names {index!r}, which is no folder of a saved index; "
             "nothing of it can be trusted: save to another folder"
         )
+    if not isinstance(content.setdefault("model", ""), str):
+        raise CorruptArtifactError(f"{Path(path) / _MANIFEST} names the model {content['model']!r}, expected a string")
     return content
 
 
@@ -122,8 +152,7 @@ def _is_saved(folder: Path, name: str) -> bool:
 
 def _is_marked(folder: Path) -> bool:
     """Tell whether a folder is one that a save of ours began."""
-    marker = folder / _MARKER
     try:
-        return marker.is_file() and marker.read_bytes() == _MARKER_TEXT.encode()
+        return read_regular(folder / _MARKER, most=len(_MARKER_TEXT)) == _MARKER_TEXT.encode()
     except OSError:  # a writer has just removed it
         return False

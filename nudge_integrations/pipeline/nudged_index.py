@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.artifact.matching import apply_documents, matched_rows
+from nudge_integrations.corpus import as_rows
 from nudge_integrations.errors import InputError, MismatchError
 from nudge_integrations.index import ExactIndex, Filter
+from nudge_integrations.index.filters import metadata_test
+from nudge_integrations.index.rows import FoundRow
 from nudge_integrations.pipeline import index_format
 from nudge_integrations.pipeline.fused_search import Words, fused_search, words_of
 
-__all__ = ["Hit", "NudgedIndex"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Hit", "NudgedIndex", "Snapshot"]
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,31 @@ class Hit:
         metadata: Its metadata; not a copy.
         score: Inner product of the query and the vector that is served, with the nudge's signals added where the text
             of the query was given.
+        vector: (d,) float32: the vector that is served.
     """
 
     id: str
     text: str
     metadata: Mapping[str, Any]
     score: float
+    vector: NDArray[np.float32] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The documents of an index at one moment.
+
+    Attributes:
+        texts: Id -> text, of n documents in the order of the rows.
+        metadata: n metadata; not copies.
+        vectors: (n, d) float32 base vectors, read-only.
+        embedded: Rows of documents whose vectors were made of their texts.
+    """
+
+    texts: Mapping[str, str]
+    metadata: Sequence[Mapping[str, Any]]
+    vectors: NDArray[np.float32]
+    embedded: Sequence[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +88,7 @@ class NudgedIndex:
     """
 
     def __init__(self) -> None:
+        self.model = ""  # the fingerprint that the saved index was written with
         self._base = ExactIndex(similarity="dot")
         self._served = _Served(self._base, None)
         self._writing = threading.Lock()
@@ -90,15 +115,29 @@ class NudgedIndex:
         return self._served.vectors
 
     def insert(
-        self, ids: Sequence[str], vectors: object, texts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
+        self,
+        ids: Sequence[str],
+        vectors: object,
+        texts: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]],
+        *,
+        given: bool = False,
     ) -> None:
         """Add n documents with (n, d) base vectors, or replace those whose ids are there.
+
+        Args:
+            ids: n ids.
+            vectors: (n, d) base vectors.
+            texts: n texts.
+            metadata: n metadata.
+            given: Whether the vectors were given, so that embedding the texts need not give the same.
 
         Raises:
             InputError: Where `ExactIndex.insert` raises it; nothing was inserted then.
             MismatchError: If a document that the nudge moves comes with another vector than its base vector.
         """
-        entries = [{"text": text, "metadata": dict(entry)} for text, entry in zip(texts, metadata, strict=True)]
+        mark = {"given": True} if given else {}
+        entries = [{"text": text, "metadata": dict(entry), **mark} for text, entry in zip(texts, metadata, strict=True)]
         if not len(ids):
             return
         with self._writing:
@@ -124,18 +163,23 @@ class NudgedIndex:
             if self._served.words is not None:
                 self._served.words.index.delete(ids)
 
-    def texts(self) -> dict[str, str]:
-        """Return id -> text, in the order of the rows."""
-        ids = self._base.ids
-        return {i: entry["text"] for i, entry in zip(ids, self._base.get_metadata(ids), strict=True)}
+    def discard(self, ids: Sequence[str]) -> None:
+        """Remove documents; ids that are not there are no error."""
+        with self._writing:
+            self._base.discard(ids)
+            if self._served.nudge is not None:
+                self._served.vectors.discard(ids)
+
+    def snapshot(self) -> Snapshot:
+        """Return all documents with their base vectors, as they are at one moment, in the order of the rows."""
+        ids, vectors, entries = self._base.contents()
+        texts = {document_id: entry["text"] for document_id, entry in zip(ids, entries, strict=True)}
+        embedded = [row for row, entry in enumerate(entries) if "given" not in entry]
+        return Snapshot(texts, [entry["metadata"] for entry in entries], vectors, embedded)
 
     def get(self, ids: Sequence[str]) -> list[Hit]:
-        """Return documents by id, with score 0.
-
-        Raises:
-            InputError: If an id is not there.
-        """
-        return _hits(self._base, ids, [0.0] * len(ids))
+        """Return those documents that are there by id, in this order, with score 0."""
+        return list(map(_hit, self._served.vectors.rows(ids)))
 
     def search(self, query: object, k: int, *, where: Filter | None = None, text: str | None = None) -> list[Hit]:
         """Return the k documents with the largest inner product with one (d,) query, best first.
@@ -146,29 +190,30 @@ class NudgedIndex:
         Args:
             query: (d,) numbers.
             k: How many at most.
-            where: As in `ExactIndex.search`, about the documents' metadata.
+            where: As in `metadata_test`, about the documents' metadata.
             text: The query in words, as it was asked; without it vectors alone count.
 
         Raises:
-            InputError: If k < 1, d differs or the query is not finite.
+            InputError: If k is no whole number or < 1, the query is not one vector of d finite numbers, or the filter
+                cannot be used.
         """
+        return self.search_mapped(query, k, where=where, text=text)[1]
+
+    def search_mapped(
+        self, query: object, k: int, *, where: Filter | None = None, text: str | None = None
+    ) -> tuple[NDArray[np.float32], list[Hit]]:
+        """Do what `search` does, and also return the (d,) query as it was compared: behind the query map."""
         served = self._served
-        queries = np.atleast_2d(np.asarray(query))
+        asked = _one_query(query)
         if served.nudge is not None:
-            queries = served.nudge.transform_queries(queries)
-        test = _about_documents(where)
-        while True:
-            found: list[str] = []
-            try:
-                if served.words is None or text is None:
-                    (found,), (scores,) = served.vectors.search(queries, k, where=test)
-                else:
-                    found, scores = fused_search(served.vectors, served.words, queries, text, k, test)
-                return _hits(served.vectors, found, scores.tolist())
-            except InputError:
-                # Only if another thread deleted what was found; it is not found again then.
-                if all(document_id in served.vectors for document_id in found):
-                    raise
+            asked = served.nudge.transform_queries(asked)
+        test = metadata_test(where)
+        about = None if test is None else lambda entry: test(entry["metadata"])
+        if served.words is None or text is None:
+            found = served.vectors.search_rows(asked[0], k, where=about)
+        else:
+            found = fused_search(served.vectors, served.words, asked[0], text, k, about)
+        return asked[0], list(map(_hit, found))
 
     def apply(self, nudge: Nudge) -> None:
         """Serve the documents where a nudge puts them, in place of any nudge before.
@@ -179,8 +224,7 @@ class NudgedIndex:
             MissingExtraError: If it weighs words and bm25s is not installed.
         """
         with self._writing:
-            ids, vectors = self._base.ids, self._base.vectors
-            entries = self._base.get_metadata(ids)
+            ids, vectors, entries = self._base.contents()
             texts = [entry["text"] for entry in entries]
             if len(nudge) and ids and (matched_rows(nudge, ids, texts, vectors) < 0).all():
                 raise MismatchError(
@@ -202,21 +246,25 @@ class NudgedIndex:
         """Return another index over the same documents, with no nudge."""
         other = NudgedIndex()
         with self._writing:
-            ids = self._base.ids
+            ids, vectors, entries = self._base.contents()
             if ids:
-                other._base.insert(ids, self._base.vectors, self._base.get_metadata(ids))
+                other._base.insert(ids, vectors, entries)
         return other
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, model: str = "") -> None:
         """Write everything to a folder, in place of what was saved there; readers see the old state or the new one.
 
+        Args:
+            path: The folder.
+            model: The fingerprint of the model that made the base vectors, which `load` returns as ``index.model``.
+
         Raises:
-            InputError: If metadata is no JSON; names the id.
+            InputError: If metadata would not come back as it is; names the id.
             ArtifactError: If something else is in the way.
         """
         with self._writing:
             placed = None if self.nudge is None else self._served.vectors
-            index_format.write(path, self._base, placed, self.nudge, self._served.words)
+            index_format.write(path, self._base, placed, self.nudge, self._served.words, model)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> NudgedIndex:
@@ -227,25 +275,28 @@ class NudgedIndex:
             ArtifactError: If the folder holds something else, or a newer format.
         """
         index = cls()
-        index._base, placed, nudge, words = index_format.read(path, verify=verify)
+        index._base, placed, nudge, words, index.model = index_format.read(path, verify=verify)
         index._served = _Served(index._base if placed is None else placed, nudge, words)
         return index
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return one moment, without the lock, which belongs to this process."""
+        with self._writing:
+            return {"model": self.model, "base": self._base, "served": self._served}
 
-def _hits(index: ExactIndex, ids: Sequence[str], scores: Sequence[float]) -> list[Hit]:
-    rows = zip(ids, index.get_metadata(ids), scores, strict=True)
-    return [Hit(document_id, entry["text"], entry["metadata"], score) for document_id, entry, score in rows]
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` returned."""
+        self.model, self._base, self._served = state["model"], state["base"], state["served"]
+        self._writing = threading.Lock()
 
 
-def _about_documents(where: Filter | None) -> Callable[[Mapping[str, Any]], bool] | None:
-    if where is None:
-        return None
-    if callable(where):
-        test = where
-        return lambda entry: test(entry["metadata"])
-    if not isinstance(where, Mapping):
-        raise InputError(f"a filter is a mapping or a function of the metadata; got {type(where).__name__}")
-    conditions = dict(where)
-    return lambda entry: all(
-        key in entry["metadata"] and entry["metadata"][key] == conditions[key] for key in conditions
-    )
+def _hit(row: FoundRow) -> Hit:
+    return Hit(row.id, row.metadata["text"], row.metadata["metadata"], row.score, row.vector)
+
+
+def _one_query(query: object) -> NDArray[np.float32]:
+    """Return a query as (1, d); a batch of queries would otherwise be answered by its first alone."""
+    try:
+        return as_rows([query], "the query")
+    except InputError as error:
+        raise InputError(f"expected a query as one vector of numbers, several queries one by one: {error}") from error

@@ -7,8 +7,8 @@ five folds of queries, and for each of two clusters alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,10 +18,10 @@ from nudge_integrations.query_map.regression import Regression
 from nudge_integrations.query_map.ridge import FittedMaps, RidgeMaps, Setting
 from nudge_integrations.query_map.teaching import Teaching
 
-__all__ = ["iterated_maps"]
+__all__ = ["IteratedMaps"]
 
 # The strength of a step. One serves all collections: how many steps are taken is what makes a map strong.
-_STRENGTH = 0.25
+_STRENGTH = 0.5
 
 
 @dataclass(eq=False)
@@ -31,62 +31,74 @@ class _Part:
     Attributes:
         rows: (r,) int64, which of the teaching queries these are.
         regression: On these queries.
-        map: (d, d) float32, as far as steps have led.
+        maps: The map (d, d) after each step that was taken.
     """
 
     rows: torch.Tensor
     regression: Regression
-    map: torch.Tensor
-
-    @classmethod
-    def of(cls, learner: Teaching, regression: Regression, rows: NDArray[np.bool_]) -> _Part:
-        """Start with those of the teaching queries that a mask (t,) names."""
-        width = learner.queries.shape[1]
-        return cls(torch.from_numpy(np.flatnonzero(rows)), regression, learner.queries.new_zeros(width, width))
-
-    def step(self, maps: RidgeMaps, learner: Teaching, setting: Setting, block_bytes: int) -> None:
-        """Take one step."""
-        (temperature,) = temperatures = [float(str(setting.responses))]
-        queries = learner.queries[self.rows]
-        found = learner.residuals(queries + queries @ self.map, learner.positives[self.rows], temperatures, block_bytes)
-        change = self.regression.fit(found[temperature], setting.penalty)
-        self.map = self.map + _STRENGTH * maps.scale(setting) * maps.whitened(change, setting.whitening)
+    maps: list[torch.Tensor] = field(default_factory=list)
 
 
-def iterated_maps(maps: RidgeMaps, learner: Teaching, setting: Setting, block_bytes: int) -> Iterator[FittedMaps]:
-    """Yield the maps after each step: of all queries, without each fold, of each cluster.
+@dataclass(eq=False)
+class IteratedMaps:
+    """The maps of one setting after any number of steps; each part takes its steps when they are asked for.
 
-    Args:
+    Attributes:
         maps: The contrastive ridges, whose regressions and whitening are shared.
-        learner: The same teaching queries, with the documents of the softmax.
+        learner: The same teaching queries, with the documents of the softmax, all along the axes of the maps.
         setting: The temperature, whitening and penalty of every step.
         block_bytes: Bound on the temporary memory.
     """
-    clusters = learner.clusters
-    whole = _Part.of(learner, maps.whole, np.ones(len(clusters), bool))
-    folds = [(fold, _Part.of(learner, regression, ~fold)) for fold, regression in maps.folds]
-    parts = {code: _Part.of(learner, one, clusters == code) for code, one in maps.by_cluster.items()}
-    steps = 0
-    while True:
-        steps += 1
-        for part in (whole, *(part for _, part in folds), *parts.values()):
-            part.step(maps, learner, setting, block_bytes)
 
-        def unseen(steps: int = steps) -> list[tuple[NDArray[np.bool_], torch.Tensor]]:
-            return _without_documents(maps, learner, setting, steps, block_bytes)
+    maps: RidgeMaps
+    learner: Teaching
+    setting: Setting
+    block_bytes: int
 
-        without_fold = [(fold, part.map) for fold, part in folds]
-        yield FittedMaps(steps, whole.map, without_fold, {code: part.map for code, part in parts.items()}, unseen)
+    def after(self, steps: int) -> FittedMaps:
+        """Return the maps after some steps: of all queries, without each fold, of each cluster, without documents."""
+        return FittedMaps(
+            steps,
+            lambda: self._map(self._whole, steps),
+            lambda: [(fold, self._map(part, steps)) for fold, part in self._folds],
+            lambda code: self._map(self._clusters[code], steps),
+            lambda: [(fold, self._map(part, steps)) for fold, part in self._documents],
+        )
+
+    def _map(self, part: _Part, steps: int) -> torch.Tensor:
+        while len(part.maps) < steps:
+            part.maps.append(self._next(part))
+        return part.maps[steps - 1]
+
+    def _next(self, part: _Part) -> torch.Tensor:
+        """Return the map one step further."""
+        setting, maps, learner = self.setting, self.maps, self.learner
+        (temperature,) = temperatures = [float(str(setting.responses))]
+        queries = learner.queries[part.rows]
+        mapped = queries + queries @ part.maps[-1] if part.maps else queries
+        found = learner.residuals(mapped, learner.positives[part.rows], temperatures, self.block_bytes)[temperature]
+        change = part.regression.fit(part.regression.products(found), setting.penalty)
+        change *= _STRENGTH * maps.scale(setting) * maps.damping(setting.whitening)
+        return part.maps[-1] + change if part.maps else change
+
+    @cached_property
+    def _whole(self) -> _Part:
+        return _part(self.maps.whole, np.ones(len(self.learner.clusters), bool))
+
+    @cached_property
+    def _folds(self) -> list[tuple[NDArray[np.bool_], _Part]]:
+        return [(fold, _part(regression, ~fold)) for fold, regression in self.maps.folds]
+
+    @cached_property
+    def _clusters(self) -> dict[int, _Part]:
+        return {code: _part(one, self.learner.clusters == code) for code, one in self.maps.by_cluster.items()}
+
+    @cached_property
+    def _documents(self) -> list[tuple[NDArray[np.bool_], _Part]]:
+        queries, folds = self.learner.queries, self.maps.document_folds
+        return [(fold, _part(Regression.on(queries[torch.from_numpy(~fold)]), ~fold)) for fold in folds]
 
 
-def _without_documents(
-    maps: RidgeMaps, learner: Teaching, setting: Setting, steps: int, block_bytes: int
-) -> list[tuple[NDArray[np.bool_], torch.Tensor]]:
-    """Return folds (t,) of queries, whole documents each, and the maps that the other queries teach."""
-    found = []
-    for fold in maps.document_folds:
-        part = _Part.of(learner, Regression.on(learner.queries[torch.from_numpy(~fold)]), ~fold)
-        for _ in range(steps):
-            part.step(maps, learner, setting, block_bytes)
-        found.append((fold, part.map))
-    return found
+def _part(regression: Regression, rows: NDArray[np.bool_]) -> _Part:
+    """Return those of the teaching queries that a mask (t,) names, before the first step."""
+    return _Part(torch.from_numpy(np.flatnonzero(rows)), regression)

@@ -15,9 +15,6 @@ from scipy.linalg import eigh
 
 __all__ = ["Regression"]
 
-# Fewer queries than so many times their dimensions are regressed in float64.
-_FEW = 4
-
 
 @dataclass(frozen=True, eq=False)
 class Regression:
@@ -38,30 +35,36 @@ class Regression:
         """Prepare regressions on queries (t, d)."""
         rows = queries.double()
         energy, basis = (torch.from_numpy(part).to(rows) for part in eigh((rows.T @ rows).cpu().numpy()))
-        # Few queries leave next to nothing of 1 - h, which float32 would lose.
-        exact = rows if len(queries) < _FEW * queries.shape[1] else queries
+        # Fewer queries than dimensions leave next to nothing of 1 - h, which float32 would lose.
+        exact = rows if len(queries) < queries.shape[1] else queries
         return cls(energy.to(exact).clamp_min(0.0), basis.to(exact), exact @ basis.to(exact))
 
     def inverse(self, penalty: float) -> torch.Tensor:
         """Return (d,) the eigenvalues of K."""
         return 1.0 / (self.energy + penalty * self.energy.mean().clamp_min(1e-12))
 
-    def fit(self, responses: torch.Tensor, penalty: float) -> torch.Tensor:
-        """Return K Q^T R, (d, d), for responses R (t, d)."""
-        products = self.rotated.T @ responses.to(self.rotated)
-        return (self.basis @ (self.inverse(penalty)[:, None] * products)).to(responses)
+    def products(self, responses: torch.Tensor) -> torch.Tensor:
+        """Return Q^T R in the eigenbasis, (d, d), for responses R (t, d): what every penalty shares."""
+        return self.rotated.T @ responses.to(self.rotated)
+
+    def fit(self, products: torch.Tensor, penalty: float) -> torch.Tensor:
+        """Return K Q^T R, (d, d) float32, of such products."""
+        return (self.basis @ (self.inverse(penalty)[:, None] * products)).float()
 
     def left_out(
-        self, responses: torch.Tensor, penalty: float, groups: NDArray[np.int64], places: NDArray[np.int64]
+        self,
+        responses: torch.Tensor,
+        products: torch.Tensor,
+        penalty: float,
+        groups: NDArray[np.int64],
+        places: NDArray[np.int64],
     ) -> torch.Tensor:
         """Return the predictions (p, d) for some of the queries, each without its group."""
-        wide = responses.to(self.rotated)
-        inverse, products = self.inverse(penalty), self.rotated.T @ wide
+        inverse = self.inverse(penalty)
         at = torch.from_numpy(places).to(responses.device)
-        own = self.rotated[at]
-        fitted = (own * inverse) @ products
+        own, theirs = self.rotated[at], responses[at].to(self.rotated)
         leverage = (own.square() @ inverse)[:, None]
-        found = ((fitted - leverage * wide[at]) / (1.0 - leverage)).to(responses)
+        found = (((own * inverse) @ products - leverage * theirs) / (1.0 - leverage)).to(responses)
         for members in _groups_of_many(groups, places):
             answers = self._without_themselves(members, responses, inverse, products)
             # Where each member is among the places, if it is.

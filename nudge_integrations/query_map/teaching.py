@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -68,6 +68,15 @@ class Teaching(LabelledQueries):
     documents: NDArray[np.int64]
     clusters: NDArray[np.int64]
     cross_selection: NDArray[np.bool_]
+
+    def turned(self, axes: torch.Tensor) -> Teaching:
+        """Return the same with all vectors along other axes, the columns of (d, d); inner products stay."""
+        return replace(self, queries=self.queries @ axes, positives=self.positives @ axes, support=self.support @ axes)
+
+    def with_support(self, prepared: Prepared, most: int) -> Teaching:
+        """Return the same with other documents in the softmax, of either kind at most so many."""
+        support, log_weight = _support(prepared, most)
+        return replace(self, support=support, log_weight=log_weight)
 
     def residuals(
         self, queries: torch.Tensor, positives: torch.Tensor, temperatures: Sequence[float], block_bytes: int

@@ -52,10 +52,10 @@ def mapped_queries(search: MapSearch, found: FoundMap) -> list[torch.Tensor]:
     mapped = []
     for shifts in (search.maps.seen, search.maps.unseen):
         sides = [
-            float(STRENGTH.steps(np.array(at))) * shifts(setting, search.places) for setting, at in found.for_halves
+            float(STRENGTH.steps(np.array(at))) * shifts([one], search.places)[:, 0] for one, at in found.for_halves
         ]
-        shifted = search.prepared.evaluation.queries + torch.where(half, sides[0], sides[1])
-        mapped.append(torch.nn.functional.normalize(shifted, dim=1))
+        shift = search.maps.as_given(torch.where(half, sides[0], sides[1]))
+        mapped.append(torch.nn.functional.normalize(search.prepared.evaluation.queries + shift, dim=1))
     return mapped
 
 
@@ -84,9 +84,9 @@ def _searched(search: MapSearch, pair: FoundPair) -> tuple[Callable[[int], Stati
     for fold, shifts in maps.by_fold(pair.setting):
         inside = torch.from_numpy(np.flatnonzero(fold[places]))
         by_fold[inside] = shifts[torch.from_numpy(places)[inside]]
-    parts = (by_fold, maps.unseen(pair.setting, places))
-    queries = prepared.evaluation.queries
-    mapped = torch.cat([torch.nn.functional.normalize(queries + pair.strength * shifts, dim=1) for shifts in parts])
+    shifts = maps.as_given(torch.cat([by_fold, maps.unseen([pair.setting], places)[:, 0]]))
+    queries = prepared.evaluation.queries.repeat(2, 1)
+    mapped = torch.nn.functional.normalize(queries + pair.strength * shifts, dim=1)
     k = prepared.options.measured.k
     depth = prepared.pools.rows.shape[1]
     scores, rows = best_unlabelled(prepared.corpus, mapped.cpu().numpy(), prepared.labels.rows, k, depth)

@@ -208,5 +208,5 @@ def _served_by_pair(search: MapSearch, pair: FoundPair) -> list[list[ServedQueri
 
     folds = maps.by_fold(pair.setting)
     seen = [served(np.flatnonzero(fold[search.places]), shifts, unseen=False) for fold, shifts in folds]
-    shifts = maps.unseen(pair.setting, np.arange(len(maps.teaching.rows)))
+    shifts = maps.unseen([pair.setting], np.arange(len(maps.teaching.rows)))[:, 0]
     return [[part for part in seen if len(part.places)], [served(every, shifts, unseen=True)]]

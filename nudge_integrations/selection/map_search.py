@@ -6,17 +6,19 @@ queries tell: each is served by the map of the other, and may lose next to nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from nudge_integrations.query_map.iterated import iterated_maps
+from nudge_integrations.query_map.iterated import IteratedMaps
 from nudge_integrations.query_map.ridge import RidgeMaps, Setting
 from nudge_integrations.query_map.teaching import Teaching, teaching_of
 from nudge_integrations.selection.pool_evaluator import STRENGTH, PoolEvaluator
+from nudge_integrations.selection.strength_grid import STRENGTHS, StrengthGrid
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.curve import Bound, best_step, mixed
 from nudge_integrations.solver.decision import mean
@@ -26,24 +28,29 @@ from nudge_integrations.solver.rank_changes import RankChanges
 __all__ = ["TEMPERATURES", "WHITENINGS", "EvaluatedSetting", "FoundMap", "MapSearch", "search_map"]
 
 TEMPERATURES, WHITENINGS, PENALTIES = (0.1, 0.05, 0.03), (1.0, 0.1, 0.03), (0.001, 0.01, 0.1, 1.0)
-_START = Setting(0.05, 0.1, 0.1)
 
 # Queries of another cluster may lose a tenth of a point.
 TOLERATED = 0.001
 
-# Settings are first compared by some groups of queries, on pools of some depth, and so many of the best by all. Scores
-# of documents and comparisons with relevant ones say how many groups are affordable.
-_FEWEST, _MOST, _DEPTH, _FINALISTS = 384, 1024, 64, 2
-_SCORES, _COMPARED = 2_500_000, 3000
+# Settings are first compared by about so many groups of queries, fewer where each has many relevant documents; so many
+# of the best are then searched exactly.
+_FEWEST, _MOST, _COMPARED, _FINALISTS = 512, 2048, 8192, 2
+
+# So many settings are tried on other clusters at a time.
+_AT_ONCE = 6
+
+# Strengths are searched exactly up to that of the grid so many places behind its best.
+_BEYOND = 3
 
 # The numbers of steps that are tried one after another, and the penalty of each.
-_STEPS, _STEP_PENALTY = (2, 3, 4, 6, 8), 0.1
-
-# How many walks of steps are tried, each from the best setting with another whitening.
-_WALKS = 1
+_STEPS, _STEP_PENALTY = (2, 3, 4), 0.1
 
 # Documents of either kind in their softmax: every step takes it anew, so that they are fewer than for one step.
 _STEP_SUPPORT = 1024
+
+
+Shifts = Callable[[Sequence[Setting], NDArray[np.int64]], torch.Tensor]
+"""Takes settings (s,) and places among the teaching queries (p,); returns what they are shifted by, (p, s, d)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +63,7 @@ class EvaluatedSetting:
         objective: The metric of queries that did not teach the map, along the strength.
         seen: The same for queries as they are asked.
         bounds: What others may lose.
+        end: The parameter up to which strengths were searched.
     """
 
     setting: Setting
@@ -63,6 +71,7 @@ class EvaluatedSetting:
     objective: RankChanges
     seen: RankChanges
     bounds: tuple[Bound, ...]
+    end: float
 
     @property
     def kind(self) -> str:
@@ -87,7 +96,7 @@ class EvaluatedSetting:
     def best_for(self, queries: NDArray[np.bool_]) -> tuple[float, float]:
         """Return the strength's parameter that is best for some of the queries (e,), and their gain."""
         part = self.objective.only(queries)
-        parameter = best_step(STRENGTH, part, self.bounds, STRENGTH.limit)
+        parameter = best_step(STRENGTH, part, self.bounds, self.end)
         return parameter, mean(part.at(parameter) - part.start)
 
 
@@ -125,117 +134,115 @@ class MapSearch:
         prepared: The labels and the pools.
         maps: The maps of every setting.
         full: All evaluation queries that settings are compared by.
-        coarse: Some of them.
+        grid: Some of them, for many settings at a few strengths.
         places: (e,) int64, where the evaluation queries are among the teaching ones.
+        learner: The teaching queries with the documents of the softmax for several steps.
     """
 
     prepared: Prepared
     maps: RidgeMaps
     full: PoolEvaluator
-    coarse: PoolEvaluator
+    grid: StrengthGrid
     places: NDArray[np.int64]
-    _known: dict[tuple[int, Setting], EvaluatedSetting] = field(default_factory=dict)
+    learner: Teaching
 
     @classmethod
     def of(cls, prepared: Prepared, rows: NDArray[np.int64]) -> MapSearch:
         """Set up a search that compares by some of the evaluation queries."""
         options = prepared.options
         teaching = teaching_of(prepared)
-        maps = RidgeMaps.of(teaching, prepared.covariance, options.seed)
-        maps.responses.update(
-            teaching.residuals(teaching.queries, teaching.positives, TEMPERATURES, options.block_bytes).items()
-        )
+        maps = RidgeMaps.of(teaching, prepared.covariance, options.seed, TEMPERATURES, options.block_bytes)
         full = PoolEvaluator.of(prepared, rows)
         relevant = int(full.paths.relevant.sum()) / max(1, len(rows))
-        most = max(_FEWEST, min(_MOST, _SCORES // max(1, len(full.table)), int(_COMPARED / (1.0 + relevant))))
+        most = max(_FEWEST, min(_MOST, int(_COMPARED / (1.0 + relevant))))
         some = coarse_rows(prepared.evaluation.groups[rows], options.seed, most)
         places = np.searchsorted(teaching.rows, prepared.evaluation_rows)
-        return cls(prepared, maps, full, full.some(some, _DEPTH), places)
+        learner = teaching.with_support(prepared, _STEP_SUPPORT).turned(maps.axes)
+        return cls(prepared, maps, full, StrengthGrid.of(full, some, maps.axes), places, learner)
 
-    def first(self) -> EvaluatedSetting:
-        """Return the setting that the search starts from."""
-        return self.evaluated(_START, self.coarse)
+    def gains(self, settings: Sequence[Setting]) -> NDArray[np.float64]:
+        """Return how much settings gain at the strengths of the grid, (s, g), whatever it costs others."""
+        weight = self.prepared.options.unseen_weight
+        seen: NDArray[np.float64] = self._risen(self.maps.seen, settings).mean(axis=2)
+        if not weight:
+            return seen
+        unseen = self._risen(self.maps.unseen, settings)
+        # Where they are protected, queries for documents that nobody labelled must surely gain.
+        error = unseen.std(axis=2) / np.sqrt(unseen.shape[2])
+        lost = self.prepared.options.protects_unseen & (unseen.mean(axis=2) < error)
+        return np.where(lost, 0.0, (1.0 - weight) * seen + weight * unseen.mean(axis=2))
 
-    def evaluated(self, setting: Setting, evaluator: PoolEvaluator, least: float = 0.0) -> EvaluatedSetting:
-        """Return a setting at its best strength; one that gains no more than ``least`` is not looked at further."""
-        key = (id(evaluator), setting)
-        if key not in self._known:
-            self._known[key] = self._evaluated(setting, evaluator, least)
-        return self._known[key]
+    def best_of(
+        self, settings: Sequence[Setting], gains: NDArray[np.float64], count: int
+    ) -> list[tuple[Setting, float]]:
+        """Return the settings that gain most at a strength that other clusters can bear, with it, the best first."""
+        most = gains.max(axis=1)
+        order = np.argsort(-most, kind="stable")
+        found: list[tuple[float, Setting, float]] = []
+        for start in range(0, len(order), _AT_ONCE):
+            part = order[start : start + _AT_ONCE]
+            if most[part[0]] <= 0.0 or (len(found) >= count and found[count - 1][0] >= most[part[0]]):
+                break
+            lost = self._risen(self.maps.other_cluster, [settings[place] for place in part]).mean(axis=2) < -TOLERATED
+            for place, allowed in zip(part, np.where(lost, 0.0, gains[part]), strict=True):
+                found.append((float(allowed.max()), settings[place], STRENGTHS[int(allowed.argmax())]))
+            found = sorted((one for one in found if one[0] > 0.0), key=lambda one: -one[0])
+        return [(setting, strength) for _, setting, strength in found[:count]]
 
-    def _evaluated(self, setting: Setting, evaluator: PoolEvaluator, least: float) -> EvaluatedSetting:
-        options, places = self.prepared.options, self.places[evaluator.rows]
-        weight = options.unseen_weight
-        seen = evaluator.changes(self.maps.seen(setting, places))
-        unseen = evaluator.changes(self.maps.unseen(setting, places)) if weight else None
-        objective = mixed(seen, unseen, weight)
-        parameter = best_step(STRENGTH, objective, (), STRENGTH.limit)
-        if mean(objective.at(parameter) - objective.start) <= least:
-            return EvaluatedSetting(setting, 0.0, objective, seen, ())
-        bounds = [Bound(evaluator.changes(self.maps.other_cluster(setting, places)), TOLERATED)]
+    def _risen(self, shifts: Shifts, settings: Sequence[Setting]) -> NDArray[np.float64]:
+        """Return by how much each query's metric rises, (s, g, p)."""
+        places = self.places[self.grid.rows]
+        return self.grid.values(shifts(settings, places)) - self.grid.unmapped[None, None]
+
+    def evaluated(self, setting: Setting, near: float) -> EvaluatedSetting:
+        """Return a setting at the exact best of its strengths, by all queries, where the grid's best is near."""
+        maps, evaluator, options = self.maps, self.full, self.prepared.options
+        places, weight = self.places[evaluator.rows], options.unseen_weight
+        beyond = STRENGTHS.index(near) + _BEYOND
+        end = STRENGTH.parameter(STRENGTHS[beyond]) if beyond < len(STRENGTHS) else STRENGTH.limit
+
+        def changes(shifts: Shifts) -> RankChanges:
+            return evaluator.changes(maps.as_given(shifts([setting], places)[:, 0]), end)
+
+        seen = changes(maps.seen)
+        unseen = changes(maps.unseen) if weight else None
+        bounds = [Bound(changes(maps.other_cluster), TOLERATED)]
         if unseen is not None and options.protects_unseen:
             bounds.append(Bound(unseen, 0.0, 1.0))
-        parameter = best_step(STRENGTH, objective, bounds, STRENGTH.limit)
-        return EvaluatedSetting(setting, parameter, objective, seen, tuple(bounds))
-
-    def best_of(self, settings: Iterable[Setting], evaluator: PoolEvaluator) -> list[EvaluatedSetting]:
-        """Return settings at their best strengths, the best first."""
-        found = [self.evaluated(setting, evaluator) for setting in settings]
-        return sorted(found, key=lambda one: -one.gain)
+        objective = mixed(seen, unseen, weight)
+        parameter = best_step(STRENGTH, objective, bounds, end)
+        return EvaluatedSetting(setting, parameter, objective, seen, tuple(bounds), end)
 
 
 def search_map(search: MapSearch, kinds: Sequence[str] = ("ridge", "iterated-ridge")) -> FoundMap | None:
     """Return the map of some kinds that is best for queries that did not teach it; None where none helps."""
-    tried = _coordinate_search(search)
-    best = max(tried, key=lambda one: one.gain)
-    if best.gain <= 0.0:
+    settings = [Setting(*one) for one in product(TEMPERATURES, WHITENINGS, PENALTIES)]
+    settings.sort(key=lambda one: (one.responses, one.penalty))
+    gains = search.gains(settings)
+    best = search.best_of(settings, gains, _FINALISTS)
+    if not best:
         return None
-    steps = _in_steps(search, tried) if "iterated-ridge" in kinds else []
-    ranked = sorted((one for one in tried if one.gain > 0.0), key=lambda one: -one.gain)
-    ranked = ranked[:_FINALISTS] if "ridge" in kinds else []
-    finalists = search.best_of((one.setting for one in (*ranked, *steps)), search.full)
+    chosen = best if "ridge" in kinds else []
+    if "iterated-ridge" in kinds:
+        start = best[0][0]._replace(penalty=_STEP_PENALTY)
+        least = float(gains[settings.index(start)].max()) if "ridge" in kinds else 0.0
+        chosen = [*chosen, *_in_steps(search, start, least)]
+    finalists = sorted((search.evaluated(*one) for one in chosen), key=lambda one: -one.gain)
     finalists = [one for one in finalists if one.gain > 0.0]
     return _cross_selected(search, finalists) if finalists else None
 
 
-def _coordinate_search(search: MapSearch) -> list[EvaluatedSetting]:
-    """Go along one setting after another as long as something improves; return all that was tried."""
-    best = search.first()
-    tried = {best.setting: best}
-    improved = True
-    while improved:
-        improved = False
-        for name, options in zip(Setting._fields, (TEMPERATURES, WHITENINGS, PENALTIES), strict=True):
-            for option in options:
-                setting = best.setting._replace(**{name: option})
-                if setting not in tried:
-                    tried[setting] = search.evaluated(setting, search.coarse, best.gain)
-                    if tried[setting].gain > best.gain:
-                        best, improved = tried[setting], True
-    return list(tried.values())
-
-
-def _in_steps(search: MapSearch, tried: list[EvaluatedSetting]) -> list[EvaluatedSetting]:
-    """Return maps in several steps: of the best setting, and of the best with another whitening."""
-    ranked = sorted(tried, key=lambda one: -one.gain)
-    starts = {one.setting.whitening: one for one in reversed(ranked) if one.gain > 0.0}
-    first = sorted(starts.values(), key=lambda one: -one.gain)[:_WALKS]
-    learner = teaching_of(search.prepared, _STEP_SUPPORT)
-    return [found for one in first if (found := _walked(search, learner, one.setting)) is not None]
-
-
-def _walked(search: MapSearch, learner: Teaching, start: Setting) -> EvaluatedSetting | None:
-    """Return the map after as many steps as each is better than the one before; None where the first is not."""
-    found, start = None, start._replace(penalty=_STEP_PENALTY)
-    steps = iterated_maps(search.maps, learner, start, search.prepared.options.block_bytes)
-    for maps in islice(steps, _STEPS[-1]):
-        if maps.steps in _STEPS:
-            setting = start._replace(responses=(start.responses, maps.steps))
-            search.maps.iterated[setting] = maps
-            evaluated = search.evaluated(setting, search.coarse, 0.0 if found is None else found.gain)
-            if evaluated.gain <= (0.0 if found is None else found.gain):
-                break
-            found = evaluated
+def _in_steps(search: MapSearch, start: Setting, least: float) -> list[tuple[Setting, float]]:
+    """Return the setting of as many steps as each is better than the one before, and its strength, if there is one."""
+    steps = IteratedMaps(search.maps, search.learner, start, search.prepared.options.block_bytes)
+    found = list[tuple[Setting, float]]()
+    for count in _STEPS:
+        setting = start._replace(responses=(start.responses, count))
+        search.maps.iterated[setting] = steps.after(count)
+        gains = search.gains([setting])
+        if gains.max() <= least:
+            break
+        found, least = search.best_of([setting], gains, 1), float(gains.max())
     return found
 
 
@@ -248,14 +255,14 @@ def _cross_selected(search: MapSearch, finalists: list[EvaluatedSetting]) -> Fou
         chosen.append(max(options, key=lambda option: option[2])[:2])
     seen = np.where(half, *(one.seen.at(parameter) for one, parameter in chosen))
     objective = np.where(half, *(one.objective.at(parameter) for one, parameter in chosen))
-    best, some = finalists[0], search.coarse
-    unseen = some.changes(search.maps.unseen(best.setting, search.places[some.rows]))
+    best, grid = finalists[0], search.grid
+    unseen = grid.values(search.maps.unseen([best.setting], search.places[grid.rows]), (best.strength,))
     (outside, at_outside), (inside, at_inside) = chosen
     return FoundMap(
         tuple(finalists),
         ((outside.setting, at_outside), (inside.setting, at_inside)),
         seen,
         objective,
-        mean(unseen.at(best.parameter)),
+        float(unseen.mean()),
         best.seen.start,
     )

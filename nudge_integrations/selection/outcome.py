@@ -209,6 +209,7 @@ def _solution(prepared: Prepared, start: Solution, best: Fitted) -> Solution:
     found, line, scores = best.found, best.candidate, best.scores
     if isinstance(found, FoundMap):
         moved, curve = _still(start), curve_of(found.best.seen, STRENGTH)[1]
+        curve = replace(curve, end=float(STRENGTH.steps(np.array(found.best.end))))
     else:
         decision = Decision("improved", "")
         compared = best.search.full.rows

@@ -19,17 +19,13 @@ from nudge_integrations.selection.map_search import EvaluatedSetting, FoundMap, 
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.decision import QueryScores, mean
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
-from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, evaluated_by, search_nudges, target_of
+from nudge_integrations.solver.nudge_search import NudgeResult, evaluated_by, search_nudges, target_of
 from nudge_integrations.solver.sweep import Sweep
 
 __all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair", "unseen_scores"]
 
-# What comparing the strengths below may cost, in scores of labelled documents; where all queries would cost more, some
-# of them compare, of so many groups at least.
-_SCORES, _COARSE = 1_200_000, 512
-
-# Parts of a map's strength alone that are tried before a nudge, which does a part of the work.
-_FIRST_PART, _LEAST_PART = 0.5, 0.25
+# Parts of a map's strength alone that are tried before a nudge, one after another until both are better than either.
+_PARTS = (1.0, 0.5)
 
 Static = Callable[[NDArray[np.int64], torch.Tensor], tuple[NDArray[np.float64], NDArray[np.int64]]]
 """Takes places among the evaluation queries (p,) and their adapted vectors (p, d); returns scores and rows (p, k) of
@@ -50,7 +46,7 @@ class FoundPair:
         seen: (p,) float64, the metric of the compared queries, by folds.
         static_rows: (p, k) int64, the best documents of their pools that nobody labelled, by folds.
         objective: (p,) float64, what is maximised.
-        attempts: How many pairs it is the best of.
+        attempts: How many it is the best of: maps by the same queries, and strengths of the best.
     """
 
     kind: str
@@ -68,7 +64,7 @@ class FoundPair:
 def search_pair(
     search: MapSearch, found: FoundMap, alone: NudgeResult, only: str | None, *, alone_gains: bool
 ) -> FoundPair | None:
-    """Return the pair whose strength of the map is best; None where no nudge gains after the map.
+    """Return the pair of the best map with a nudge; None where no nudge gains after the map.
 
     Args:
         search: What maps are made and compared with.
@@ -87,29 +83,15 @@ def search_pair(
         )
     elif not alone_gains:
         method, temperatures = "auto", options.temperatures
-    groups = search.prepared.evaluation.groups[search.full.rows]
-    affordable = _SCORES // max(1, len(search.prepared.labels.rows))
-    some = search.full.rows[coarse_rows(groups, options.seed, max(_COARSE, affordable))]
-    tried: dict[tuple[str, float], float] = {}
-    best_of_kind = {one.kind: one for one in reversed(found.finalists)}
-
-    def attempt(kind: str, part: float) -> None:
-        one = best_of_kind[kind]
-        pair = _pair(search, one, part * one.strength, some, (method, temperatures))
-        tried[kind, part] = -1.0 if pair is None else mean(pair.objective)
-
-    for kind in best_of_kind:
-        attempt(kind, _FIRST_PART)
-    best = max(tried, key=tried.__getitem__)[0]
-    attempt(best, 1.0)
-    if tried[best, 1.0] <= tried[best, _FIRST_PART]:
-        attempt(best, _LEAST_PART)
-    kind, part = max(tried, key=tried.__getitem__)
-    if tried[kind, part] < 0.0:
-        return None
-    one = best_of_kind[kind]
-    pair = _pair(search, one, part * one.strength, search.full.rows, (method, temperatures))
-    return None if pair is None else replace(pair, attempts=len(tried))
+    least = max(found.best.gain, alone.candidate.gain if alone_gains else 0.0)
+    best = None
+    for number, part in enumerate(_PARTS, start=1):
+        pair = _pair(search, found.best, part * found.best.strength, search.full.rows, (method, temperatures))
+        if pair is not None and (best is None or mean(pair.objective) > mean(best.objective)):
+            best = replace(pair, attempts=number * len(found.finalists))
+        if best is not None and mean(best.objective - best.baseline) > least:
+            break
+    return best
 
 
 def _pair(
@@ -124,7 +106,7 @@ def _pair(
     if not evaluated.allowed(strength):
         return None
     options = replace(prepared.options, method=way[0], step=None, progress=False)
-    shifts = search.maps.seen(setting, np.arange(len(search.maps.teaching.rows)))
+    shifts = search.maps.seen([setting], np.arange(len(search.maps.teaching.rows)))[:, 0]
     labels = adapted_labels(search, setting, strength, shifts)
     static = pool_static(search)
     compared = evaluated_by(replace(prepared, labels=labels), rows)
@@ -143,13 +125,16 @@ def _pair(
 
 
 def adapted_labels(search: MapSearch, setting: Setting, strength: float, shifts: torch.Tensor) -> Labels:
-    """Return the labels with queries mapped: those that teach by their own shifts (t, d), the others by the map."""
+    """Return the labels with queries mapped: those that teach by their own shifts (t, d), the others by the map.
+
+    Shifts lie along the axes of the maps.
+    """
     labels, rows = search.prepared.labels, torch.from_numpy(search.maps.teaching.rows)
     queries = labels.queries
     if len(rows) < len(queries):
         queries = _unit(queries + strength * (queries @ search.maps.map(setting)))
     adapted = queries.clone()
-    adapted[rows] = _unit(labels.queries[rows] + strength * shifts)
+    adapted[rows] = _unit(labels.queries[rows] + strength * search.maps.as_given(shifts))
     return labels.with_queries(adapted)
 
 
@@ -187,7 +172,7 @@ def unseen_scores(
     static: Static,
 ) -> NDArray[np.float64]:
     """Return the metric (p,) of evaluation queries as if nobody had labelled the documents relevant to them."""
-    shifts = search.maps.unseen(setting, np.arange(len(search.maps.teaching.rows)))
+    shifts = search.maps.unseen([setting], np.arange(len(search.maps.teaching.rows)))[:, 0]
     labels = replace(adapted_labels(search, setting, strength, shifts), negatives=negatives)
     evaluation = _evaluation(search.prepared, labels, rows, static)
     return _values(search.prepared, labels, evaluation, nudge, unseen=True)

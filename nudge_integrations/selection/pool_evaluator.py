@@ -8,6 +8,7 @@ confirmed by another search of the corpus.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,12 +18,20 @@ from nudge_integrations.corpus.metrics import Metric
 from nudge_integrations.corpus.topk import row_blocks
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.path import Strength
-from nudge_integrations.solver.rank_changes import RankChanges, changes_on
+from nudge_integrations.solver.rank_changes import RankChanges, changes_on, one_after_another
 from nudge_integrations.solver.segments import ScorePaths, segment_of
 
 __all__ = ["STRENGTH", "PoolEvaluator"]
 
 STRENGTH = Strength()
+
+# The strengths are searched piece by piece, as on a short one fewer documents can come within the cutoff: on every
+# piece where queries have many relevant documents, else on several at once.
+_EDGES = tuple(
+    STRENGTH.parameter(strength)
+    for strength in (0.0, 0.05, 0.1, 0.15, 0.2, 0.27, 0.35, 0.45, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5)
+)
+_MANY, _TOGETHER = 4, 4
 
 # A score costs about so many times as much where documents are gathered for it as in a product with all of them.
 _GATHERING = 100
@@ -58,22 +67,15 @@ class PoolEvaluator:
         table = torch.nn.functional.normalize(taken, dim=1)
         return cls(rows, prepared.options.measured, paths, table, place.astype(np.int64))
 
-    def some(self, kept: NDArray[np.int64], depth: int) -> PoolEvaluator:
-        """Return an evaluator of some of the queries, by their ascending place in ``rows``, on pools of so many."""
-        order = np.lexsort((-self.paths.coefficients[0], self.paths.query))
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order)) - np.searchsorted(self.paths.query, self.paths.query)
-        inside = np.isin(self.paths.query, kept) & ((rank < depth) | self.paths.relevant)
-        paths = self.paths.take(inside)
-        documents, place = np.unique(self.place[inside], return_inverse=True)
-        renumbered = replace(paths, query=np.searchsorted(kept, paths.query))
-        table = self.table[torch.from_numpy(documents).to(self.table.device)]
-        return PoolEvaluator(self.rows[kept], self.metric, renumbered, table, place.astype(np.int64))
-
-    def changes(self, shifts: torch.Tensor) -> RankChanges:
-        """Return the exact metric of the queries along the strength of their shifts (p, d), on their pools."""
-        segment = segment_of(STRENGTH, self._shifted(shifts), self.metric.k, 0.0, STRENGTH.limit)
-        return changes_on(STRENGTH, self.metric, segment, len(self.rows))
+    def changes(self, shifts: torch.Tensor, end: float = STRENGTH.limit) -> RankChanges:
+        """Return the exact metric of the queries along the strength of their shifts (p, d), up to a parameter."""
+        paths, found = self._shifted(shifts), []
+        many = int(paths.relevant.sum()) > _MANY * len(self.rows)
+        edges = [edge for edge in _EDGES[:: 1 if many else _TOGETHER] if edge < end]
+        for begin, stop in pairwise([*edges, end]):
+            segment = segment_of(STRENGTH, paths, self.metric.k, begin, stop)
+            found.append((begin, changes_on(STRENGTH, self.metric, segment, len(self.rows))))
+        return one_after_another(found)
 
     def best_static(
         self, places: NDArray[np.int64], queries: torch.Tensor, labelled: NDArray[np.int64], k: int, nowhere: int

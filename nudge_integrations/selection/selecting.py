@@ -32,8 +32,8 @@ _FEWEST_QUERIES = 100
 # cost more, maps are compared by some of them, and what is chosen is confirmed by all.
 _SCORES, _COMPARISONS, _COMPARED = 12_000_000, 4_000_000, 1024
 
-# A search for a map evaluates about so many settings.
-_SETTINGS = 25
+# A search for a map takes about so many times as long as setting it up.
+_SEARCH = 4
 
 # How often what was confirmed may send the search back.
 _ROUNDS = 2
@@ -155,10 +155,9 @@ class _Selection:
         fitted: list[Fitted] = []
         notes: tuple[str, ...] = ()
         for round_number in range(_ROUNDS):
-            search = MapSearch.of(self.prepared, self._compared())
             seconds = time.monotonic()
-            search.first()
-            if self._too_late(_SETTINGS * (time.monotonic() - seconds)):
+            search = MapSearch.of(self.prepared, self._compared())
+            if self._too_late(_SEARCH * (time.monotonic() - seconds)):
                 return [], (late,)
             found = search_map(search, self.asked.map_kinds)
             if found is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
+from nudge_integrations.corpus.counts import whole_number
 from nudge_integrations.corpus.metrics import Metric, parse_metric
 from nudge_integrations.errors import InputError
 
@@ -116,6 +117,7 @@ class Options:
             raise InputError(
                 f"temperature= belongs to method='contrastive' or 'auto'; {self.method!r} takes no softmax"
             )
+        whole_number(self.seed, "seed", 0)
         parse_metric(self.metric)
 
     def changed(self, **changes: object) -> Options:

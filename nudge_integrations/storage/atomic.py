@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["make_folder", "replacing", "sync_folder", "write_atomically", "write_durably"]
+__all__ = ["make_folder", "move_durably", "replacing", "sync_folder", "write_atomically", "write_durably"]
 
 
 def write_atomically(path: str | os.PathLike[str], pieces: Iterable[str | bytes | memoryview]) -> None:
@@ -69,6 +69,13 @@ def write_durably(path: Path, pieces: Iterable[str | bytes | memoryview]) -> Non
             file.write(piece.encode() if isinstance(piece, str) else piece)
         file.flush()
         os.fsync(file.fileno())
+
+
+def move_durably(source: Path, target: Path) -> None:
+    """Move a file to another name on the same disk, in place of any file there, and flush both folders."""
+    os.replace(source, target)
+    for folder in {source.parent, target.parent}:
+        sync_folder(folder)
 
 
 def make_folder(folder: Path) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError
 from nudge_integrations.storage.atomic import make_folder, replacing, sync_folder, write_durably
+from nudge_integrations.storage.reading import read_regular
 
 if sys.platform != "win32":
     import fcntl
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 _LINE = re.compile(rb'\{"crc32": "([0-9a-f]{8})", "record": (.*)\}', re.DOTALL)
 # A compaction replaces the file that a writer waits for; more of them in a row than this would be odd.
 _MOST_REOPENINGS = 1000
+# A log is read whole; what is larger should have been compacted long before.
+_LARGEST = 1 << 30
 
 Record = Mapping[str, Any]
 
@@ -88,10 +91,13 @@ class Log:
             CorruptArtifactError: If a line is damaged; names it.
             ArtifactError: If the file is no log of this format.
         """
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return LogContent([])
         self._check_kind()
-        return self._parse(self.path.read_bytes(), skip_damaged)
+        try:
+            return self._parse(read_regular(self.path, most=_LARGEST), skip_damaged)
+        except OSError as error:
+            raise ArtifactError(f"{self.path} cannot be read as a log ({self._format}): {error}") from error
 
     def append(self, records: Iterable[Record]) -> None:
         """Add records at the end; they are on disk when this returns.
@@ -154,8 +160,10 @@ class Log:
         return LogContent([record for record in (*found, whole) if record is not None], torn, damaged)
 
     def _check_kind(self) -> None:
-        if self.path.exists() and not self.path.is_file():
+        if os.path.lexists(self.path) and not self.path.is_file():
             raise ArtifactError(f"{self.path} is no file, expected a log ({self._format}): choose another path")
+        if self.path.exists() and (size := self.path.stat().st_size) > _LARGEST:
+            raise ArtifactError(f"{self.path} has {size} bytes, which no log ({self._format}) has: choose another path")
 
     def _check_header(self, start: bytes) -> None:
         if not start.startswith(self._header):

@@ -25,10 +25,11 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError
 from nudge_integrations.storage.atomic import make_folder, sync_folder, write_durably
+from nudge_integrations.storage.reading import open_regular
 from nudge_integrations.storage.sealing import SHA256, Entries, check_names, entries_of, seal, unseal
 
 if sys.platform != "win32":
@@ -39,8 +40,10 @@ __all__ = ["Buffer", "load_files", "only_writer", "save_files"]
 Buffer: TypeAlias = bytes | mmap.mmap
 
 _STAGED = re.compile(rf"\.(?P<name>.+)\.(?P<ending>part|{SHA256})", re.DOTALL)
-# No manifest of ours is near this size; what is larger is not read.
-_LARGEST_MANIFEST = 1 << 30
+# No manifest of ours is near this size; what is larger is neither written nor read.
+_LARGEST_MANIFEST = 1 << 28
+# A mapped file that somebody cuts off while it is in use ends the process, so only those are mapped for which it pays.
+_SMALLEST_MAPPED = 1 << 26
 
 # A reader starts again when a writer was faster; this many saves during one load would be odd.
 _MOST_RESTARTS = 1000
@@ -64,12 +67,13 @@ def save_files(
         locked: Whether the caller is the `only_writer` of this folder already.
 
     Raises:
-        InputError: If a name cannot be a file's name here; nothing was written then.
+        InputError: If a name cannot be a file's name here, or the content is no JSON; nothing was written then.
         ArtifactError: If the path is no folder, or a file of that name is there which is not part of such a folder.
         OSError: If the disk refuses; what was there before is still there and readable.
     """
     folder = Path(directory)
     check_names(manifest, files)
+    seal(content)  # what JSON cannot hold is refused before anything is written
     with nullcontext() if locked else only_writer(folder):
         former = _refuse_to_overwrite_others(folder, manifest, str(content["format"]), files)
         _settle(folder, manifest, {*files, *former})
@@ -96,7 +100,7 @@ def load_files(
     version: int,
     verify: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Buffer]]:
-    """Read the manifest and map all files that it names into memory.
+    """Read the manifest and all files that it names; those of 64 MiB and more are mapped into memory instead.
 
     Args:
         directory: A folder written by `save_files`.
@@ -107,7 +111,7 @@ def load_files(
         verify: Hash every file. False checks sizes only, for files too large to be read through.
 
     Returns:
-        The manifest's content, and file name -> its bytes, mapped read-only.
+        The manifest's content, and file name -> its bytes, read-only.
 
     Raises:
         CorruptArtifactError: If a file is missing, truncated or altered by as little as one byte.
@@ -174,7 +178,12 @@ def _refuse_to_overwrite_others(folder: Path, manifest: str, format_name: str, n
         if content.get("format") == format_name:
             former = entries_of(content, folder / manifest)
             ours = {manifest: None, **former}
-    others = [name for name in (manifest, *names) if name not in ours and (folder / name).exists()]
+    # Nothing that a file is renamed to may be a folder, though it has the name of one of ours.
+    others = [
+        name
+        for name in dict.fromkeys((manifest, *names, *former))
+        if (folder / name).is_dir() or (name not in ours and (folder / name).exists())
+    ]
     if others:
         raise ArtifactError(
             f"{folder} holds {', '.join(others)}, not written by this package (or damaged); "
@@ -220,22 +229,17 @@ def _settle(folder: Path, manifest: str, names: Collection[str]) -> None:
 
 def _read_manifest(folder: Path, manifest: str) -> tuple[bytes, tuple[int, int]]:
     try:
-        with _open_file(folder / manifest) as file:
+        with open_regular(folder / manifest) as file:
             status = os.fstat(file.fileno())
             if status.st_size > _LARGEST_MANIFEST:
                 raise CorruptArtifactError(f"{folder / manifest} has {status.st_size} bytes, which no manifest has")
             return file.read(), (status.st_ino, status.st_mtime_ns)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except PermissionError:
+        raise
+    except OSError as error:
         raise CorruptArtifactError(
-            f"{folder} holds no {manifest}: nothing was saved there, or it was removed"
+            f"{folder} holds no {manifest} ({error.strerror}): nothing was saved there, or it was removed"
         ) from error
-
-
-def _open_file(path: Path) -> BinaryIO:
-    """Open a regular file to read; for anything else, such as a pipe, which would never end, FileNotFoundError."""
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    return path.open("rb")
 
 
 def _open(folder: Path, name: str, entry: Mapping[str, Any] | None, verify: bool) -> Buffer:
@@ -244,13 +248,16 @@ def _open(folder: Path, name: str, entry: Mapping[str, Any] | None, verify: bool
     fault = "is missing"
     for path in (folder / name, _staged(folder, name, entry["sha256"])):
         try:
-            with _open_file(path) as file:
+            with open_regular(path) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size != entry["bytes"]:
                     fault = f"has {size} bytes instead of {entry['bytes']}"
                     continue
-                data: Buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-        except FileNotFoundError:
+                mapped = size >= _SMALLEST_MAPPED
+                data: Buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else file.read()
+        except PermissionError:
+            raise
+        except OSError:
             continue
         if not verify or hashlib.sha256(data).hexdigest() == entry["sha256"]:
             return data

@@ -25,8 +25,15 @@ def _canonical(content: Mapping[str, Any]) -> bytes:
 
 
 def seal(content: Mapping[str, Any]) -> bytes:
-    """Write a manifest as canonical JSON that ends in a sha256 of itself."""
-    return _canonical({**content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()})
+    """Write a manifest as canonical JSON that ends in a sha256 of itself.
+
+    Raises:
+        InputError: If JSON cannot hold it.
+    """
+    try:
+        return _canonical({**content, "sha256": hashlib.sha256(_canonical(content)).hexdigest()})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"what is to be saved cannot be written as JSON: {error}") from error
 
 
 def unseal(data: bytes, path: Path) -> dict[str, Any]:

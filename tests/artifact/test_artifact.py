@@ -93,6 +93,15 @@ def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"ids": ("a", "b"), "text_hashes": ()}, "3 vectors came with 2 ids"),
         ({"text_hashes": ("x",)}, "1 text hashes"),
         ({"similarity": "l2"}, "similarity must be"),
+        ({"ids": ("a", "b", ["c"])}, "ids must be a sequence of texts"),
+        ({"text_hashes": ("a", "b", None)}, "text_hashes must be a sequence of texts"),
+        ({"step": "far"}, "step must be a number"),
+        ({"queries": -1}, "queries must be a number of queries"),
+        ({"status": "better"}, "status must be"),
+        ({"warnings": "mind the gap"}, "warnings must be"),
+        ({"candidates": ({"method": "nudge-n"},)}, "candidates must be"),
+        ({"ambiguous_texts": {"f": "d0"}}, "ambiguous_texts must be"),
+        ({"curve": np.ones(4)}, r"curve has shape \(4,\), expected"),
         ({"vectors": np.full((3, 4), np.nan)}, "'d0' is not finite"),
         ({"vectors": 2 * random_units(3, 4)}, "must have unit length"),
         ({"base": 2 * random_units(3, 4)}, "must have unit length"),
@@ -105,6 +114,21 @@ def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         make(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"similarity": "cosine"}, "has the similarity 'dot' and no shift"),
+        ({"shift": np.ones(4)}, "has the similarity 'dot' and no shift"),
+        ({"base_norm": 0.5}, "longer than base_norm=0.5"),
+        ({"base_norm": "long"}, "base_norm must be a number or None"),
+    ],
+)
+def test_a_base_that_ranks_by_inner_product_must_fit_together(changes: dict[str, Any], words: str) -> None:
+    make(base_norm=1.0, similarity="dot")
+    with pytest.raises(InputError, match=words):
+        make(**{"base_norm": 1.0, "similarity": "dot", **changes})
 
 
 def test_it_cannot_be_changed() -> None:
@@ -158,14 +182,18 @@ def test_what_was_tried_is_saved_and_printed_as_the_solver_prints_it(tmp_path: P
     assert str(loaded).partition("\n")[2] == table_of(solution.candidates)
 
 
-def test_a_nudge_that_one_query_taught_is_saved_with_its_standard_error(tmp_path: Path) -> None:
-    solution = solve(np.eye(3), [[0.6, 0.8, 0.0]], sparse.csr_array([[1.0, 0.0, 0.0]]), method="nudge-n", step=0.1)
+def test_a_nudge_chosen_on_one_query_is_saved_and_printed(tmp_path: Path) -> None:
+    relevance = sparse.csr_array([[1.0, 0.0, 0.0]])
+    solution = solve(np.eye(3), np.array([[0.6, 0.8, 0.0]]), relevance)
+    assert any(math.isinf(tried.standard_error) for tried in solution.candidates)
     nudge = Nudge.from_solution(
         solution, ids=["a", "b", "c"], documents=np.eye(3), texts=None, encoder="toy", dataset_hash=""
     )
-    assert [candidate["standard_error"] for candidate in nudge.candidates] == [math.inf]
     nudge.save(tmp_path)
-    assert Nudge.load(tmp_path).candidates == nudge.candidates
+    assert sorted(os.listdir(tmp_path)) == sorted(FILES)
+    loaded = Nudge.load(tmp_path)
+    assert str(loaded) == str(nudge)
+    assert math.isinf(loaded.candidates[0]["standard_error"])
 
 
 def test_a_nudge_that_moves_nothing_is_saved_and_loaded(tmp_path: Path) -> None:
@@ -262,6 +290,11 @@ def test_a_blank_more_or_a_key_twice_is_refused(tmp_path: Path) -> None:
         ({"files": None}, CorruptArtifactError, "does not name the files beside it"),
         ({"step": "far"}, CorruptArtifactError, "whole nudge"),
         ({"fusion": {"weights": {"bm25": -1.0}}}, CorruptArtifactError, "whole nudge"),
+        ({"step": 10**400}, CorruptArtifactError, "whole nudge"),
+        ({"candidates": [{}]}, CorruptArtifactError, "whole nudge"),
+        ({"candidates": None}, CorruptArtifactError, "whole nudge"),
+        ({"ambiguous_texts": []}, CorruptArtifactError, "whole nudge"),
+        ({"metric": {}}, CorruptArtifactError, "metric must be a text"),
     ],
 )
 def test_a_sealed_manifest_that_makes_no_sense_is_refused(
@@ -488,6 +521,29 @@ def test_apply_refuses_vectors_that_are_not_the_base_vectors() -> None:
         nudge.revert(["d0"], random_units(1, 4, 77))
 
 
+@pytest.mark.parametrize("ids", [[0, 1, 2], ["d0", "d1", None], np.arange(3), "abc"])
+def test_ids_that_are_no_strings_are_refused_instead_of_moving_nothing(ids: Any) -> None:
+    nudge = make()
+    for call in (nudge.apply, nudge.apply_texts, nudge.revert, nudge.edited):
+        with pytest.raises(InputError, match=r"ids are strings.*str\(i\) for i"):
+            call(ids, nudge.base)
+
+
+def test_an_edited_document_stays_and_is_listed_while_the_others_move(caplog: pytest.LogCaptureFixture) -> None:
+    nudge = make()
+    other = random_units(1, 4, seed=9)
+    vectors = np.concatenate([nudge.base[:2], 3 * other])
+    placed = nudge.apply(["d0", "d1", "d2"], vectors)
+    np.testing.assert_allclose(placed, [*nudge.vectors[:2], other[0]], atol=1e-6)
+    assert "1 documents changed since the fit and stay where they are: 'd2'" in caplog.text
+    assert nudge.edited(["d0", "d1", "d2"], vectors) == ["d2"]
+    assert nudge.edited(["d0", "d1", "d2"], nudge.base) == []
+    with pytest.raises(MismatchError, match="from another model"):
+        nudge.apply(["d0", "d1", "d2"], random_units(3, 4, seed=9))
+    with pytest.raises(MismatchError, match="'d2' is nudged already"):
+        nudge.apply(["d0", "d1", "d2"], np.concatenate([nudge.base[:2], nudge.vectors[2:]]))
+
+
 def test_apply_block_by_block_is_apply() -> None:
     nudge = make(4)
     ids, base = [*nudge.ids, "x", "y"], np.vstack([nudge.base, random_units(2, 4, 9)])
@@ -571,6 +627,25 @@ def test_diff_and_repr_tell_other_signals() -> None:
     assert [one.diff(nudge).fusion for nudge in (one, other, make())] == [False, True, True]
     assert repr(one.diff(make())).endswith("same=3, other signals)")
     assert "dense + 0.3 bm25" in repr(one)
+
+
+@pytest.mark.parametrize("shift", [None, np.full(4, 0.1, np.float32)])
+def test_diff_gives_the_vectors_to_write(shift: NDArray[np.float32] | None) -> None:
+    base = random_units(4, 4)
+    first = make(shift=shift)
+    other = make(
+        ids=("d1", "d2", "d3"),
+        base=base[1:],
+        vectors=np.concatenate([first.vectors[1:2], random_units(2, 4, seed=5)]),
+        shift=shift,
+    )
+    ids = ["d0", "d1", "d2", "d3"]
+    difference = first.diff(other)
+    assert difference.ids == ("d3", "d2", "d0")
+    live = dict(zip(ids, first.apply(ids, base), strict=True))
+    live.update(zip(difference.ids, difference.vectors, strict=True))
+    np.testing.assert_allclose([live[name] for name in ids], other.apply(ids, base), atol=1e-6)
+    assert first.diff(first).vectors.shape == (0, 4)
 
 
 def test_the_fingerprint_follows_what_is_served() -> None:

@@ -75,3 +75,13 @@ def test_a_relevant_document_that_is_not_served_is_named() -> None:
     dataset = RetrievalDataset({"x": "text x"}, {"q": "?"}, {"q": {"x": 1}})
     with pytest.raises(DatasetError, match=r"'x' \(of 1\)"):
         labels_over(dataset, TEXTS)
+
+
+def test_a_deleted_document_is_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    dataset = RetrievalDataset(
+        {"a": "text a", "x": "text x"}, {"q": "?", "r": "!"}, {"q": {"a": 1, "x": 2}, "r": {"x": 1, "a": 0}}
+    )
+    labels = labels_over(dataset, TEXTS)
+    assert {query: dict(grades) for query, grades in labels.qrels.items()} == {"q": {"a": 1}}
+    assert dict(labels.queries) == {"q": "?"}
+    assert "1 relevant documents are not among the 3 documents and are left out, with 1 queries" in caplog.text

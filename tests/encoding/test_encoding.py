@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -124,7 +126,7 @@ def test_texts_that_are_no_list_of_strings_are_refused(tmp_path: Path, texts: An
         (np.zeros((1, 4)), r"\(1, 4\) for 2 texts"),
         (np.zeros(4), "encoder.* one row of 4 numbers"),
         (np.zeros((2, 0)), r"\(2, 0\) for 2 texts"),
-        (np.array([[0.0, 1.0], [np.nan, 0.0]]), "encoder.* row 1 is not finite"),
+        (np.array([[0.0, 1.0], [np.nan, 0.0]]), "encoder.* 'b' is not finite"),
     ],
 )
 def test_unusable_vectors_are_refused_and_not_kept(tmp_path: Path, vectors: NDArray[Any], named: str) -> None:
@@ -271,6 +273,70 @@ def test_a_shard_cut_off_or_damaged_anywhere_never_gives_a_wrong_vector(
     assert again.asked == []
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_vectors_that_no_model_gives_are_not_read_though_their_checksums_fit(tmp_path: Path, value: float) -> None:
+    CachedEncoder(Counting(), tmp_path).encode_documents(["b"])
+    unusable = np.full((1, 4), value, np.float32)
+    if value:
+        EmbeddingCache(tmp_path, Counting().fingerprint).append([text_key("document", "a")], unusable)
+    else:
+        (shard,) = shards(tmp_path)
+        record = text_key("document", "a") + unusable.tobytes()
+        shard.write_bytes(shard.read_bytes() + record + zlib.crc32(record).to_bytes(4, "little"))
+    inner = Counting()
+    vectors = CachedEncoder(inner, tmp_path).encode_documents(["a", "b"])
+    np.testing.assert_array_equal(vectors, Counting().encode_documents(["a", "b"]))
+    assert inner.asked == ["a"]
+
+
+def test_vectors_of_another_dimension_are_embedded_again(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, Counting().fingerprint)
+    cache.append([text_key("document", "a"), text_key("document", "b")], np.ones((2, 6), np.float32))
+    inner = Counting()
+    cached = CachedEncoder(inner, tmp_path)
+    vectors = cached.encode_documents(["a", "c"])
+    np.testing.assert_array_equal(vectors, Counting().encode_documents(["a", "c"]))
+    assert (inner.asked, cached.hits, cached.misses) == (["c", "a"], 0, 2)
+    # From then on the dimension is known, so that nothing of another is read.
+    np.testing.assert_array_equal(cached.encode_documents(["b"]), Counting().encode_documents(["b"]))
+
+
+def test_cached_vectors_of_several_dimensions_are_all_embedded_again(tmp_path: Path) -> None:
+    CachedEncoder(Counting(), tmp_path).encode_documents(["a"])
+    cache = EmbeddingCache(tmp_path, Counting().fingerprint)
+    cache.append([text_key("document", "b")], np.ones((1, 6), np.float32))
+    vectors = CachedEncoder(Counting(), tmp_path).encode_documents(["a", "b"])
+    np.testing.assert_array_equal(vectors, Counting().encode_documents(["a", "b"]))
+
+
+def test_an_encoder_of_two_dimensions_is_refused(tmp_path: Path) -> None:
+    inner = Counting()
+    cached = CachedEncoder(inner, tmp_path)
+    cached.encode_documents(["a"])
+    inner.encode_documents = lambda texts: np.ones((len(texts), 6), np.float32)  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="6 dimensions, and of 4 before"):
+        cached.encode_documents(["b"])
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_no_shard(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    CachedEncoder(Counting(), tmp_path).encode_documents(["a"])
+    make(shards(tmp_path)[0].with_name("x.vectors"))
+    cached = CachedEncoder(Counting(), tmp_path)
+    cached.encode_documents(["a"])
+    assert (cached.hits, cached.misses) == (1, 0)
+
+
+def test_a_shard_that_is_cut_off_while_it_is_in_use_does_not_end_the_process(tmp_path: Path) -> None:
+    cache = EmbeddingCache(tmp_path, "model")
+    keys = [text_key("document", str(row)) for row in range(300)]
+    cache.append(keys, np.ones((300, 100), np.float32))
+    found = cache.read(keys)
+    os.truncate(shards(tmp_path)[0], 1000)
+    assert all(vector.all() for vector in found.values())
+    assert list(cache.read(keys)) == keys[:2]
+
+
 def test_a_cache_deleted_under_way_is_filled_again(tmp_path: Path) -> None:
     inner = Counting()
     cached = CachedEncoder(inner, tmp_path)
@@ -318,7 +384,7 @@ class FakeModel(torch.nn.Sequential):
 
     def encode_document(self, texts: list[str], **options: Any) -> NDArray[np.float64]:
         self.calls.append(("document", texts, options))
-        return np.zeros((len(texts), 5))
+        return np.full((len(texts), 5), 2)
 
 
 def st_encoder(model: FakeModel, **options: Any) -> SentenceTransformerEncoder:
@@ -350,9 +416,19 @@ def test_a_model_with_a_cache_is_asked_once(tmp_path: Path) -> None:
     for _ in range(2):
         encoder = st_encoder(model, cache_dir=tmp_path)
         np.testing.assert_array_equal(encoder.encode_queries(["a", "b"]), np.ones((2, 5)))
-        np.testing.assert_array_equal(encoder.encode_documents(["a"]), np.zeros((1, 5)))
+        np.testing.assert_array_equal(encoder.encode_documents(["a"]), np.full((1, 5), 2))
     assert [(role, texts) for role, texts, _ in model.calls] == [("query", ["a", "b"]), ("document", ["a"])]
     assert encoder.fingerprint == st_encoder(model).fingerprint
+
+
+@pytest.mark.parametrize(("said", "similarity"), [("dot", "dot"), ("cosine", "cosine"), (None, "cosine")])
+def test_an_encoder_says_what_its_model_is_ranked_by(tmp_path: Path, said: str | None, similarity: str) -> None:
+    model = FakeModel()
+    model.similarity_fn_name = said  # type: ignore[assignment]
+    assert st_encoder(model).similarity == similarity
+    assert st_encoder(model, cache_dir=tmp_path).similarity == similarity
+    assert CachedEncoder(st_encoder(model), tmp_path).similarity == similarity
+    assert CachedEncoder(Counting(), tmp_path).similarity == "cosine"
 
 
 def test_fingerprints_are_equal_for_one_model_and_differ_with_whatever_changes_vectors() -> None:

@@ -222,6 +222,59 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(
     assert same(state(whole), state(finetune_encoder(dataset, model, output_dir=tmp_path, resume=True, **QUICK)))
 
 
+@pytest.fixture(scope="module")
+def killed(
+    model: SentenceTransformer, dataset: RetrievalDataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, SentenceTransformerEncoder]:
+    """The folder of a run that was killed after its first checkpoint, and what it would have become."""
+    folder = tmp_path_factory.mktemp("killed")
+    with pytest.MonkeyPatch.context() as patch:
+        killed_after(patch, 8)
+        with pytest.raises(KeyboardInterrupt):
+            finetune_encoder(dataset, model, output_dir=folder, **QUICK)
+    return folder, finetune_encoder(dataset, model, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [(WEIGHTS, False), ("optimizer.pt", False), ("optimizer.pt", True), ("rng_state.pth", True)],
+)
+def test_a_checkpoint_that_was_altered_is_passed_over_with_a_word(
+    name: str,
+    missing: bool,
+    model: SentenceTransformer,
+    dataset: RetrievalDataset,
+    killed: tuple[Path, SentenceTransformerEncoder],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder, whole = tmp_path / "run", killed[1]
+    shutil.copytree(killed[0], folder)
+    latest = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    data = bytearray((latest / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (latest / name).unlink()
+    if not missing:
+        (latest / name).write_bytes(data)
+    resumed = finetune_encoder(dataset, model, output_dir=folder, resume=True, **QUICK)
+    assert same(state(whole), state(resumed))
+    assert f"{latest} is passed over" in caplog.text
+    assert name in caplog.text
+
+
+def test_a_record_in_which_a_pair_was_altered_is_refused(
+    model: SentenceTransformer, dataset: RetrievalDataset, killed: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(killed[0], folder)
+    record = folder / "finetune.json"
+    altered = bytearray(record.read_bytes())
+    altered[altered.index(b'"document": "') + 14] ^= 1
+    record.write_bytes(altered)
+    with pytest.raises(CorruptArtifactError, match="no record of a run"):
+        finetune_encoder(dataset, model, output_dir=folder, resume=True, **QUICK)
+
+
 def test_a_finished_run_gives_its_result_again(
     model: SentenceTransformer, dataset: RetrievalDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,11 +44,14 @@ def turned(seed: int = 0, documents: int = 80, queries: int = 240, width: int = 
 def maps_of(problem: Problem, temperatures: Sequence[float] = (0.1,), **options: Any) -> RidgeMaps:
     """Return the ridges of a problem's labels, its groups left out together."""
     prepared = prepare(problem.documents, problem.queries, problem.relevance, groups=problem.groups, **options)
-    teaching = teaching_of(prepared)
-    maps = RidgeMaps.of(teaching, prepared.covariance, prepared.options.seed)
-    found = teaching.residuals(teaching.queries, teaching.positives, temperatures, prepared.options.block_bytes)
-    maps.responses.update(found.items())
-    return maps
+    seed, block_bytes = prepared.options.seed, prepared.options.block_bytes
+    return RidgeMaps.of(teaching_of(prepared), prepared.covariance, seed, temperatures, block_bytes)
+
+
+def shifts_of(maps: RidgeMaps, kind: str, setting: Setting, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the shifts (p, d) of some queries, in the axes in which vectors were given."""
+    found: NDArray[np.float32] = maps.as_given(getattr(maps, kind)([setting], places)[:, 0]).numpy()
+    return found
 
 
 def dense_residuals(problem: Problem, temperature: float, query_map: Floats | float = 0.0) -> Floats:
@@ -115,10 +118,10 @@ def shifts_without(problem: Problem, setting: Setting, groups: NDArray[Any], *, 
 
 
 def walked(problem: Problem, setting: Setting, steps: int, scale: float) -> Floats:
-    """Return the map after some steps of strength 1/4, each with a softmax over all documents."""
+    """Return the map after some steps of strength 1/2, each with a softmax over all documents."""
     total = np.zeros((problem.queries.shape[1],) * 2)
     projection = dense_projection(problem.documents, setting.whitening)
     for _ in range(steps):
         residuals = dense_residuals(problem, float(str(setting.responses)), total)
-        total = total + 0.25 * scale * dense_ridge(problem.queries, residuals, setting.penalty) @ projection
+        total = total + 0.5 * scale * dense_ridge(problem.queries, residuals, setting.penalty) @ projection
     return total

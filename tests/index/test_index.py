@@ -230,13 +230,15 @@ def test_bad_vectors_are_named_and_leave_the_index_as_it_was(ids: list[Any], vec
 def test_bad_questions_are_refused() -> None:
     index = ExactIndex(["a"], [[1.0, 0.0]])
     for queries, k, words in [
-        ([[1.0, 0.0]], 0, "k must be at least 1"),
+        ([[1.0, 0.0]], 0, "k must be at least 1; got 0"),
+        ([[1.0, 0.0]], None, "k must be a whole number; got None"),
+        ([[1.0, 0.0]], 1.5, r"k must be a whole number; got 1\.5"),
         ([[1.0]], 1, "1 dimensions, expected 2"),
         ([[0.0, 0.0]], 1, "zero vector"),
         ([[np.nan, 0.0]], 1, "not finite"),
     ]:
         with pytest.raises(InputError, match=words):
-            index.search(queries, k)
+            index.search(queries, k)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="'b' and 1 more is not in the index"):
         index.delete(["a", "b", "c"])
     assert index.ids == ["a"]
@@ -315,6 +317,13 @@ def test_a_hundred_thousand_vectors_load_as_fast_as_the_disk(tmp_path: Path) -> 
     assert not loaded.vectors.flags.owndata
     query = random_vectors(1, 384, seed=1)
     assert loaded.search(query, 10)[0] == index.search(query, 10)[0]
+
+
+@pytest.mark.parametrize("entry", [{1: "a"}, {"a": (1, 2)}, {"a": [{"b": (1,)}]}, {"a": {True: 1}}])
+def test_metadata_that_would_come_back_as_another_type_are_named_when_saved(tmp_path: Path, entry: Any) -> None:
+    index = ExactIndex(["a"], [[1.0, 0.0]], metadata=[entry])
+    with pytest.raises(InputError, match="metadata of 'a' would come back as another type"):
+        index.save(tmp_path / "index")
 
 
 def test_metadata_that_is_no_json_is_named_when_saved(tmp_path: Path) -> None:

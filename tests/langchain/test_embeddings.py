@@ -265,7 +265,7 @@ def test_fingerprints_of_embeddings(base: Embeddings, encoder: Encoder) -> None:
     class Named(Watched):
         model = "model-1"
 
-    assert as_encoder(Named(base)).fingerprint.endswith("Named:model-1")
+    assert "Named:model-1:" in as_encoder(Named(base)).fingerprint
     named = Named(base)
     named.fingerprint = "its own"  # type: ignore[attr-defined]
     assert as_encoder(named).fingerprint == "its own"

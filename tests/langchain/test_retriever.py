@@ -161,10 +161,16 @@ def test_a_nudge_of_other_documents_or_of_another_model_is_refused(
         NudgeRetriever.from_artifact(retriever.nudge, Other(), [Document(id="x", page_content="y")])
 
 
-def test_a_label_for_a_document_that_is_not_there_is_named(dataset: RetrievalDataset, embedding: Embeddings) -> None:
+def test_a_label_for_a_document_that_is_not_there_is_left_out_and_named(
+    dataset: RetrievalDataset, embedding: Embeddings, caplog: pytest.LogCaptureFixture
+) -> None:
     documents = [document for document in to_documents(dataset) if document.id != "hen"]
-    with pytest.raises(DatasetError, match="'hen'"):
-        NudgeRetriever.from_documents(documents, embedding, dataset)
+    retriever = NudgeRetriever.from_documents(documents, embedding, dataset)
+    assert retriever.nudge is not None
+    assert "1 relevant documents are not among the 4 documents and are left out, with 2 queries" in caplog.text
+    assert "'hen'" in caplog.text
+    with pytest.raises(DatasetError, match="is not among the 1 documents"):
+        NudgeRetriever.from_documents([Document(id="x", page_content="unknown")], embedding, dataset)
 
 
 def test_documents_with_one_text_move_as_one_by_default(dataset: RetrievalDataset, embedding: Embeddings) -> None:

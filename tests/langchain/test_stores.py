@@ -5,6 +5,7 @@ LanceDB has no kept LangChain adapter (the only one is in langchain-community, w
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 import uuid
@@ -367,6 +368,37 @@ def test_a_store_with_base_vectors_or_of_another_nudge_is_refused(fitted: Fitted
     assert check_store(nudged) is nudged.embeddings
     with pytest.raises(MismatchError, match="nudge-m"):
         NudgeRetriever.from_vectorstore(nudged, fitted.nudges["nudge-m"])
+
+
+class Filled(NudgedEmbeddings):
+    """Nudged embeddings of a store that was filled by others before."""
+
+    by: Embeddings | None = None
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return super().embed_documents(texts) if self.by is None else self.by.embed_documents(texts)
+
+
+@kinds
+@pytest.mark.parametrize("method", ["nudge-n", "nudge-m"])
+def test_vectors_of_a_store_are_read_back_and_those_of_an_older_nudge_refused(
+    kind: Kind, method: str, fitted: Fitted, postgres: Postgres
+) -> None:
+    nudge = fitted.nudges[method]
+    older = dataclasses.replace(nudge, vectors=np.roll(nudge.vectors, 1, axis=1))
+    embedding = Filled(fitted.embedding, nudge)
+    store = kind.make(embedding, 385 if method == "nudge-m" else 384, postgres)
+    NudgeRetriever.from_vectorstore(store, nudge)
+    store.add_documents(fitted.documents(kind))
+    NudgeRetriever.from_vectorstore(store, nudge)
+    wrong = [NudgedEmbeddings(fitted.embedding, older), *([fitted.embedding] if method == "nudge-n" else [])]
+    for filler in wrong:
+        embedding.by = filler
+        store.add_documents(fitted.documents(kind))
+        if kind.name.startswith("PGVectorStore"):  # its vectors cannot be read back
+            continue
+        with pytest.raises(MismatchError, match="is not where this nudge puts it"):
+            NudgeRetriever.from_vectorstore(store, nudge)
 
 
 def test_our_own_store_is_copied_and_nudged(fitted: Fitted) -> None:

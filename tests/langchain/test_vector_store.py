@@ -110,7 +110,7 @@ def test_the_same_document_twice_is_one_and_a_clash_is_named(embedding: Embeddin
     with pytest.raises(InputError, match="'x'"):
         store.add_documents([Document(id="x", page_content="one"), Document(id="x", page_content="two")])
     with pytest.raises(InputError, match="differ"):
-        store.add_documents([Document(page_content="s", metadata={"a": 1}), Document(page_content="s")])
+        store.add_documents([Document(id="s", page_content="s", metadata={"a": 1}), Document(id="s", page_content="s")])
     with pytest.raises(InputError, match="1 documents came with 2 ids"):
         store.add_documents([Document(page_content="s")], ids=["1", "2"])
     assert len(store) == 1

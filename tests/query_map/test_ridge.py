@@ -16,6 +16,7 @@ from query_map_problems import (
     dense_ridge,
     dense_scale,
     maps_of,
+    shifts_of,
     shifts_without,
     turned,
     unit_of_penalty,
@@ -45,8 +46,10 @@ def grouped(groups: NDArray[np.int64]) -> Problem:
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_a_regression_is_the_formula_for_every_penalty(penalty: float) -> None:
     responses = PROBLEM.queries[:, ::-1].copy()
-    found = Regression.on(torch.from_numpy(PROBLEM.queries)).fit(torch.from_numpy(responses), penalty)
-    np.testing.assert_allclose(found.numpy(), dense_ridge(PROBLEM.queries, responses, penalty), atol=1e-9)
+    regression = Regression.on(torch.from_numpy(PROBLEM.queries))
+    found = regression.fit(regression.products(torch.from_numpy(responses)), penalty)
+    expected = dense_ridge(PROBLEM.queries, responses, penalty)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("groups", GROUPS)
@@ -57,7 +60,8 @@ def test_predictions_without_a_group_are_those_of_a_regression_on_the_others(
 ) -> None:
     queries, responses = PROBLEM.queries, np.random.default_rng(1).normal(size=(40, 5))
     regression = Regression.on(torch.from_numpy(queries))
-    found = regression.left_out(torch.from_numpy(responses), penalty, groups, places).numpy()
+    products = regression.products(torch.from_numpy(responses))
+    found = regression.left_out(torch.from_numpy(responses), products, penalty, groups, places).numpy()
     for place, row in enumerate(places):
         others = groups != groups[row]
         expected = queries[row] @ dense_ridge(queries[others], responses[others], penalty, unit_of_penalty(queries))
@@ -67,7 +71,7 @@ def test_predictions_without_a_group_are_those_of_a_regression_on_the_others(
 def test_few_queries_in_many_dimensions_are_left_out_exactly() -> None:
     problem = replace(random_problem(1, documents=30, queries=5, width=24), groups=np.arange(5))
     setting = Setting(0.1, 0.3, 0.001)
-    found = maps_of(problem).seen(setting, np.arange(5)).numpy()
+    found = shifts_of(maps_of(problem), "seen", setting, np.arange(5))
     expected = shifts_without(problem, setting, np.arange(5))
     # With more dimensions than queries 1 - h is near 0, and float32 loses half of its digits.
     np.testing.assert_allclose(found, expected, atol=5e-3 * np.abs(expected).max())
@@ -75,9 +79,9 @@ def test_few_queries_in_many_dimensions_are_left_out_exactly() -> None:
 
 @pytest.mark.parametrize("whitening", [1.0, 0.1, 0.03])
 def test_whitening_is_the_formula(whitening: float) -> None:
-    vectors = np.random.default_rng(2).normal(size=(7, 6))
-    found = maps_of(PROBLEM).whitened(torch.from_numpy(vectors).float(), whitening)
-    np.testing.assert_allclose(found.numpy(), vectors @ dense_projection(PROBLEM.documents, whitening), atol=1e-5)
+    maps = maps_of(PROBLEM)
+    found = maps.as_given(maps.axes * maps.damping(whitening))
+    np.testing.assert_allclose(found.numpy(), dense_projection(PROBLEM.documents, whitening), atol=1e-5)
 
 
 @pytest.mark.parametrize("setting", [SETTING, Setting(0.05, 1.0, 0.1), Setting(0.05, 0.03, 1.0)])
@@ -94,14 +98,24 @@ def test_seen_queries_are_shifted_by_a_map_fitted_without_their_group(
     groups: NDArray[np.int64], penalty: float
 ) -> None:
     setting = SETTING._replace(penalty=penalty)
-    found = maps_of(grouped(groups)).seen(setting, EVERY).numpy()
+    found = shifts_of(maps_of(grouped(groups)), "seen", setting, EVERY)
     # The less penalty is left beside a group, the more digits float32 loses.
     np.testing.assert_allclose(found, shifts_without(PROBLEM, setting, groups), atol=max(5e-5, 3e-7 / penalty))
 
 
+def test_settings_are_the_same_together_and_alone() -> None:
+    settings = [Setting(tau, mu, penalty) for tau in (0.1, 0.05) for penalty in (0.01, 1.0) for mu in (1.0, 0.1)]
+    together, alone = maps_of(PROBLEM, (0.1, 0.05)), maps_of(PROBLEM, (0.1, 0.05))
+    for kind in ("seen", "unseen", "other_cluster"):
+        found = getattr(together, kind)(settings, EVERY[::2])
+        for number in np.random.default_rng(0).permutation(len(settings)):
+            expected = getattr(alone, kind)([settings[number]], EVERY[::2])[:, 0]
+            torch.testing.assert_close(found[:, number], expected)
+
+
 def test_unseen_queries_are_shifted_by_a_map_fitted_without_all_queries_for_their_document() -> None:
     documents = PROBLEM.gains.argmax(axis=1)
-    found = maps_of(PROBLEM).unseen(SETTING, EVERY[::3]).numpy()
+    found = shifts_of(maps_of(PROBLEM), "unseen", SETTING, EVERY[::3])
     np.testing.assert_allclose(found, shifts_without(PROBLEM, SETTING, documents)[::3], atol=5e-5)
 
 
@@ -112,12 +126,13 @@ def test_another_topic_is_served_by_the_map_that_the_other_cluster_alone_teaches
     assert set(maps.teaching.clusters) == {0, 1}
     places = np.arange(0, 120, 2)
     expected = shifts_without(problem, setting, maps.teaching.clusters, own_unit=True)
-    np.testing.assert_allclose(maps.other_cluster(setting, places).numpy(), expected[places], atol=1e-4)
+    found = shifts_of(maps, "other_cluster", setting, places)
+    np.testing.assert_allclose(found, expected[places], atol=1e-4)
 
 
 def test_queries_that_are_all_the_same_have_no_other_topic_to_shift_them() -> None:
     problem = replace(PROBLEM, queries=np.repeat(PROBLEM.queries[:1], 40, axis=0))
-    assert not maps_of(problem).other_cluster(SETTING, EVERY).any()
+    assert not shifts_of(maps_of(problem), "other_cluster", SETTING, EVERY).any()
 
 
 @pytest.mark.parametrize("groups", [np.arange(240), np.arange(240) // 3])
@@ -134,7 +149,7 @@ def test_a_fold_is_shifted_by_the_others_and_these_by_the_others_but_their_own_g
         expected[fold] = scale * problem.queries[fold] @ dense_map(others, SETTING)
         within = shifts_without(others, SETTING, groups[~fold])
         expected[~fold] = within * scale / dense_scale(others, dense_map(others, SETTING))
-        np.testing.assert_allclose(shifts.numpy(), expected, atol=1e-4)
+        np.testing.assert_allclose(maps.as_given(shifts).numpy(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("groups", [np.arange(240), np.arange(240) // 3])
@@ -144,7 +159,7 @@ def test_no_map_of_a_fold_depends_on_its_labels(groups: NDArray[np.int64]) -> No
     def directions(gains: Floats) -> list[tuple[NDArray[np.bool_], Floats]]:
         maps = maps_of(replace(problem, gains=gains))
         # How far is one number for all queries; where to must not be known.
-        return [(fold, shifts.numpy() / maps.scale(SETTING)) for fold, shifts in maps.by_fold(SETTING)]
+        return [(fold, maps.as_given(one).numpy() / maps.scale(SETTING)) for fold, one in maps.by_fold(SETTING)]
 
     for place, (fold, shifts) in enumerate(directions(problem.gains)):
         wrong = problem.gains.copy()
@@ -167,5 +182,5 @@ def test_a_rotation_of_everything_rotates_the_map() -> None:
 def test_one_of_anything_gives_finite_maps(documents: int, queries: int) -> None:
     maps = maps_of(random_problem(2, documents=documents, queries=queries, width=4))
     every: list[Any] = [maps.map(SETTING), *(shifts for _, shifts in maps.by_fold(SETTING))]
-    every += [kind(SETTING, np.arange(queries)) for kind in (maps.seen, maps.unseen, maps.other_cluster)]
+    every += [kind([SETTING], np.arange(queries)) for kind in (maps.seen, maps.unseen, maps.other_cluster)]
     assert all(torch.isfinite(part).all() for part in every)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from oracle import Floats, Problem, direction, metric_of, place, unit
-from query_map_problems import dense_map, dense_scale, shifts_without
+from query_map_problems import dense_map, dense_scale, shifts_of, shifts_without
 from selection_problems import planted
 
 from nudge_integrations.selection import outcome, select
@@ -93,10 +93,10 @@ def test_the_figures_of_a_map_are_those_of_the_whole_corpus(fit: Fit, candidate:
     assert isinstance(found, FoundMap)
     assert solution.method == candidate
     half, queries = maps.teaching.cross_selection, solution.per_query
-    for values, kind in ((queries.score, maps.seen), (queries.unseen, maps.unseen)):
+    for values, kind in ((queries.score, "seen"), (queries.unseen, "unseen")):
         expected = np.empty(QUERIES)
         for side, (setting, parameter) in zip((True, False), found.for_halves, strict=True):
-            shifts = strength_of(parameter) * kind(setting, EVERY).numpy().astype(np.float64)
+            shifts = strength_of(parameter) * shifts_of(maps, kind, setting, EVERY).astype(np.float64)
             inside = half == side
             expected[inside] = sorted_out(spied.problem, spied.problem.queries + shifts, metric)[inside]
         np.testing.assert_allclose(values, expected, atol=1e-6)
@@ -137,11 +137,11 @@ def test_the_figures_of_a_pair_are_those_of_folds_whose_labels_no_map_knows(
     assert isinstance(pair, FoundPair)
     assert (solution.method, solution.temperature) == (candidate, temperature)
 
-    def adapted(shifts: Any) -> Problem:
-        mapped = unit(problem.queries + pair.strength * shifts.numpy().astype(np.float64))
+    def adapted(shifts: NDArray[np.float32]) -> Problem:
+        mapped = unit(problem.queries + pair.strength * shifts.astype(np.float64))
         return Problem(problem.documents, mapped, problem.gains, groups)
 
-    moved = adapted(maps.seen(pair.setting, EVERY))
+    moved = adapted(shifts_of(maps, "seen", pair.setting, EVERY))
 
     def sums_of(labels: Problem, rows: Any) -> Floats:
         if temperature is None:
@@ -159,9 +159,9 @@ def test_the_figures_of_a_pair_are_those_of_folds_whose_labels_no_map_knows(
         placed = place(problem.documents, sums, "nudge-n", solution.step)
         return metric_of(placed @ labels.queries[row], problem.gains[row], "ndcg@10")
 
-    without_document = adapted(maps.unseen(pair.setting, EVERY))
+    without_document = adapted(shifts_of(maps, "unseen", pair.setting, EVERY))
     for fold, shifts in maps.by_fold(pair.setting):
-        labels, rows = adapted(shifts), np.flatnonzero(fold)[::12]
+        labels, rows = adapted(maps.as_given(shifts).numpy()), np.flatnonzero(fold)[::12]
         seen = [worth(labels, row, unseen=False) for row in rows]
         unseen = [worth(without_document, row, unseen=True) for row in rows]
         np.testing.assert_allclose(solution.per_query.score[rows], seen, atol=1e-6)

@@ -208,7 +208,7 @@ def test_a_single_candidate_gives_that_method_or_nothing(name: str, turned: floa
         assert solution.status == "improved"
 
 
-@pytest.mark.parametrize(("turned", "hidden"), [(1.5, 0.0), (0.0, 1.5)])
+@pytest.mark.parametrize(("turned", "hidden"), [(1.5, 0.0), (1.2, 0.3)])
 def test_what_is_answered_may_be_asked_for_and_is_answered_again(turned: float, hidden: float) -> None:
     documents, queries, gains = planted(0, turned=turned, hidden=hidden)
     solution = select(documents, queries, gains)
@@ -218,7 +218,7 @@ def test_what_is_answered_may_be_asked_for_and_is_answered_again(turned: float, 
     assert again.score >= solution.score - 0.01
 
 
-@pytest.mark.parametrize(("turned", "hidden"), [(1.5, 0.0), (0.0, 1.5)])
+@pytest.mark.parametrize(("turned", "hidden"), [(1.5, 0.0), (1.2, 0.3)])
 def test_the_same_input_gives_the_same_answer_and_a_table(turned: float, hidden: float) -> None:
     documents, queries, gains = planted(0, turned=turned, hidden=hidden)
     one, two = (select(documents, queries, gains, block_bytes=size) for size in (1 << 16, 1 << 26))
@@ -236,7 +236,7 @@ def test_the_same_input_gives_the_same_answer_and_a_table(turned: float, hidden:
     assert one.baseline == pytest.approx(one.per_query.baseline.mean())
 
 
-@pytest.mark.parametrize(("turned", "hidden"), [(1.5, 0.0), (0.7, 0.9)])
+@pytest.mark.parametrize(("turned", "hidden"), [(1.5, 0.0), (1.2, 0.3)])
 def test_queries_that_are_asked_twice_give_the_estimate_and_the_step_of_once(turned: float, hidden: float) -> None:
     documents, queries, gains = planted(0, queries=200, turned=turned, hidden=hidden)
     once = select(documents, queries, gains)

@@ -10,10 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from oracle import Floats, Problem, metric_of, random_problem
+from query_map_problems import shifts_of as map_shifts
 from selection_problems import Arrays, ndcg, planted, two_topics
 
 from nudge_integrations.selection.map_search import MapSearch, search_map
 from nudge_integrations.selection.pool_evaluator import STRENGTH, PoolEvaluator
+from nudge_integrations.selection.strength_grid import STRENGTHS, StrengthGrid
 from nudge_integrations.solver import Prepared, prepare
 from nudge_integrations.solver.curve import Bound, best_step
 from nudge_integrations.solver.rank_changes import RankChanges
@@ -107,15 +109,34 @@ def test_a_mapped_query_is_ranked_among_its_pool_and_its_relevant_documents(
         np.testing.assert_allclose(at(changes, strength), expected, atol=1e-9)
 
 
-def test_some_queries_on_shallower_pools() -> None:
-    kept, shifts = np.arange(1, 40, 3), shifts_of(3)
-    nearest = np.argsort(np.argsort(-(PROBLEM.queries @ PROBLEM.documents.T), axis=1), axis=1)
-    some = evaluator_of(prepared_of()).some(kept, 12)
-    np.testing.assert_array_equal(some.rows, kept)
-    changes = some.changes(torch.from_numpy(shifts[kept]).float())
-    for strength in GRID[::20]:
-        expected = sorted_out(shifts, strength, pools=(nearest < 12) | (PROBLEM.gains > 0))
-        np.testing.assert_allclose(at(changes, strength), expected[kept], atol=1e-9)
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_grid_is_that_of_sorted_rankings(metric: str) -> None:
+    kept, shifts = np.arange(1, 40, 3), np.stack([shifts_of(seed) for seed in (3, 4)], axis=1)
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
+    grid = StrengthGrid.of(evaluator_of(prepared_of(metric=metric)), kept, torch.from_numpy(turn).float())
+    assert set(grid.rows) == set(kept)
+    found = grid.values(torch.from_numpy(shifts[grid.rows] @ turn).float())
+    np.testing.assert_allclose(grid.unmapped, sorted_out(shifts[:, 0], 0.0, metric)[grid.rows], atol=1e-6)
+    for number in range(2):
+        for place, strength in enumerate(STRENGTHS):
+            expected = sorted_out(shifts[:, number], strength, metric)[grid.rows]
+            np.testing.assert_allclose(found[number, place], expected, atol=1e-6)
+
+
+def test_the_grid_ranks_among_the_best_of_a_pool_and_the_best_relevant_documents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = importlib.import_module("nudge_integrations.selection.strength_grid")
+    monkeypatch.setattr(module, "_DEPTH", 12)
+    monkeypatch.setattr(module, "_RELEVANT", 1)
+    shifts, base = shifts_of(3), PROBLEM.queries @ PROBLEM.documents.T
+    others = np.where(PROBLEM.gains > 0, -np.inf, base)
+    relevant = np.where(PROBLEM.gains > 0, base, -np.inf)
+    pools = np.argsort(np.argsort(-others, axis=1), axis=1) < 12
+    pools |= (np.argsort(np.argsort(-relevant, axis=1), axis=1) < 1) & (PROBLEM.gains > 0)
+    grid = StrengthGrid.of(evaluator_of(prepared_of()), np.arange(40), torch.eye(6))
+    found = grid.values(torch.from_numpy(shifts[grid.rows, None]).float(), (0.5,))
+    np.testing.assert_allclose(found[0, 0], sorted_out(shifts, 0.5, pools=pools)[grid.rows], atol=1e-6)
 
 
 def test_documents_that_surface_join_the_pools(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +170,9 @@ def searched(problem: Arrays, **options: Any) -> MapSearch:
     return MapSearch.of(prepared, np.arange(len(prepared.evaluation)))
 
 
-def ranked(problem: Arrays, shifts: torch.Tensor, strength: float) -> Floats:
+def ranked(problem: Arrays, shifts: NDArray[np.float32], strength: float) -> Floats:
     documents, queries, gains = problem
-    mapped = queries + strength * shifts.numpy().astype(np.float64)
+    mapped = queries + strength * shifts.astype(np.float64)
     return np.array([ndcg(documents, query, row) for query, row in zip(mapped, gains.toarray(), strict=True)])
 
 
@@ -163,7 +184,7 @@ def test_the_map_that_is_found_is_as_strong_as_is_best_and_as_others_can_bear(we
     assert found is not None
     best, every = found.best, np.arange(len(problem[1]))
     seen, unseen, others = (
-        kind(best.setting, every) for kind in (search.maps.seen, search.maps.unseen, search.maps.other_cluster)
+        map_shifts(search.maps, kind, best.setting, every) for kind in ("seen", "unseen", "other_cluster")
     )
     plain = ranked(problem, seen, 0.0)
 
@@ -195,5 +216,5 @@ def test_each_half_is_served_by_what_suits_the_other(kinds: tuple[str, ...]) -> 
     half = search.maps.teaching.cross_selection
     for side, (setting, parameter) in zip((True, False), found.for_halves, strict=True):
         assert ("ridge" if isinstance(setting.responses, float) else "iterated-ridge") in kinds
-        expected = ranked(problem, search.maps.seen(setting, np.arange(200)), steps(parameter))
+        expected = ranked(problem, map_shifts(search.maps, "seen", setting, np.arange(200)), steps(parameter))
         np.testing.assert_allclose(found.seen[half == side], expected[half == side], atol=1e-6)

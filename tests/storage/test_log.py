@@ -132,12 +132,21 @@ def test_another_format_or_version_is_refused(tmp_path: Path) -> None:
     assert log_in(tmp_path).read().records == [{"id": 1}]
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Any) -> None:
+def sparse(path: Path) -> None:
+    log_in(path.parent).append([{"id": 1}])
+    os.truncate(path, 5 << 30)
+
+
+def link_to(target: str) -> Any:
+    return lambda path: path.symlink_to(target)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, sparse, link_to("/dev/zero"), link_to("log.jsonl")])
+def test_what_is_no_file_of_a_plausible_size_is_refused_at_once(tmp_path: Path, make: Any) -> None:
     log = log_in(tmp_path)
     make(log.path)
-    for call in (log.read, lambda: log.append([{}])):
-        with pytest.raises(ArtifactError, match="is no file"):
+    for call in (log.read, lambda: log.append([{}]), lambda: log.compact(list)):
+        with pytest.raises(ArtifactError, match=r"is no file|which no log"):
             call()
 
 

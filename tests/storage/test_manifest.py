@@ -131,7 +131,18 @@ def test_a_sealed_manifest_cannot_name_files_elsewhere(tmp_path: Path, name: str
     assert victim.read_bytes() == b"alive"
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(5 << 30)
+
+
+def link_to(target: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, os.mkdir, sparse, *(link_to(target) for target in ("/dev/zero", "manifest.json", "a"))]
+)
 @pytest.mark.parametrize("name", ["manifest.json", "a"])
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
     save(tmp_path, {"a": b"content"})
@@ -139,6 +150,24 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path
     make(tmp_path / name)
     with pytest.raises(CorruptArtifactError):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "a", "b"])
+def test_a_folder_in_the_place_of_a_file_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    save(tmp_path, {"a": b"content", "b": b"content"})
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(ArtifactError, match=f"holds .*{name}.*nothing was overwritten"):
+        save(tmp_path, {"a": b"new"})
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_what_was_read_stays_when_the_file_is_cut_off(tmp_path: Path) -> None:
+    save(tmp_path, {"a": b"content" * 10_000})
+    read = load(tmp_path)
+    os.truncate(tmp_path / "a", 10)
+    assert bytes(read["a"]) == b"content" * 10_000
 
 
 def test_a_save_whose_content_fails_leaves_no_file(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""Vector stores that serve, nudged in place: planned, applied, verified, rolled back.
+
+    open_store -> LiveStore -> corpus -> fit_store -> Nudge
+                      |
+                    plan -> apply -> Rollout (resume, verify, rollback)
+                              |
+                           journal, a folder, written before the first row changes
+
+An adapter for another store is four methods: `StoreAdapter`.
+"""
+
+from nudge_integrations.stores.canary import Canary, Prediction
+from nudge_integrations.stores.fitting import fit_store
+from nudge_integrations.stores.live_store import LiveStore
+from nudge_integrations.stores.opening import open_store
+from nudge_integrations.stores.plan import RolloutPlan
+from nudge_integrations.stores.retrying import Retries
+from nudge_integrations.stores.rollout import Rollout, Verification
+from nudge_integrations.stores.store import (
+    Lockable,
+    Ranking,
+    Searchable,
+    StoreAdapter,
+    StoreInfo,
+    Transactional,
+    Where,
+)
+from nudge_integrations.stores.store_corpus import StoreCorpus
+
+__all__ = [
+    "Canary",
+    "LiveStore",
+    "Lockable",
+    "Prediction",
+    "Ranking",
+    "Retries",
+    "Rollout",
+    "RolloutPlan",
+    "Searchable",
+    "StoreAdapter",
+    "StoreCorpus",
+    "StoreInfo",
+    "Transactional",
+    "Verification",
+    "Where",
+    "fit_store",
+    "open_store",
+]

@@ -1,0 +1,189 @@
+"""Queries that are run against a store before and after it is changed, and what they should then be worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+from scipy import sparse
+
+from nudge_integrations.corpus import parse_metric, unit_rows
+from nudge_integrations.corpus.topk import BestSoFar
+from nudge_integrations.errors import InputError
+from nudge_integrations.stores.store import Floats, Searchable, StoreAdapter
+from nudge_integrations.stores.store_corpus import StoreCorpus
+
+if TYPE_CHECKING:
+    from nudge_integrations.artifact import Nudge
+
+__all__ = ["Canary", "Prediction", "ids_found", "predict"]
+
+# Queries that are enough to see that something is wrong.
+_MOST_QUERIES = 256
+# Scores that differ in the last bits may swap two documents.
+_ROUNDING = 0.002
+
+
+@dataclass(frozen=True, eq=False)
+class Canary:
+    """Queries with the ids of the documents that answer them.
+
+    Attributes:
+        queries: (m, d) float32 unit vectors, as they are sent to the store.
+        relevant: m lists of ids and gains.
+        metric: What they are measured by, such as ``"ndcg@10"``.
+        expected: (m,) float64, what each is worth once the store is changed; None before that was predicted.
+    """
+
+    queries: NDArray[np.float32]
+    relevant: list[dict[str, float]]
+    metric: str
+    expected: NDArray[np.float64] | None = None
+
+    @classmethod
+    def of(cls, corpus: StoreCorpus, queries: object, gains: sparse.csr_array, nudge: Nudge) -> Canary:
+        """Take labelled queries, a sample of them where there are many, as the nudge has them sent."""
+        rows = np.flatnonzero(np.diff(gains.indptr))
+        if len(rows) > _MOST_QUERIES:
+            rows = np.sort(np.random.default_rng(0).choice(rows, _MOST_QUERIES, replace=False))
+        sent = unit_rows(nudge.transform_queries(np.asarray(queries)[rows]), "queries", dimension=nudge.dimension)
+        relevant = [
+            {corpus.ids[column]: float(gain) for column, gain in zip(part.indices, part.data, strict=True)}
+            for part in (gains[[row]] for row in rows)
+        ]
+        return cls(sent, relevant, nudge.metric)
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def compared(self, found: Sequence[Sequence[str]], skipped: Collection[str]) -> tuple[float, float]:
+        """Return the mean found and the mean expected, over queries for no document that was left out."""
+        whole = np.array([set(skipped).isdisjoint(relevant) for relevant in self.relevant], np.bool_)
+        if self.expected is None or not whole.any():
+            return 0.0, 0.0
+        return float(self.figures(found)[whole].mean()), float(self.expected[whole].mean())
+
+    def figures(self, found: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+        """Return the (m,) metric of each query for the ids that it found, best first."""
+        metric = parse_metric(self.metric)
+        values = np.zeros(len(self))
+        for query, (ids, relevant) in enumerate(zip(found, self.relevant, strict=True)):
+            names = list(relevant)
+            gains = sparse.csr_array(np.array([list(relevant.values())]))
+            place = {document_id: rank for rank, document_id in enumerate(ids, start=1)}
+            ranks = np.array([place.get(name, metric.k + 1) for name in names], np.int64)
+            order = np.empty(len(names), np.int64)
+            order[np.argsort(ranks, kind="stable")] = np.arange(1, len(names) + 1)
+            values[query] = (metric.weights(gains) * metric.contribution(ranks, order)).sum()
+        return values
+
+    def to_bytes(self) -> bytes:
+        """Write it as safetensors."""
+        note = {"relevant": json.dumps(self.relevant), "metric": self.metric}
+        expected = np.zeros(0) if self.expected is None else self.expected
+        note_bytes = np.frombuffer(json.dumps(note).encode(), np.uint8)
+        return save({"queries": self.queries, "expected": expected, "note": note_bytes})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Canary:
+        """Read what `to_bytes` wrote."""
+        arrays = load(data)
+        note: dict[str, Any] = json.loads(arrays["note"].tobytes())
+        return cls(arrays["queries"], json.loads(note["relevant"]), note["metric"], arrays["expected"])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What canary queries are worth before a change, and should be after it.
+
+    Attributes:
+        metric: What they are measured by.
+        queries: How many.
+        before: The figure now, by the store's own search.
+        after: The exact figure once all rows have moved.
+        tolerance: How much less is still taken for the same: what the store's own search misses now, and rounding.
+        recall: Which part of the exact best the store's own search finds now.
+    """
+
+    metric: str
+    queries: int
+    before: float
+    after: float
+    tolerance: float
+    recall: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.metric} of {self.queries} labelled queries {self.before:.4f} -> {self.after:.4f} "
+            f"(rolled back below {self.after - self.tolerance:.4f})"
+        )
+
+
+def ids_found(adapter: StoreAdapter, corpus: StoreCorpus, queries: NDArray[np.float32], k: int) -> list[list[str]]:
+    """Return what a store itself finds for queries; a pass over all vectors where it has no search of its own."""
+    if isinstance(adapter, Searchable):
+        return adapter.search(queries, k, exact=False)[0]
+    found = corpus.search(queries, k)
+    return [[corpus.ids[row] for row in rows if row < len(corpus)] for rows in found.rows]
+
+
+def predict(
+    canary: Canary, corpus: StoreCorpus, held: StoreCorpus, ids: Sequence[str], target: Floats
+) -> tuple[Canary, Prediction]:
+    """Say what queries are worth on a store now, and once some rows are at their targets.
+
+    Args:
+        canary: The queries.
+        corpus: The store, base vectors in place of those that an earlier nudge moved.
+        held: The store as it is now.
+        ids: r ids that move.
+        target: (r, d) where to.
+
+    Returns:
+        The queries with what each should be worth, and the means.
+
+    Raises:
+        InputError: If there are no queries, or they have another dimension.
+    """
+    if not len(canary) or canary.queries.shape[1] != corpus.dimension:
+        raise InputError(f"canary queries are {canary.queries.shape}; give at least one, of {corpus.dimension} numbers")
+    k = parse_metric(canary.metric).k
+    own = ids_found(held.adapter, held, canary.queries, k)
+    exact = [[held.ids[row] for row in rows if row < len(held)] for rows in held.search(canary.queries, k).rows]
+    hits = [len(set(one) & set(other)) / max(1, len(other)) for one, other in zip(own, exact, strict=True)]
+    before, best = float(canary.figures(own).mean()), float(canary.figures(exact).mean())
+    expected = canary.figures(_after(canary.queries, corpus, held, list(ids), target, k))
+    # Twice what the store's own search misses now, and half a query: documents come and go meanwhile.
+    tolerance = _ROUNDING + 2.0 * max(0.0, best - before) + 0.5 / len(canary)
+    after, recall = float(expected.mean()), float(np.mean(hits))
+    return replace(canary, expected=expected), Prediction(canary.metric, len(canary), before, after, tolerance, recall)
+
+
+def _after(
+    queries: NDArray[np.float32], corpus: StoreCorpus, held: StoreCorpus, ids: list[str], target: Floats, k: int
+) -> list[list[str]]:
+    """Return the best k ids of each query once rows have moved: the best that stay, and all that move."""
+    moving = np.array([corpus.row_of[document_id] for document_id in ids], np.int64)
+    depth = min(len(corpus), 4 * k)
+    while True:
+        found = held.search(queries, depth)
+        stays = ~np.isin(found.rows, moving) & (found.rows < len(corpus))
+        if depth == len(corpus) or (stays.sum(axis=1) >= min(k, len(corpus) - len(moving))).all():
+            break
+        depth = min(len(corpus), 8 * depth)
+    best = BestSoFar(torch.from_numpy(queries), k, len(ids))
+    best.see(torch.from_numpy(np.asarray(target, np.float32)), 0)
+    scores, places = (part.numpy() for part in best.result())
+    results = []
+    for query in range(len(queries)):
+        stay = zip(found.scores[query][stays[query]], found.rows[query][stays[query]], strict=True)
+        move = [(s, int(moving[p])) for s, p in zip(scores[query], places[query], strict=True) if p < len(ids)]
+        ranked = sorted([*stay, *move], key=lambda one: (-one[0], one[1]))[:k]
+        results.append([corpus.ids[row] for _, row in ranked])
+    return results

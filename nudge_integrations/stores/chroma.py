@@ -1,0 +1,84 @@
+"""A Chroma collection: in this process, in a folder or on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nudge_integrations.stores.store import Floats, StoreInfo, Where, as_ranking, similarity_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ChromaStore"]
+
+
+class ChromaStore:
+    """A collection of Chroma as a live store; see `StoreAdapter`. Texts and metadata stay as they are.
+
+    Args:
+        collection: A ``chromadb.Collection``.
+        where: Metadata that rows must have; None for all rows.
+    """
+
+    def __init__(self, collection: Any, where: Where | None = None) -> None:
+        self._collection = collection
+        pairs = [{key: value} for key, value in (where or {}).items()]
+        self._where: Any = {"$and": pairs} if len(pairs) > 1 else (pairs[0] if pairs else None)
+        configuration = collection.configuration
+        settings = configuration.get("hnsw") or configuration.get("spann") or {}
+        self._ranking = as_ranking(settings.get("space") or "l2", f"the collection {collection.name!r}")
+        self._most = int(collection._client.get_max_batch_size())
+
+    def describe(self) -> StoreInfo:
+        """Say what the collection is."""
+        whole = self._where is None
+        count = self._collection.count() if whole else len(self._collection.get(where=self._where, include=[])["ids"])
+        first = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
+        return StoreInfo(
+            "chroma",
+            location=f"{self._collection.id} ({self._collection.name}) {self._where or ''}".rstrip(),
+            count=count,
+            dimension=len(first[0]) if len(first) else 0,
+            ranking=self._ranking,
+            tolerance=2e-6 if self._ranking == "cosine" else 0.0,
+            index="hnsw",
+            exact=False,
+            most_rows=min(1000, self._most),
+        )
+
+    def scan(self, rows: int, *, vectors: bool = True) -> Iterator[tuple[list[str], Floats]]:
+        """Yield all ids with their vectors."""
+        include = ["embeddings"] if vectors else []
+        offset = 0
+        while True:
+            got = self._collection.get(limit=rows, offset=offset, where=self._where, include=include)
+            if not got["ids"]:
+                return
+            yield got["ids"], np.asarray(got["embeddings"], np.float32) if vectors else np.empty((len(got["ids"]), 0))
+            offset += len(got["ids"])
+
+    def fetch(self, ids: Sequence[str]) -> tuple[list[str], Floats]:
+        """Return those of the ids that are there and their vectors."""
+        if not ids:
+            return [], np.empty((0, 0), np.float32)
+        got = self._collection.get(ids=list(ids), where=self._where, include=["embeddings"])
+        return got["ids"], np.asarray(got["embeddings"], np.float32)
+
+    def write(self, ids: Sequence[str], vectors: Floats) -> list[str]:
+        """Change vectors; each call of at most as many rows as the server takes is all or nothing."""
+        for start in range(0, len(ids), self._most):
+            part = slice(start, start + self._most)
+            self._collection.update(ids=list(ids[part]), embeddings=np.asarray(vectors[part], np.float32))
+        return list(ids)
+
+    def search(self, queries: NDArray[np.float32], k: int, *, exact: bool) -> tuple[list[list[str]], list[list[float]]]:
+        """Search the graph, which is approximate whatever was asked for."""
+        found = self._collection.query(
+            query_embeddings=queries, n_results=min(k, self._collection.count()), where=self._where,
+            include=["distances"],
+        )  # fmt: skip
+        distances = [[similarity_of(distance, self._ranking) for distance in row] for row in found["distances"]]
+        return found["ids"], distances

@@ -1,0 +1,131 @@
+"""fit_store: labelled queries and a store that is live in, a nudge out; no document is embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import as_rows
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.encoding import Encoder
+from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.pipeline import tries_query_maps
+from nudge_integrations.selection import CANDIDATES, select
+from nudge_integrations.solver import OptionValues, solve
+from nudge_integrations.stores.canary import Canary
+from nudge_integrations.stores.live_store import LiveStore
+from nudge_integrations.stores.store_corpus import StoreCorpus
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from scipy import sparse
+
+__all__ = ["fit_store"]
+
+
+def fit_store(
+    store: LiveStore,
+    dataset: RetrievalDataset,
+    encoder: Encoder | str,
+    *,
+    method: str = "auto",
+    groups: ArrayLike | Sequence[object] | None = None,
+    query_vectors: object = None,
+    by_index: bool | None = None,
+    **options: Unpack[OptionValues],
+) -> Nudge:
+    """Find out which documents of a live store to move where; see `nudge_integrations.fit`, which does it for texts.
+
+    Base vectors are read from the store: of labelled documents, of a sample, and what a search finds. Where a nudge was
+    applied to it already, its base vectors come from the journal, so that a refit starts from base vectors again.
+
+    Args:
+        store: The store. It remembers the queries, for the canary of a plan of this nudge.
+        dataset: Queries and ids of the documents that answer them, as the store has them. Its corpus need only hold
+            the documents that are labelled.
+        encoder: Makes the queries' vectors, with the model that filled the store. Its fingerprint will do where
+            ``query_vectors`` are given.
+        method: As in `nudge_integrations.fit`.
+        groups: (m,) names; queries of one group are left out together. None: those with equal text are one group.
+        query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
+        by_index: Search by the store's own index, which may be approximate; False to pass over all vectors; None
+            passes over up to 100,000.
+        **options: As in `nudge_integrations.fit`.
+
+    Raises:
+        DatasetError: If a labelled document is not in the store, or the dataset has problems.
+        InputError: If the queries' vectors have another dimension than the store's.
+        StoreError: If the store cannot be read.
+
+    Example:
+        >>> from nudge_integrations.stores import open_store
+        >>> store = open_store({"d": [1.0, 0.0], "e": [0.0, 1.0]})
+        >>> dataset = RetrievalDataset({"d": "a text"}, {"q": "a question"}, {"q": {"d": 1}})
+        >>> nudge = fit_store(store, dataset, "toy", method="nudge-n", step=0.1, query_vectors=[[0.6, 0.8]])
+        >>> nudge.vector("d").round(3).tolist()
+        [0.9950000047683716, 0.10000000149011612]
+    """
+    dataset.validate().raise_for_problems()
+    corpus = store.corpus(by_index=by_index)
+    gains = _gains(dataset, corpus, store)
+    queries = _queries(dataset, encoder, query_vectors, corpus.dimension)
+    groups = dataset.query_groups() if groups is None else groups
+    if tries_query_maps(method, options):
+        candidates = CANDIDATES if method == "auto" else (method,)
+        solution = select(corpus, queries, gains, candidates=candidates, groups=groups, **options)
+    else:
+        solution = solve(
+            corpus, queries, gains, method="auto" if method == "nudge" else method, groups=groups, **options
+        )
+    texts = [dataset.corpus.get(document_id) for document_id in corpus.ids]
+    whole = all(texts[row] is not None for row in solution.rows)
+    nudge = Nudge.from_solution(
+        solution,
+        ids=corpus.ids,
+        documents=_StoreRows(corpus),  # type: ignore[arg-type]
+        texts=[f"{i} has no text here" if text is None else text for i, text in zip(corpus.ids, texts, strict=True)]
+        if whole
+        else None,
+        encoder=encoder,
+        dataset_hash=dataset.hash,
+    )
+    store.remember(nudge, Canary.of(corpus, queries, gains, nudge))
+    return nudge
+
+
+class _StoreRows:
+    """The vectors of a store as the array that a nudge takes its base vectors from; only what is asked for is read."""
+
+    def __init__(self, corpus: StoreCorpus) -> None:
+        self._corpus = corpus
+        self.shape = len(corpus), corpus.dimension
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._corpus.take(rows)
+
+
+def _gains(dataset: RetrievalDataset, corpus: StoreCorpus, store: LiveStore) -> sparse.csr_array:
+    wanted = {i for grades in dataset.qrels.values() for i, grade in grades.items() if grade > 0}
+    gone = sorted(wanted - corpus.row_of.keys())
+    if gone:
+        raise DatasetError(
+            f"document {gone[0]!r} (of {len(gone)} among {len(wanted)} labelled ones) is not in "
+            f"{store.info.location}, whose first id is {corpus.ids[0]!r}: wrong collection, or other ids?"
+        )
+    qrels = {query: {i: g for i, g in grades.items() if g > 0} for query, grades in dataset.qrels.items()}
+    every: Mapping[str, str] = dict.fromkeys(corpus.ids, "")
+    return RetrievalDataset(every, dataset.queries, qrels).relevance()
+
+
+def _queries(dataset: RetrievalDataset, encoder: Encoder | str, given: Any, width: int) -> NDArray[np.float32]:
+    if given is None:
+        if isinstance(encoder, str):
+            raise InputError(f"the encoder is given as its fingerprint {encoder!r} alone: give query_vectors= as well")
+        given = encoder.encode_queries(list(dataset.queries.values()))
+    return as_rows(given, "query vectors", dimension=width, ids=dataset.query_ids)

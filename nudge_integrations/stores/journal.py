@@ -1,0 +1,198 @@
+"""The journal of a rollout: a folder that anyone can list, from which it can be finished or undone at any time.
+
+rollout-0001/
+plan.json               what is changed, in which store; the sha256 of everything else that is here from the start
+canary.safetensors      queries to run afterwards, if there are any
+todo/000000.safetensors rows to change: ids, what they hold, their base vectors, their targets
+done/                   batches go here once the store has been read back
+undone/                 and here once they are rolled back
+events.jsonl            what happened, a line each: state, rows that were left out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError
+from nudge_integrations.storage import Log, load_files, make_folder, move_durably, save_files, write_atomically
+from nudge_integrations.stores.canary import Canary, Prediction
+from nudge_integrations.stores.plan import RolloutPlan
+from nudge_integrations.stores.store import Floats
+
+__all__ = ["RolloutJournal", "RowBatch", "latest_journal"]
+
+_FORMAT, _VERSION = "nudge-integrations/rollout", 1
+_FOLDERS = ("todo", "done", "undone")
+_PREFIX = "rollout-"
+
+
+@dataclass(frozen=True, eq=False)
+class RowBatch:
+    """Rows that are changed together.
+
+    Attributes:
+        name: Its file's name.
+        ids: r ids.
+        held: (r, d) what the store held when the rollout was planned.
+        base: (r, d) base vectors.
+        target: (r, d) where they go.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    held: Floats
+    base: Floats
+    target: Floats
+
+    def to_bytes(self) -> bytes:
+        """Write it as safetensors; what the store held is left out where it is the base."""
+        arrays = {"base": np.ascontiguousarray(self.base), "target": np.ascontiguousarray(self.target)}
+        arrays |= {} if self.held is self.base else {"held": np.ascontiguousarray(self.held)}
+        return save(arrays, metadata={"ids": json.dumps(self.ids)})
+
+
+class RolloutJournal:
+    """One rollout on disk; see the module.
+
+    Args:
+        folder: A folder that `create` made.
+
+    Raises:
+        CorruptArtifactError: If a file is missing or altered by as little as one byte.
+        ArtifactError: If it is no journal, or one of a newer version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.plan, files = load_files(folder, "plan.json", (), format_name=_FORMAT, version=_VERSION)
+        self.canary = Canary.from_bytes(bytes(files["canary.safetensors"])) if self.plan["prediction"] else None
+        self.prediction = Prediction(**self.plan["prediction"]) if self.plan["prediction"] else None
+        self._log = Log(folder / "events.jsonl", "nudge-integrations/rollout-events")
+
+    @classmethod
+    def create(cls, folder: Path, plan: RolloutPlan, batch_rows: int) -> RolloutJournal:
+        """Write everything that is needed to apply a plan and to undo it; the store is not touched.
+
+        Raises:
+            InputError: If there is something in the folder that is no unfinished journal.
+            OSError: If the disk refuses; the folder is no journal then.
+        """
+        if folder.exists() and any(entry.name not in _FOLDERS for entry in folder.iterdir()):
+            raise InputError(f"{folder} holds other files; give another folder for the journal")
+        for name in _FOLDERS:
+            make_folder(folder / name)
+        hashes = {}
+        for number, start in enumerate(range(0, plan.rows, batch_rows)):
+            part, name = slice(start, start + batch_rows), f"{number:06d}.safetensors"
+            held, base = plan.held[part], plan.base[part]
+            batch = RowBatch(name, plan.ids[part], base if plan.held is plan.base else held, base, plan.target[part])
+            data = batch.to_bytes()
+            hashes[name] = hashlib.sha256(data).hexdigest()
+            write_atomically(folder / "todo" / name, [data])
+        predicted = plan.prediction is not None and plan.canary is not None
+        canary = {"canary.safetensors": [plan.canary.to_bytes()]} if predicted and plan.canary is not None else {}
+        content = {
+            **{"format": _FORMAT, "version": _VERSION, "store": plan.store.fingerprint},
+            **{"location": plan.store.location, "kind": plan.store.kind, "rows": plan.rows, "nudge": plan.nudge},
+            "batches": hashes,
+            "prediction": asdict(plan.prediction) if plan.prediction is not None and predicted else None,
+        }
+        # Last: a folder without it was never a journal, and no row was changed.
+        save_files(folder, "plan.json", content, canary)
+        return cls(folder)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the plan changes."""
+        return int(self.plan["rows"])
+
+    @property
+    def state(self) -> str:
+        """What happened last: ``"planned"``, ``"applying"``, ``"applied"``, ``"rolling back"`` or ``"rolled back"``."""
+        states = [event["state"] for event in self.events() if "state" in event]
+        return states[-1] if states else "planned"
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return everything that happened, oldest first."""
+        return self._log.read().records
+
+    def note(self, **event: Any) -> None:
+        """Put down what happens; it is on disk when this returns."""
+        self._log.append([event])
+
+    def skipped(self, state: str) -> dict[str, str]:
+        """Return id -> reason of rows that were left out while the rollout was in a state, the last time it was."""
+        found: dict[str, str] = {}
+        for event in self.events():
+            found |= event["skipped"] if event.get("during") == state else {}
+        return found
+
+    def names(self, *folders: str) -> list[str]:
+        """Return the names of the batches in some of the folders."""
+        return sorted(path.name for name in folders for path in (self.folder / name).glob("*.safetensors"))
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many batches are in each folder."""
+        return {name: len(self.names(name)) for name in _FOLDERS}
+
+    def batches(self) -> Iterator[RowBatch]:
+        """Read all batches."""
+        return map(self.read, self.plan["batches"])
+
+    def read(self, name: str) -> RowBatch:
+        """Read one batch, wherever it is.
+
+        Raises:
+            CorruptArtifactError: If it is missing or altered.
+        """
+        path = self._path(name)
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.plan["batches"].get(name):
+            raise CorruptArtifactError(f"{path} was altered: its sha256 is not the one in plan.json; restore the file")
+        arrays = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        ids = tuple(json.loads(header["__metadata__"]["ids"]))
+        return RowBatch(name, ids, arrays.get("held", arrays["base"]), arrays["base"], arrays["target"])
+
+    def move(self, name: str, folder: str) -> None:
+        """Put a batch into another folder."""
+        path = self._path(name)
+        if path.parent.name != folder:
+            move_durably(path, self.folder / folder / name)
+
+    def _path(self, name: str) -> Path:
+        for folder in _FOLDERS:
+            if (path := self.folder / folder / name).exists():
+                return path
+        raise CorruptArtifactError(f"batch {name} is in none of the folders of {self.folder}; restore the file")
+
+
+def latest_journal(root: Path) -> tuple[RolloutJournal | None, Path]:
+    """Return the newest journal in a folder, if there is one, and the path of the next one.
+
+    A journal that was never finished, so that no row was changed, does not count; its number is not used again.
+    """
+    paths = sorted(root.glob(f"{_PREFIX}[0-9]*"))
+    number = int(paths[-1].name.removeprefix(_PREFIX)) if paths else 0
+    whole = [path for path in paths if (path / "plan.json").exists()]
+    return (RolloutJournal(whole[-1]) if whole else None), root / f"{_PREFIX}{number + 1:04d}"
+
+
+def check_store(journal: RolloutJournal, fingerprint: str, location: str) -> None:
+    """Refuse a journal of another store.
+
+    Raises:
+        ArtifactError: Says which it is of.
+    """
+    if journal.plan["store"] != fingerprint:
+        raise ArtifactError(
+            f"the journal {journal.folder} is of {journal.plan['location']}, this store is {location}; open that one"
+        )

@@ -1,0 +1,126 @@
+"""A store whose k-th call fails, for every k: success within the retries or one error of ours, and no row is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from live_stores import NO_WAIT, named
+
+from nudge_integrations import RetrievalDataset
+from nudge_integrations.errors import ArtifactError, RolloutError, RolloutInterrupted
+from nudge_integrations.storage import claimed
+from nudge_integrations.stores import LiveStore, fit_store, open_store
+
+ROWS, WIDTH, CALLS = 24, 6, 14
+IDS = [named(row) for row in range(ROWS)]
+RANDOM = np.random.default_rng(3)
+VECTORS = RANDOM.standard_normal((ROWS, WIDTH))
+DATASET = RetrievalDataset(
+    {document_id: document_id for document_id in IDS},
+    {f"q{row}": f"question {row}" for row in range(ROWS)},
+    {f"q{row}": {IDS[row]: 1.0} for row in range(ROWS)},
+)
+QUERIES = VECTORS + 0.3 * np.roll(VECTORS, 1, axis=0)
+
+
+class Busy(Exception):
+    status_code = 429
+
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "refused": lambda: ConnectionRefusedError("refused"),
+    "time-out": lambda: TimeoutError("too slow"),
+    "429": Busy,
+    "memory": MemoryError,
+    "disk full": lambda: OSError(28, "No space left on device"),
+    "Ctrl-C": KeyboardInterrupt,
+}
+
+
+class FailsAt:
+    """An adapter whose k-th fetch or write fails, once or from then on; or that lies about a write."""
+
+    def __init__(self, adapter: Any, call: int, error: Callable[[], BaseException] | str, lasting: bool) -> None:
+        self._adapter, self._call, self._error, self._lasting = adapter, call, error, lasting
+        self.healed = False
+        self._calls = 0
+
+    def _fails(self) -> bool:
+        self._calls += 1
+        return not self.healed and (self._calls == self._call or (self._lasting and self._calls > self._call))
+
+    def describe(self) -> Any:
+        return self._adapter.describe()
+
+    def scan(self, rows: int, *, vectors: bool = True) -> Iterator[Any]:
+        found: Iterator[Any] = self._adapter.scan(rows, vectors=vectors)
+        return found
+
+    def fetch(self, ids: Sequence[str]) -> Any:
+        if self._fails() and callable(self._error):
+            raise self._error()
+        return self._adapter.fetch(ids)
+
+    def write(self, ids: Sequence[str], vectors: Any) -> Any:
+        if not self._fails():
+            return self._adapter.write(ids, vectors)
+        if callable(self._error):
+            self._adapter.write(ids[:1], vectors[:1])
+            raise self._error()
+        self._adapter.write(ids[1:], vectors[1:])
+        return ids if self._error == "lying" else ids[1:]
+
+
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "from then on"])
+@pytest.mark.parametrize("name", [*ERRORS, "lying", "partial"])
+def test_failing_call_ends_well_or_in_one_error_and_is_recoverable(name: str, lasting: bool, tmp_path: Path) -> None:
+    for call in range(1, CALLS):
+        held: dict[str, Any] = dict(zip(IDS, VECTORS.tolist(), strict=True))
+        store = open_store(held, journal=tmp_path / f"{call}", retries=NO_WAIT)
+        nudge = fit_store(store, DATASET, "toy", query_vectors=QUERIES, method="nudge-n", step=0.2)
+        plan = store.plan(nudge)
+        broken = FailsAt(store.adapter, call, ERRORS.get(name, name), lasting)
+        failing = LiveStore(broken, tmp_path / f"{call}", NO_WAIT)
+        raised: list[RolloutError] = []
+        try:
+            failing.apply(plan, batch_rows=7)
+        except RolloutError as error:
+            raised.append(error)
+        for failure in raised:
+            assert "rollout-0001" in str(failure)
+            assert isinstance(failure, RolloutInterrupted) == (name == "Ctrl-C")
+        broken.healed = True
+        assert failing.resume().verify().at_target == plan.rows
+        assert failing.rollback().state == "rolled back"
+        assert {document_id: list(vector) for document_id, vector in held.items()} == dict(
+            zip(IDS, VECTORS.tolist(), strict=True)
+        )
+
+
+def test_second_applier_is_told_who_is_first(tmp_path: Path) -> None:
+    held: dict[str, Any] = dict(zip(IDS, VECTORS.tolist(), strict=True))
+    store = open_store(held, journal=tmp_path / "journal", retries=NO_WAIT)
+    plan = store.plan(fit_store(store, DATASET, "toy", query_vectors=QUERIES, method="nudge-n", step=0.2))
+    with (
+        claimed(tmp_path / "journal", "applying"),
+        pytest.raises(ArtifactError, match=r"in use: .* process .*applying"),
+    ):
+        store.apply(plan)
+    assert held == dict(zip(IDS, VECTORS.tolist(), strict=True))
+
+
+def test_altered_batch_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    held: dict[str, Any] = dict(zip(IDS, VECTORS.tolist(), strict=True))
+    store = open_store(held, journal=tmp_path / "journal", retries=NO_WAIT)
+    plan = store.plan(fit_store(store, DATASET, "toy", query_vectors=QUERIES, method="nudge-n", step=0.2))
+    run = store.apply(plan)
+    batch = next((tmp_path / "journal").glob("rollout-0001/done/*"))
+    data = bytearray(batch.read_bytes())
+    data[-1] ^= 1
+    batch.write_bytes(bytes(data))
+    with pytest.raises(ArtifactError, match="altered"):
+        run.rollback()
