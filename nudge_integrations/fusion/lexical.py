@@ -140,6 +140,13 @@ class LexicalIndex:
                 self._documents.pop(document_id, None)
             self._built = None
 
+    def discard(self, ids: Iterable[str]) -> None:
+        """Remove documents; ids that are not there are no error."""
+        with self._lock:
+            for document_id in ids:
+                self._documents.pop(document_id, None)
+            self._built = None
+
     def scores(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Return (m, n) float32: BM25 divided by the query's largest, so from 0 to 1; zeros where no word matches."""
         return self._scores(self._ready(), queries)

@@ -169,6 +169,8 @@ class NudgedIndex:
             self._base.discard(ids)
             if self._served.nudge is not None:
                 self._served.vectors.discard(ids)
+            if self._served.words is not None:
+                self._served.words.index.discard(ids)
 
     def snapshot(self) -> Snapshot:
         """Return all documents with their base vectors, as they are at one moment, in the order of the rows."""
