@@ -102,8 +102,7 @@ class NudgeFinetuneEngine:
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
         checked_device(options.get("device"))
-        self._options: dict[str, Any] = {"progress": show_progress, **options, "duplicates": duplicates}
-        self._options["signals"] = signals
+        self._options = dict[str, Any]({"progress": show_progress, **options, "signals": signals, "duplicates": duplicates})
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)
         self._nudge: Nudge | None = None

@@ -50,7 +50,7 @@ def index_of(nudge: Nudge, texts: dict[str, str], vectors: NDArray[np.float64]) 
 
 def check(index: NudgedIndex, k: int = 10, keep: Callable[[int], bool] | None = None) -> None:
     """Compare with the sum over every document."""
-    texts = index.texts()
+    texts = index.snapshot().texts
     lexical = LexicalIndex(Bm25())
     lexical.insert([*texts], [*texts.values()])
     kept = [hit.id for hit in index.get([*texts]) if keep is None or keep(hit.metadata["row"])]
