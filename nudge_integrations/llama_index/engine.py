@@ -53,8 +53,7 @@ class NudgeFinetuneEngine:
         embed_model: The embedding model, or encoder. The base model of a ``NudgedEmbedding`` is used.
         val_dataset: Other queries, to choose the step by; its documents are added to the corpus. None takes exact
             leave-one-out over the training queries, which query maps need.
-        nodes: The nodes to serve; None makes one node of every document. Labels find nodes by node id, by the id of
-            the document that a node was cut from, or by text.
+        nodes: The nodes to serve; None makes one of each document. Labels find them by id, source document or text.
         method: As in ``nudge_integrations.fit``.
         signals: ``("bm25",)`` adds BM25 to the scores with the weight that is best; `as_retriever` serves it.
         duplicates: ``"merge"`` moves nodes with the same text as one, ``"keep"`` each alone, ``"error"`` refuses them.
@@ -74,7 +73,6 @@ class NudgeFinetuneEngine:
 
     >>> engine = NudgeFinetuneEngine("pairs.json", embed_model)  # doctest: +SKIP
     >>> engine.finetune()  # doctest: +SKIP
-    >>> retriever = engine.as_retriever(similarity_top_k=10)  # doctest: +SKIP
     """
 
     def __init__(
@@ -102,7 +100,8 @@ class NudgeFinetuneEngine:
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
         checked_device(options.get("device"))
-        self._options = dict[str, Any]({"progress": show_progress, **options, "signals": signals, "duplicates": duplicates})
+        self._options: dict[str, Any] = {**options, "signals": signals, "duplicates": duplicates}
+        self._options.setdefault("progress", show_progress)
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)
         self._nudge: Nudge | None = None
@@ -124,8 +123,7 @@ class NudgeFinetuneEngine:
             embed_model: The embedding model, or encoder, that it was fitted with.
             nodes: The nodes to serve.
             train_dataset: The labels that it was fitted to; only with them can it be fitted again.
-            val_dataset: The validation labels.
-            **options: As in the constructor.
+            val_dataset, **options: As in the constructor.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.
@@ -195,8 +193,7 @@ class NudgeFinetuneEngine:
     def get_finetuned_model(self, **model_kwargs: Any) -> NudgedEmbedding:
         """Return an embedding model that gives every known text its nudged vector, and maps queries if the nudge does.
 
-        Args:
-            **model_kwargs: As in `NudgedEmbedding`: ``extra_coordinate`` and fields of ``BaseEmbedding``.
+        ``model_kwargs`` are as in `NudgedEmbedding`: ``extra_coordinate`` and fields of ``BaseEmbedding``.
         """
         return NudgedEmbedding(self.embed_model, self._fitted(), **model_kwargs)
 

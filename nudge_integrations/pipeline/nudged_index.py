@@ -37,8 +37,7 @@ class Hit:
         id: Its id.
         text: Its text.
         metadata: Its metadata; not a copy.
-        score: Inner product of the query and the vector that is served, with the nudge's signals added where the text
-            of the query was given.
+        score: Inner product of the query and the vector that is served, plus weighed words where a text was given.
         vector: (d,) float32: the vector that is served.
     """
 
@@ -186,8 +185,7 @@ class NudgedIndex:
     def search(self, query: object, k: int, *, where: Filter | None = None, text: str | None = None) -> list[Hit]:
         """Return the k documents with the largest inner product with one (d,) query, best first.
 
-        The query goes through the nudge's query map where there is one. Where the nudge weighs words as well, these are
-        the documents with the largest sum of both.
+        Queries go through the nudge's query map, if any. Where the nudge weighs words too, the sum of both counts.
 
         Args:
             query: (d,) numbers.
@@ -211,11 +209,9 @@ class NudgedIndex:
             asked = served.nudge.transform_queries(asked)
         test = metadata_test(where)
         about = None if test is None else lambda entry: test(entry["metadata"])
-        if served.words is None or text is None:
-            found = served.vectors.search_rows(asked[0], k, where=about)
-        else:
-            found = fused_search(served.vectors, served.words, asked[0], text, k, about)
-        return asked[0], list(map(_hit, found))
+        if served.words is not None and text is not None:
+            return asked[0], list(map(_hit, fused_search(served.vectors, served.words, asked[0], text, k, about)))
+        return asked[0], list(map(_hit, served.vectors.search_rows(asked[0], k, where=about)))
 
     def apply(self, nudge: Nudge) -> None:
         """Serve the documents where a nudge puts them, in place of any nudge before.
