@@ -64,8 +64,7 @@ class NudgeFinetuneEngine:
         use_nudge_n: As in the framework's former engine: True is ``method="nudge-n"``, False ``"nudge-m"``.
         callback_manager: Traces the fit, and is passed to retrievers and indexes.
         show_progress: Whether to show progress bars.
-        **options: All other options of ``nudge_integrations.fit``, such as ``metric``, ``step`` and ``device``; see
-            ``nudge_integrations.Options`` for what each means.
+        **options: All others of ``nudge_integrations.fit``, such as ``device``; ``Options`` says what each means.
 
     Raises:
         DatasetError: If a dataset cannot be read, or a relevant document is not among the nodes.
@@ -100,8 +99,8 @@ class NudgeFinetuneEngine:
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
         checked_device(options.get("device"))
-        self._options: dict[str, Any] = {**options, "signals": signals, "duplicates": duplicates}
-        self._options.setdefault("progress", show_progress)
+        beside: dict[str, Any] = {"signals": signals, "duplicates": duplicates}
+        self._options = {"progress": show_progress, **options, **beside}
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
         self._training.add(train_dataset, val_dataset, nodes)
         self._nudge: Nudge | None = None
@@ -123,7 +122,8 @@ class NudgeFinetuneEngine:
             embed_model: The embedding model, or encoder, that it was fitted with.
             nodes: The nodes to serve.
             train_dataset: The labels that it was fitted to; only with them can it be fitted again.
-            val_dataset, **options: As in the constructor.
+            val_dataset: The validation labels.
+            **options: As in the constructor.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.
@@ -245,7 +245,7 @@ class NudgeFinetuneEngine:
         ``embedding`` must have it from `get_finetuned_model`.
 
         Args:
-            vector_store: The store; None and no storage_context takes the framework's store in memory.
+            vector_store: The store; None takes that of the storage_context, or the framework's store in memory.
             storage_context: A storage context with the store in it.
             extra_coordinate: Whether vectors get one more coordinate, with which cosine and L2 rank by inner product.
                 None decides by what the store ranks by, and adds it where that is unknown and lengths matter.
