@@ -36,6 +36,9 @@ TOLERATED = 0.001
 # of the best are then searched exactly.
 _FEWEST, _MOST, _COMPARED, _FINALISTS = 512, 2048, 8192, 2
 
+# So many documents stand for those outside a query's pool.
+_OUTSIDE = 64
+
 # So many settings are tried on other clusters at a time.
 _AT_ONCE = 6
 
@@ -158,7 +161,9 @@ class MapSearch:
         some = coarse_rows(prepared.evaluation.groups[rows], options.seed, most)
         places = np.searchsorted(teaching.rows, prepared.evaluation_rows)
         learner = teaching.with_support(prepared, _STEP_SUPPORT).turned(maps.axes)
-        return cls(prepared, maps, full, StrengthGrid.of(full, some, maps.axes), places, learner)
+        asked = prepared.evaluation.queries[torch.from_numpy(rows[some])]
+        grid = StrengthGrid.of(full, some, maps.axes, asked, (_sample(prepared), len(prepared.corpus)))
+        return cls(prepared, maps, full, grid, places, learner)
 
     def gains(self, settings: Sequence[Setting]) -> NDArray[np.float64]:
         """Return how much settings gain at the strengths of the grid, (s, g), whatever it costs others."""
@@ -212,6 +217,18 @@ class MapSearch:
         objective = mixed(seen, unseen, weight)
         parameter = best_step(STRENGTH, objective, bounds, end)
         return EvaluatedSetting(setting, parameter, objective, seen, tuple(bounds), end)
+
+
+def _sample(prepared: Prepared) -> torch.Tensor:
+    """Return a few documents of the corpus, of both kinds as many as it has; none where pools are all of it."""
+    random, labelled = np.random.default_rng(prepared.options.seed), len(prepared.labels.rows)
+    few = 0 if prepared.pools.whole else min(_OUTSIDE, len(prepared.corpus))
+    of_labelled = round(few * labelled / max(1, len(prepared.corpus)))
+    parts = []
+    for vectors, count in ((prepared.labels.documents, of_labelled), (prepared.sample, few - of_labelled)):
+        drawn = np.sort(random.choice(len(vectors), min(count, len(vectors)), replace=False))
+        parts.append(vectors[torch.from_numpy(drawn).to(vectors.device)])
+    return torch.cat(parts)
 
 
 def search_map(search: MapSearch, kinds: Sequence[str] = ("ridge", "iterated-ridge")) -> FoundMap | None:

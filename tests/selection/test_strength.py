@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,11 @@ def test_a_mapped_query_is_ranked_among_its_pool_and_its_relevant_documents(
 def test_the_grid_is_that_of_sorted_rankings(metric: str) -> None:
     kept, shifts = np.arange(1, 40, 3), np.stack([shifts_of(seed) for seed in (3, 4)], axis=1)
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
-    grid = StrengthGrid.of(evaluator_of(prepared_of(metric=metric)), kept, torch.from_numpy(turn).float())
+    queries = torch.from_numpy(PROBLEM.queries[kept]).float()
+    nothing = torch.zeros(0, 6), 60
+    grid = StrengthGrid.of(
+        evaluator_of(prepared_of(metric=metric)), kept, torch.from_numpy(turn).float(), queries, nothing
+    )
     assert set(grid.rows) == set(kept)
     found = grid.values(torch.from_numpy(shifts[grid.rows] @ turn).float())
     np.testing.assert_allclose(grid.unmapped, sorted_out(shifts[:, 0], 0.0, metric)[grid.rows], atol=1e-6)
@@ -123,20 +128,26 @@ def test_the_grid_is_that_of_sorted_rankings(metric: str) -> None:
             np.testing.assert_allclose(found[number, place], expected, atol=1e-6)
 
 
-def test_the_grid_ranks_among_the_best_of_a_pool_and_the_best_relevant_documents(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    module = importlib.import_module("nudge_integrations.selection.strength_grid")
-    monkeypatch.setattr(module, "_DEPTH", 12)
-    monkeypatch.setattr(module, "_RELEVANT", 1)
-    shifts, base = shifts_of(3), PROBLEM.queries @ PROBLEM.documents.T
-    others = np.where(PROBLEM.gains > 0, -np.inf, base)
-    relevant = np.where(PROBLEM.gains > 0, base, -np.inf)
-    pools = np.argsort(np.argsort(-others, axis=1), axis=1) < 12
-    pools |= (np.argsort(np.argsort(-relevant, axis=1), axis=1) < 1) & (PROBLEM.gains > 0)
-    grid = StrengthGrid.of(evaluator_of(prepared_of()), np.arange(40), torch.eye(6))
-    found = grid.values(torch.from_numpy(shifts[grid.rows, None]).float(), (0.5,))
-    np.testing.assert_allclose(found[0, 0], sorted_out(shifts, 0.5, pools=pools)[grid.rows], atol=1e-6)
+@pytest.mark.parametrize("depth", [3, 12])
+def test_the_grid_counts_documents_outside_the_pool_by_a_sample(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("nudge_integrations.selection.strength_grid"), "_DEPTH", depth)
+    first = np.arange(60) == PROBLEM.gains.argmax(axis=1)[:, None]
+    problem, shifts = replace(PROBLEM, gains=np.where(first, 1.0, 0.0)), shifts_of(3)
+    queries, evaluator = torch.from_numpy(problem.queries).float(), evaluator_of(prepared_of(problem))
+
+    def values(sample: torch.Tensor) -> Floats:
+        grid = StrengthGrid.of(evaluator, np.arange(40), torch.eye(6), queries, (sample, 60))
+        assert grid.base.shape[1] == depth + 1
+        found = grid.values(torch.from_numpy(shifts[grid.rows, None]).float(), (0.1, 0.5, 2.0))[0]
+        return found[:, np.argsort(grid.rows)]
+
+    # Where the sample is everything each document stands for itself, and nothing is lost by shallow pools.
+    found, none = values(torch.from_numpy(problem.documents).float()), values(torch.zeros(0, 6))
+    for number, strength in enumerate((0.1, 0.5, 2.0)):
+        scores = (problem.queries + strength * shifts) @ problem.documents.T
+        expected = [metric_of(row, gains, "ndcg@10") for row, gains in zip(scores, problem.gains, strict=True)]
+        np.testing.assert_allclose(found[number], expected, atol=1e-6)
+    assert none[2].mean() > found[2].mean() + 0.05
 
 
 def test_documents_that_surface_join_the_pools(monkeypatch: pytest.MonkeyPatch) -> None:
