@@ -156,6 +156,17 @@ class LexicalIndex:
         built = self._ready()
         return LexicalScores(built.ids, built.row_of, self._scores(built, [query])[0])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return one moment, without the lock, which belongs to this process, and without what is built of the rest."""
+        with self._lock:
+            documents, vocabulary = dict(self._documents), dict(self._vocabulary)
+        return {"settings": self._settings, "documents": documents, "vocabulary": vocabulary}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` returned."""
+        self.__init__(state["settings"])  # type: ignore[misc]
+        self._documents, self._vocabulary = state["documents"], state["vocabulary"]
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a folder, in place of what was saved there, all at once.
 

@@ -121,21 +121,18 @@ class NudgeRetriever(BaseRetriever):
         """
         self._index.delete(node_ids)
 
-    def with_filters(self, filters: MetadataFilters | None, similarity_top_k: int | None = None) -> NudgeRetriever:
+    def with_filters(self, filters: MetadataFilters | None) -> NudgeRetriever:
         """Return a retriever with other filters over the same nodes and vectors, for one request: nothing is built.
 
         Nodes that are inserted into or deleted from either are so in both.
 
         Args:
             filters: Only nodes whose metadata pass; None takes all.
-            similarity_top_k: How many nodes to return at most; None leaves it as it is.
 
         >>> retriever.with_filters(filters).retrieve("who purrs?")  # doctest: +SKIP
         """
         other = copy.copy(self)
         other.filters = filters
-        if similarity_top_k is not None:
-            other.similarity_top_k = check_count("similarity_top_k", similarity_top_k)
         return other
 
     def persist(self, persist_dir: str | os.PathLike[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +164,13 @@ def test_another_folder_is_refused(tmp_path: Path) -> None:
 def test_settings_out_of_range_are_refused(options: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Bm25(**options)  # type: ignore[arg-type]
+
+
+def test_an_index_is_copied_whole() -> None:
+    index = LexicalIndex(Bm25(language="en"))
+    index.insert(["a", "b"], ["Cats purr.", "A dog barks at dogs."])
+    for other in (pickle.loads(pickle.dumps(index)), copy.deepcopy(index)):  # noqa: S301  # our own bytes
+        assert other.ids == index.ids
+        np.testing.assert_array_equal(other.scores(["barking dog", "purr"]), index.scores(["barking dog", "purr"]))
+        other.discard(["a", "nowhere"])
+        assert (other.ids, index.ids) == (("b",), ("a", "b"))

@@ -260,7 +260,7 @@ def test_filters_of_one_request_build_nothing() -> None:
     retriever = NudgeRetriever(nodes, model, nudge_of(fitted()), similarity_top_k=2)
     model.calls.clear()
     small = MetadataFilters(filters=[MetadataFilter(key="row", value=3, operator=FilterOperator.LT)])
-    one = retriever.with_filters(small, similarity_top_k=40)
+    one = retriever.with_filters(small)
     assert sorted(found(one, "word1")) == ["d0", "d1", "d2"]
     assert len(found(retriever, "word1")) == 2
     assert not model.texts("batch")
