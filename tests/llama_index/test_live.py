@@ -257,12 +257,12 @@ def test_filters_of_one_request_build_nothing() -> None:
         node.metadata = {"row": row}
         node.excluded_embed_metadata_keys = ["row"]
     model = WordEmbedding()
-    retriever = NudgeRetriever(nodes, model, nudge_of(fitted()), similarity_top_k=2)
+    retriever = NudgeRetriever(nodes, model, nudge_of(fitted()), similarity_top_k=3)
     model.calls.clear()
     small = MetadataFilters(filters=[MetadataFilter(key="row", value=3, operator=FilterOperator.LT)])
     one = retriever.with_filters(small)
     assert sorted(found(one, "word1")) == ["d0", "d1", "d2"]
-    assert len(found(retriever, "word1")) == 2
+    assert len(found(retriever, "word1")) == 3
     assert not model.texts("batch")
     retriever.delete_nodes(["d0"])
     assert sorted(found(one, "word1")) == ["d1", "d2"]
