@@ -248,6 +248,32 @@ def test_evaluate_takes_other_metrics(fitted: tuple[Path, dict[str, Any]]) -> No
     assert list(found["metrics"]) == ["map@5", "hit@3"]
 
 
+def test_evaluate_says_which_labels_the_fit_knows_already(tmp_path: Path) -> None:
+    train, dev, test = animal_dataset().split((0.6, 0.2, 0.2), seed=1)
+    for name, part in (("train", train), ("dev", dev), ("test", test)):
+        part.to_beir(tmp_path / "animals", name)
+    source = tmp_path / "out"
+    done("fit", tmp_path / "animals", "-e", ENCODER_PATH, "-o", source, "--method", "nudge-n")
+    for split, words in (("dev", "step was chosen on these"), ("train", "was fitted to these"), ("test", "")):
+        arguments = ("evaluate", source, tmp_path / "animals", "-e", ENCODER_PATH, "--split", split)
+        assert words in done(*arguments)
+        assert words in done(*arguments, "--json").get("warning", "")
+        assert ("warning" in done(*arguments, "--json")) == bool(words)
+
+
+def test_a_rank_below_100_that_the_files_hold_is_printed(tmp_path: Path) -> None:
+    corpus = {f"d{row}": f"document {row}" for row in range(200)}
+    RetrievalDataset(corpus, {"q": "?"}, {"q": {"d161": 1}}).to_json(tmp_path / "labels.json")
+    (tmp_path / "before.json").write_text(json.dumps({"q": list(corpus)}))
+    (tmp_path / "after.json").write_text(json.dumps({"q": ["d161"]}))
+    files = (tmp_path / "before.json", tmp_path / "after.json")
+    shown = done("compare", *files, "--dataset", tmp_path / "labels.json", "--resamples", "10")
+    assert "162 -> 1" in shown
+    (tmp_path / "before.json").write_text(json.dumps({"q": ["d1", "d2"]}))
+    shown = done("compare", *files, "--dataset", tmp_path / "labels.json", "--resamples", "10")
+    assert "not found -> 1" in shown
+
+
 def test_runs_survive_both_forms(fitted: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     stored = RunFolder.load(fitted[0])
     for name in ("run.json", "run.trec"):
