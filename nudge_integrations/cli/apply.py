@@ -91,5 +91,8 @@ class ApplyJob:
         count, mapped = len(self.vectors), self.nudge.query_map is not None
         if self.ids is None:
             return f"{count:,} queries {'mapped' if mapped else 'stay as they are: this nudge has no query map'}"
-        moved = f"{self.result()['moved']:,} of {count:,} vectors moved (similarity {self.nudge.similarity})"
+        result = self.result()
+        moved = f"{result['moved']:,} of {count:,} vectors moved (similarity {self.nudge.similarity})"
+        if result["absent"]:
+            moved += f"; {result['absent']:,} of the {len(self.nudge):,} documents that it moves are not among the ids"
         return f"{moved}; queries go through a map: nudge apply --queries" if mapped else moved

@@ -23,6 +23,7 @@ from nudge_integrations.cli import demo
 from nudge_integrations.cli.app import app
 from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.measure import measure
+from nudge_integrations.cli.vector_files import read_ids
 from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.errors import CorruptArtifactError
 from nudge_integrations.evaluation import RunFolder, compare, evaluate, read_run
@@ -355,6 +356,18 @@ def test_inspect_names_origin_integrity_and_largest_moves(fitted: tuple[Path, di
 
 
 # --- apply
+
+
+def test_ids_end_at_newlines_alone_and_those_without_a_vector_are_said(
+    fitted: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    names = ["cat", *(f"{sign}d{sign}" for sign in "\u2028\x85\x0b\x0c\x1c")]
+    (tmp_path / "ids.txt").write_bytes("\r\n".join(names).encode())
+    np.save(tmp_path / "vectors.npy", ENCODER.encode_documents(["the cat lives here"] * len(names)))
+    assert read_ids(tmp_path / "ids.txt") == names
+    arguments = (fitted[0], tmp_path / "vectors.npy", "--ids", tmp_path / "ids.txt", "-o", tmp_path / "new.npy")
+    shown = " ".join(done("apply", *arguments).split())
+    assert "7 of the 8 documents that it moves are not among the ids" in shown
 
 
 @pytest.mark.parametrize("source", ["vectors.npy", "vectors.safetensors"])

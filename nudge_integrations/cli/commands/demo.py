@@ -51,7 +51,7 @@ def demo(
     console.print(edge_check_lines(check))
     if output is not None:
         measured.run_folder(splits, result).save(output)
-        console.print(f"Kept in {output}: the nudge, and these figures in result.json.")
+        console.print(f"Kept in {output}: the nudge, and these figures in result.json.", markup=False)
     if as_json:
         print_json(result)
     return None

@@ -104,7 +104,7 @@ def fit(
     }
     console.print(summary(measured))
     measured.run_folder(splits, result).save(output)
-    console.print(f"Kept in {output}; Nudge.load({str(output)!r}) gives it back.")
+    console.print(f"Kept in {output}; Nudge.load({str(output)!r}) gives it back.", markup=False)
     if as_json:
         print_json(result)
     return None
