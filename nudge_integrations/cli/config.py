@@ -6,7 +6,8 @@
     seed = 7
 
 Keys are spelled as the options are (``unseen-weight``, or ``unseen_weight``), arguments by their name in lower case
-(``dataset``). Code to import (``package.module:name``) is named on the command line alone. Options on the command line win. A key or table that means nothing is an error that names it.
+(``dataset``). Options on the command line win, and code to import (``package.module:name``) is named there alone. A key
+or table that means nothing is an error that names it.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-__all__ = ["console_for", "harmless", "print_json"]
+__all__ = ["console_for", "harmless", "print_json", "shows_bars"]
 
 # No width on the screen: all control characters but tab and newline. Half of a character cannot be printed at all.
 _HARMFUL: dict[int, str | None] = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))
@@ -25,6 +26,11 @@ def harmless(text: str) -> str:
         'clear[2J'
     """
     return text.translate(_HARMFUL)
+
+
+def shows_bars() -> bool:
+    """Tell whether anybody watches: a log file or a pipe is given no progress bars."""
+    return sys.stderr.isatty()
 
 
 class _Screen(Console):

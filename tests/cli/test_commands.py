@@ -108,7 +108,12 @@ def test_fitting_again_replaces_the_run_folder_and_no_other_file(beir: Path, tmp
     done("fit", tmp_path / "labels.json", "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
     (tmp_path / "out" / "notes.txt").write_text("mine")
     assert RunFolder.load(tmp_path / "out").validation is not None
-    done("fit", beir, "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
+    again = ("fit", beir, "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
+    refused = run(*again)
+    assert refused.exit_code == 1
+    assert "holds a nudge already" in refused.stderr
+    assert RunFolder.load(tmp_path / "out").validation is not None
+    done(*again, "--force")
     assert RunFolder.load(tmp_path / "out").validation is None
     assert set(path.name for path in (tmp_path / "out").iterdir()) == {*NAMES, "notes.txt"} - {"validation.json"}
 
@@ -356,6 +361,15 @@ def test_inspect_names_origin_integrity_and_largest_moves(fitted: tuple[Path, di
 
 
 # --- apply
+
+
+def test_no_bars_are_drawn_off_a_terminal(beir: Path, tmp_path: Path) -> None:
+    given = ("-e", ENCODER_PATH, "-o", tmp_path / "out", "--method", "nudge-n", "--cache", tmp_path / "cache")
+    assert run("fit", beir, *given).stderr == ""
+    np.save(tmp_path / "vectors.npy", ENCODER.encode_documents(["the cat lives here"]))
+    (tmp_path / "ids.txt").write_text("cat")
+    arguments = (tmp_path / "out", tmp_path / "vectors.npy", "--ids", tmp_path / "ids.txt", "-o", tmp_path / "new.npy")
+    assert run("apply", *arguments).stderr == ""
 
 
 def test_ids_end_at_newlines_alone_and_those_without_a_vector_are_said(

@@ -19,7 +19,7 @@ from nudge_integrations.cli.options import (
     OptionalEncoderOption,
     SeedOption,
 )
-from nudge_integrations.cli.screen import console_for, print_json
+from nudge_integrations.cli.screen import console_for, print_json, shows_bars
 
 if TYPE_CHECKING:
     from nudge_integrations.generation import GenerationReport
@@ -110,7 +110,7 @@ def generate(
         round_trip=round_trip,
         coverage=coverage,
         seed=seed,
-        progress=True,
+        progress=shows_bars(),
         on_report=reports.append,
     )
     dataset.to_json(output)
