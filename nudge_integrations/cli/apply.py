@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.cli.screen import shows_bars
 from nudge_integrations.cli.vector_files import BLOCK_ROWS, read_ids, read_vectors
 from nudge_integrations.errors import InputError
 
@@ -66,7 +67,9 @@ class ApplyJob:
         Raises:
             MismatchError: If vectors are of another model or text, or nudged already.
         """
-        for start in tqdm(range(0, len(self.vectors), BLOCK_ROWS), desc="Applying", unit="block"):
+        for start in tqdm(
+            range(0, len(self.vectors), BLOCK_ROWS), desc="Applying", unit="block", disable=not shows_bars()
+        ):
             block = slice(start, start + BLOCK_ROWS)
             if self.ids is None:
                 yield self.nudge.transform_queries(self.vectors[block])
@@ -91,5 +94,8 @@ class ApplyJob:
         count, mapped = len(self.vectors), self.nudge.query_map is not None
         if self.ids is None:
             return f"{count:,} queries {'mapped' if mapped else 'stay as they are: this nudge has no query map'}"
-        moved = f"{self.result()['moved']:,} of {count:,} vectors moved (similarity {self.nudge.similarity})"
+        result = self.result()
+        moved = f"{result['moved']:,} of {count:,} vectors moved (similarity {self.nudge.similarity})"
+        if result["absent"]:
+            moved += f"; {result['absent']:,} of the {len(self.nudge):,} documents that it moves are not among the ids"
         return f"{moved}; queries go through a map: nudge apply --queries" if mapped else moved

@@ -6,7 +6,8 @@
     seed = 7
 
 Keys are spelled as the options are (``unseen-weight``, or ``unseen_weight``), arguments by their name in lower case
-(``dataset``). Options on the command line win. A key or table that means nothing is an error that names it.
+(``dataset``). Options on the command line win, and code to import (``package.module:name``) is named there alone. A key
+or table that means nothing is an error that names it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from typing import Any
 
 import typer
 
+from nudge_integrations.cli.import_paths import is_import_path
 from nudge_integrations.storage import read_regular
 
 __all__ = ["use_config"]
 
+_CODE = ("encoder", "llm")  # a file that came with somebody's data must not choose what code runs
 _LARGEST = 1 << 20  # bytes, which nobody writes by hand
 
 
@@ -60,8 +63,10 @@ def _defaults(ctx: typer.Context, tables: dict[str, Any], path: Path) -> dict[st
             raise typer.BadParameter(f"{path}: {name} is {table!r}, expected a table: [{name}]")
     names = _names(ctx)
     given = {key.replace("_", "-"): value for key, value in tables.get(str(ctx.info_name), {}).items()}
-    for key in given:
+    for key, value in given.items():
         _check(key, names, f"{path}: [{ctx.info_name}] has no option {key!r}")
+        if key in _CODE and is_import_path(str(value)):
+            raise typer.BadParameter(f"{path}: {key} names code to import, {value!r}: give --{key} on the command line")
     return {names[key]: value for key, value in given.items()}
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nudge_integrations.cli.edge_check import EdgeCheck, check_edges
 from nudge_integrations.cli.measure import Measured, measure
+from nudge_integrations.cli.screen import shows_bars
 from nudge_integrations.data import METATOOL
 from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.encoding import CachedEncoder, SentenceTransformerEncoder, bundled_model
@@ -51,7 +52,7 @@ def run_demo(splits: Splits, seed: int, console: Console) -> tuple[Measured, Edg
     encoder = SentenceTransformerEncoder(MODEL)
     with TemporaryDirectory(prefix="nudge-demo-") as folder:
         vectors, artifact = Path(folder) / "vectors", Path(folder) / "nudge"
-        measured = measure(splits, CachedEncoder(encoder, vectors, progress=True), seed=seed)
+        measured = measure(splits, CachedEncoder(encoder, vectors, progress=shows_bars()), seed=seed)
         measured.nudge.save(artifact)
         # Both retrievers find the vectors of the queries in the cache: nothing is embedded twice.
         return measured, check_edges(artifact, CachedEncoder(encoder, vectors), splits.test)

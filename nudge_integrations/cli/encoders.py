@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nudge_integrations.cli.import_paths import is_import_path, load_object
+from nudge_integrations.cli.screen import shows_bars
 from nudge_integrations.encoding import CachedEncoder, Encoder, SentenceTransformerEncoder
 from nudge_integrations.errors import InputError
 
@@ -30,7 +31,7 @@ class EncoderChoice:
 
 
 def load_encoder(choice: EncoderChoice) -> Encoder:
-    """Load an encoder that shows its progress.
+    """Load an encoder that shows its progress on a terminal.
 
     Raises:
         InputError: If there is no such model, or what is imported is no encoder.
@@ -38,7 +39,11 @@ def load_encoder(choice: EncoderChoice) -> Encoder:
     """
     if not is_import_path(choice.name):
         return SentenceTransformerEncoder(
-            choice.name, batch_size=choice.batch_size, device=choice.device, progress=True, cache_dir=choice.cache
+            choice.name,
+            batch_size=choice.batch_size,
+            device=choice.device,
+            progress=shows_bars(),
+            cache_dir=choice.cache,
         )
     loaded = load_object(choice.name)
     # A class has its instances' methods, so it would pass for one.
@@ -48,4 +53,4 @@ def load_encoder(choice: EncoderChoice) -> Encoder:
             f"{choice.name} is a {type(encoder).__name__}, no encoder: it needs encode_documents, encode_queries and "
             "fingerprint"
         )
-    return encoder if choice.cache is None else CachedEncoder(encoder, choice.cache, progress=True)
+    return encoder if choice.cache is None else CachedEncoder(encoder, choice.cache, progress=shows_bars())

@@ -13,10 +13,11 @@ from nudge_integrations.cli.formats import form_of, read_dataset
 from nudge_integrations.cli.measure import evaluate_vectors
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.evaluation import Evaluation, RunFolder, evaluate, read_run
+from nudge_integrations.evaluation import Evaluation, Run, RunFolder, evaluate, read_run
+from nudge_integrations.evaluation.rankings import depth_of
 from nudge_integrations.pipeline import similarity_of
 
-__all__ = ["LabelSource", "evaluate_source", "read_rankings"]
+__all__ = ["LabelSource", "evaluate_source", "fitted_on", "read_rankings"]
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,10 @@ def evaluate_source(
         NudgeError: If something cannot be read, or does not fit together.
     """
     if not source.is_dir():
-        return evaluate(read_run(source), labels.read(source), metrics)
+        return _whole(read_run(source), labels.read(source), metrics)
     if labels.path is None:
         run = RunFolder.load(source)
-        return evaluate(run.before if base else run.after, run.test, metrics)
+        return _whole(run.before if base else run.after, run.test, metrics)
     nudge, dataset = Nudge.load(source), labels.read(source)
     if encoder is None:
         raise InputError(f"{source} holds vectors: give the --encoder that they come from, to encode {labels.path}")
@@ -72,6 +73,27 @@ def evaluate_source(
     return evaluate_vectors(
         dataset, documents, queries, metrics, None if base else nudge, similarity=similarity_of(model)
     )
+
+
+def fitted_on(source: Path, evaluation: Evaluation) -> str | None:
+    """Say what a nudge already had from the labels that it was evaluated on; None for labels new to it, or no nudge.
+
+    Args:
+        source: What was evaluated, as in `evaluate_source`.
+        evaluation: What came out.
+    """
+    if not source.is_dir() or evaluation.dataset is None:
+        return None
+    nudge, labels = Nudge.load(source), evaluation.dataset.hash
+    if labels == nudge.validation_hash:
+        return "The step was chosen on these labels: the figures are better than those of new queries."
+    if labels == nudge.dataset_hash:
+        return "The nudge was fitted to these labels: the figures are better than those of new queries."
+    return None
+
+
+def _whole(run: Run, dataset: RetrievalDataset, metrics: Sequence[str]) -> Evaluation:
+    return evaluate(run, dataset, metrics, depth=depth_of(run))
 
 
 def read_rankings(

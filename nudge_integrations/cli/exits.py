@@ -17,6 +17,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from nudge_integrations.cli.screen import harmless
 from nudge_integrations.errors import NudgeError
 
 __all__ = ["FAILED", "INTERRUPTED", "NO_GAIN", "READER_GONE", "WRONG_USAGE", "OneLineErrors", "remember_debug"]
@@ -81,4 +82,4 @@ def _in_words(error: Exception) -> str:
 
 
 def _tell(message: str) -> None:
-    typer.echo(f"nudge: {' '.join(message.split())}", err=True)
+    typer.echo(f"nudge: {harmless(' '.join(message.split()))}", err=True)

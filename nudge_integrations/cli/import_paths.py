@@ -11,7 +11,7 @@ from typing import Any
 
 from nudge_integrations.errors import InputError
 
-__all__ = ["is_import_path", "load_object"]
+__all__ = ["check_import_path", "is_import_path", "load_object"]
 
 _FORM = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -24,6 +24,16 @@ def is_import_path(text: str) -> bool:
         (True, False)
     """
     return _FORM.fullmatch(text) is not None
+
+
+def check_import_path(text: str) -> None:
+    """Refuse what has another form, and import nothing.
+
+    Raises:
+        InputError: If it is not ``package.module:name``.
+    """
+    if not is_import_path(text):
+        raise InputError(f"{text!r} is no import path; expected package.module:name")
 
 
 def load_object(path: str) -> Any:
@@ -39,8 +49,7 @@ def load_object(path: str) -> Any:
         >>> load_object("math:sqrt")(4)
         2.0
     """
-    if not is_import_path(path):
-        raise InputError(f"{path!r} is no import path; expected package.module:name")
+    check_import_path(path)
     module_name, _, names = path.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

@@ -22,6 +22,7 @@ __all__ = [
     "DeviceOption",
     "DryRunOption",
     "EncoderOption",
+    "ForceOption",
     "JsonOption",
     "KeepOption",
     "MetricsOption",
@@ -64,6 +65,7 @@ DryRunOption = Annotated[
 ]
 EncoderOption = Annotated[str, typer.Option("--encoder", "-e", help=_ENCODER)]
 OptionalEncoderOption = Annotated[str | None, typer.Option("--encoder", "-e", help=_ENCODER)]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace the run that the output folder holds.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, to stdout.")]
 KeepOption = Annotated[Path, typer.Option("--output", "-o", help=_KEEP)]
 OptionalKeepOption = Annotated[Path | None, typer.Option("--output", "-o", help=_KEEP)]

@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-__all__ = ["console_for", "print_json"]
+__all__ = ["console_for", "harmless", "print_json", "shows_bars"]
+
+# No width on the screen: all control characters but tab and newline. Half of a character cannot be printed at all.
+_HARMFUL: dict[int, str | None] = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))
+_HARMFUL |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
+def harmless(text: str) -> str:
+    r"""Leave out what a terminal would obey, such as an escape sequence that fills the clipboard.
+
+    Example:
+        >>> harmless("clear\x1b[2J")
+        'clear[2J'
+    """
+    return text.translate(_HARMFUL)
+
+
+def shows_bars() -> bool:
+    """Tell whether anybody watches: a log file or a pipe is given no progress bars."""
+    return sys.stderr.isatty()
 
 
 class _Screen(Console):
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Draw, without what texts and paths would tell the terminal to do; colours are added later."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=harmless(segment.text))
+
     def on_broken_pipe(self) -> None:
         """Leave it to the command's end, which knows what to do; rich would exit by itself."""
         raise BrokenPipeError

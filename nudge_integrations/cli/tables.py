@@ -83,13 +83,14 @@ def seconds_line(seconds: Mapping[str, float]) -> str:
     return "Time: " + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
 
 
-def moved_table(moved: Sequence[MovedQuery], rose: int = 3, fell: int = 1) -> Table:
+def moved_table(moved: Sequence[MovedQuery], rose: int = 3, fell: int = 1, depth: int | None = RANKS) -> Table:
     """Draw the queries that gained most and lost most, and where their relevant document went.
 
     Args:
         moved: Largest gain first.
         rose: How many to show of those that gained; one a document, so that they differ.
         fell: How many to show of those that lost.
+        depth: How many documents each ranking has; None where they differ, and a document may just be absent.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("query", overflow="fold", ratio=1)
@@ -100,7 +101,7 @@ def moved_table(moved: Sequence[MovedQuery], rose: int = 3, fell: int = 1) -> Ta
         *(("red", one) for one in islice((one for one in reversed(moved) if one.rank_change < 0), fell)),
     ]
     for colour, one in shown:
-        ranks = f"[{colour}]{_rank(one.old_rank)} -> {_rank(one.new_rank)}[/]"
+        ranks = f"[{colour}]{_rank(one.old_rank, depth)} -> {_rank(one.new_rank, depth)}[/]"
         table.add_row(escape(shortened(one.text, _LONGEST)), escape(str(one.document_id)), ranks)
     return table
 
@@ -163,7 +164,9 @@ def _headline(comparison: Comparison, what: str) -> list[RenderableType]:
 
 def _moved(comparison: Comparison, rose: int, fell: int) -> list[RenderableType]:
     ranked = [one for one in comparison.moved if one.rank_change]
-    return ["", "Ranks of the relevant document", "", moved_table(ranked, rose, fell)] if ranked else []
+    depths = {len(found) for side in (comparison.before, comparison.after) for found in side.rankings.values()}
+    depth = depths.pop() if len(depths) == 1 else None
+    return ["", "Ranks of the relevant document", "", moved_table(ranked, rose, fell, depth)] if ranked else []
 
 
 def _coloured(change: str) -> str:
@@ -179,5 +182,7 @@ def _one_a_document(moved: Iterable[MovedQuery]) -> Iterable[MovedQuery]:
             yield one
 
 
-def _rank(rank: int | None) -> str:
-    return f">{RANKS}" if rank is None else str(rank)
+def _rank(rank: int | None, depth: int | None) -> str:
+    if rank is not None:
+        return str(rank)
+    return "not found" if depth is None else f">{depth}"

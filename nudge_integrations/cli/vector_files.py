@@ -78,7 +78,8 @@ def read_ids(path: Path) -> list[str]:
     elif path.suffix == ".json":
         ids = read_json_list(path, "ids")
     else:
-        ids = [line for line in read_text(path).splitlines() if line]
+        # Newlines alone end a line: splitlines() would also cut an id at U+2028, NEL or a form feed.
+        ids = [line for line in (line.removesuffix("\r") for line in read_text(path).split("\n")) if line]
     wrong = next((row for row, name in enumerate(ids) if not isinstance(name, str | int)), None)
     if wrong is not None:
         raise InputError(f"{path}: number {wrong + 1} has no id; expected text")

@@ -13,7 +13,7 @@ from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation.breakdown import Breakdown, Group, by_documents, by_labels
 from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, evaluate
 from nudge_integrations.evaluation.movement import MovedQuery, moved_queries
-from nudge_integrations.evaluation.rankings import Source
+from nudge_integrations.evaluation.rankings import Source, depth_of
 from nudge_integrations.evaluation.significance import Difference, holm, paired_differences
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _evaluated(side: Evaluation | Source, dataset: RetrievalDataset | None, metr
             raise DatasetError(
                 "rankings cannot be evaluated without labels: give compare a dataset, or two evaluations"
             )
-        return evaluate(side, dataset, metrics)
+        return evaluate(side, dataset, metrics, depth=depth_of(side))
     absent = [metric for metric in metrics if metric not in side.per_query]
     if absent:
         raise InputError(f"an evaluation has no {absent[0]!r}, only {list(side.means)}; evaluate it with that metric")

@@ -70,8 +70,8 @@ def evaluate(
               order in the mapping.
             - A function from a query's text to either of these.
             - A LlamaIndex retriever or a LangChain one, called as it is: if it returns 2 documents, those 2 count. A
-              node goes by its id, or that of the document it was cut from; a document by its id, or its text. Or a
-              LangChain vector store.
+              node goes by its id, that of the document it was cut from, or its text; a document by its id, or its text.
+              Or a LangChain vector store.
             - An object whose ``search(texts, k)`` returns the ids, best first, for every text, and something more.
             - A pair (document vectors (n, d), query vectors (m, d)), rows in the dataset's order, searched exactly; or
               (an `ExactIndex`, query vectors).

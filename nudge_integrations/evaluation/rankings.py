@@ -15,7 +15,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.index import ExactIndex
 
-__all__ = ["Ranking", "Run", "Searcher", "Similarity", "Source", "rankings_of"]
+__all__ = ["Ranking", "Run", "Searcher", "Similarity", "Source", "depth_of", "rankings_of"]
 
 Ranking: TypeAlias = Mapping[str, float] | Sequence[Any]
 Run: TypeAlias = Mapping[str, Ranking]
@@ -95,6 +95,21 @@ def rankings_of(
     return results
 
 
+def depth_of(source: Source, least: int = 100) -> int:
+    """Return how deep to look so that a run, which was retrieved already, keeps every rank that it has.
+
+    Args:
+        source: A run, or what retrieves; as in `evaluate`.
+        least: The depth for what retrieves, and for shorter runs.
+
+    Example:
+        >>> depth_of({"q": ["a", "b", "c"]}, least=2)
+        3
+    """
+    found = source.values() if isinstance(source, Mapping) else ()
+    return max(least, *(len(ranking) for ranking in found if hasattr(ranking, "__len__")), 0)
+
+
 def _hits(
     source: Any, dataset: RetrievalDataset, depth: int, similarity: Similarity
 ) -> Iterable[tuple[str, Iterable[Any]]]:
@@ -156,8 +171,8 @@ class _Names:
             return hit
         names = [name for name in _names(hit) if name is not None]
         known = next((name for name in names if name in self._corpus), None)
-        if known is None and hasattr(hit, "page_content"):
-            known = self._of_text(hit.page_content)
+        if known is None and (text := _text(hit)) is not None:
+            known = self._of_text(text)
         return known if known is not None else next(iter(names), hit)
 
     def _of_text(self, text: str) -> str | None:
@@ -165,6 +180,13 @@ class _Names:
             # Documents that share a text are found by it under the id of the first.
             self._by_text = {text: document for document, text in reversed(list(self._corpus.items()))}
         return self._by_text.get(text)
+
+
+def _text(hit: Any) -> str | None:
+    """Return the text of a LangChain document or of a LlamaIndex node; None for what has none."""
+    get_content = getattr(getattr(hit, "node", None), "get_content", str)
+    text = getattr(hit, "page_content", None) or get_content()
+    return text if isinstance(text, str) and text else None
 
 
 def _names(hit: Any) -> Iterator[str | None]:

@@ -192,11 +192,16 @@ class RunFolder:
         )
 
     @staticmethod
-    def check_target(path: str | os.PathLike[str]) -> None:
+    def check_target(path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Refuse a folder that `save` would refuse, before the work that is to be saved.
 
+        Args:
+            path: The folder, which may be absent.
+            overwrite: Whether a nudge or run that is there may be replaced.
+
         Raises:
-            InputError: If a file of that name is there, or files that a run would overwrite and that are no run.
+            InputError: If a file of that name is there, files that a run would overwrite and that are no run, or a run
+                that is to be kept.
         """
         folder = Path(path)
         if folder.exists() and not folder.is_dir():
@@ -208,6 +213,8 @@ class RunFolder:
             ours = set()
         if others := [name for name in others if name not in ours]:
             raise InputError(f"{folder} holds {', '.join(others)} of another origin; choose another folder")
+        if ours and not overwrite:
+            raise InputError(f"{folder} holds a nudge already; choose another folder, or replace it with --force")
 
 
 def _parsed(nudge: Nudge, files: Mapping[str, bytes]) -> RunFolder:

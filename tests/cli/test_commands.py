@@ -23,6 +23,7 @@ from nudge_integrations.cli import demo
 from nudge_integrations.cli.app import app
 from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.measure import measure
+from nudge_integrations.cli.vector_files import read_ids
 from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.errors import CorruptArtifactError
 from nudge_integrations.evaluation import RunFolder, compare, evaluate, read_run
@@ -107,7 +108,12 @@ def test_fitting_again_replaces_the_run_folder_and_no_other_file(beir: Path, tmp
     done("fit", tmp_path / "labels.json", "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
     (tmp_path / "out" / "notes.txt").write_text("mine")
     assert RunFolder.load(tmp_path / "out").validation is not None
-    done("fit", beir, "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
+    again = ("fit", beir, "-e", ENCODER_PATH, "-o", tmp_path / "out", "--cache", tmp_path / "cache")
+    refused = run(*again)
+    assert refused.exit_code == 1
+    assert "holds a nudge already" in refused.stderr
+    assert RunFolder.load(tmp_path / "out").validation is not None
+    done(*again, "--force")
     assert RunFolder.load(tmp_path / "out").validation is None
     assert set(path.name for path in (tmp_path / "out").iterdir()) == {*NAMES, "notes.txt"} - {"validation.json"}
 
@@ -248,6 +254,32 @@ def test_evaluate_takes_other_metrics(fitted: tuple[Path, dict[str, Any]]) -> No
     assert list(found["metrics"]) == ["map@5", "hit@3"]
 
 
+def test_evaluate_says_which_labels_the_fit_knows_already(tmp_path: Path) -> None:
+    train, dev, test = animal_dataset().split((0.6, 0.2, 0.2), seed=1)
+    for name, part in (("train", train), ("dev", dev), ("test", test)):
+        part.to_beir(tmp_path / "animals", name)
+    source = tmp_path / "out"
+    done("fit", tmp_path / "animals", "-e", ENCODER_PATH, "-o", source, "--method", "nudge-n")
+    for split, words in (("dev", "step was chosen on these"), ("train", "was fitted to these"), ("test", "")):
+        arguments = ("evaluate", source, tmp_path / "animals", "-e", ENCODER_PATH, "--split", split)
+        assert words in done(*arguments)
+        assert words in done(*arguments, "--json").get("warning", "")
+        assert ("warning" in done(*arguments, "--json")) == bool(words)
+
+
+def test_a_rank_below_100_that_the_files_hold_is_printed(tmp_path: Path) -> None:
+    corpus = {f"d{row}": f"document {row}" for row in range(200)}
+    RetrievalDataset(corpus, {"q": "?"}, {"q": {"d161": 1}}).to_json(tmp_path / "labels.json")
+    (tmp_path / "before.json").write_text(json.dumps({"q": list(corpus)}))
+    (tmp_path / "after.json").write_text(json.dumps({"q": ["d161"]}))
+    files = (tmp_path / "before.json", tmp_path / "after.json")
+    shown = done("compare", *files, "--dataset", tmp_path / "labels.json", "--resamples", "10")
+    assert "162 -> 1" in shown
+    (tmp_path / "before.json").write_text(json.dumps({"q": ["d1", "d2"]}))
+    shown = done("compare", *files, "--dataset", tmp_path / "labels.json", "--resamples", "10")
+    assert "not found -> 1" in shown
+
+
 def test_runs_survive_both_forms(fitted: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     stored = RunFolder.load(fitted[0])
     for name in ("run.json", "run.trec"):
@@ -329,6 +361,27 @@ def test_inspect_names_origin_integrity_and_largest_moves(fitted: tuple[Path, di
 
 
 # --- apply
+
+
+def test_no_bars_are_drawn_off_a_terminal(beir: Path, tmp_path: Path) -> None:
+    given = ("-e", ENCODER_PATH, "-o", tmp_path / "out", "--method", "nudge-n", "--cache", tmp_path / "cache")
+    assert run("fit", beir, *given).stderr == ""
+    np.save(tmp_path / "vectors.npy", ENCODER.encode_documents(["the cat lives here"]))
+    (tmp_path / "ids.txt").write_text("cat")
+    arguments = (tmp_path / "out", tmp_path / "vectors.npy", "--ids", tmp_path / "ids.txt", "-o", tmp_path / "new.npy")
+    assert run("apply", *arguments).stderr == ""
+
+
+def test_ids_end_at_newlines_alone_and_those_without_a_vector_are_said(
+    fitted: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    names = ["cat", *(f"{sign}d{sign}" for sign in "\u2028\x85\x0b\x0c\x1c")]
+    (tmp_path / "ids.txt").write_bytes("\r\n".join(names).encode())
+    np.save(tmp_path / "vectors.npy", ENCODER.encode_documents(["the cat lives here"] * len(names)))
+    assert read_ids(tmp_path / "ids.txt") == names
+    arguments = (fitted[0], tmp_path / "vectors.npy", "--ids", tmp_path / "ids.txt", "-o", tmp_path / "new.npy")
+    shown = " ".join(done("apply", *arguments).split())
+    assert "7 of the 8 documents that it moves are not among the ids" in shown
 
 
 @pytest.mark.parametrize("source", ["vectors.npy", "vectors.safetensors"])

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from nudge_integrations.cli import demo
 from nudge_integrations.cli.app import app
 from nudge_integrations.cli.apply import ApplyJob
+from nudge_integrations.cli.screen import console_for
 
 TESTS = Path(__file__).resolve().parents[1] / "helpers"
 COMMANDS = ("demo", "fit", "evaluate", "compare", "report", "inspect", "apply", "convert", "generate")
@@ -215,11 +216,12 @@ def test_json_is_all_that_stdout_has(arguments: list[str], here: Path) -> None:
 def test_a_file_gives_defaults_and_the_command_line_wins(here: Path, tmp_path: Path) -> None:
     config = tmp_path / "nudge.toml"
     config.write_text(
-        f'[fit]\ndataset = "animals"\nencoder = "{ENCODER_PATH}"\noutput = "{tmp_path}/one"\nmethod = "nudge-m"\n'
+        f'[fit]\ndataset = "animals"\noutput = "{tmp_path}/one"\nmethod = "nudge-m"\n'
         'unseen_weight = 0.5\njson = true\n[evaluate]\nmetric = ["map@5", "hit@3"]\n'
     )
-    assert json.loads(run("fit", "--config", config).stdout)["method"] == "nudge-m"
-    result = json.loads(run("fit", "--config", config, "--method", "nudge-n", "-o", tmp_path / "two").stdout)
+    assert json.loads(run("fit", "-e", ENCODER_PATH, "--config", config).stdout)["method"] == "nudge-m"
+    others = ("-e", ENCODER_PATH, "--method", "nudge-n", "-o", tmp_path / "two")
+    result = json.loads(run("fit", "--config", config, *others).stdout)
     assert result["method"] == "nudge-n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["nudge.toml", "one", "two"]
     found = json.loads(run("evaluate", tmp_path / "two", "--config", config, "--json").stdout)
@@ -235,6 +237,7 @@ def test_a_file_gives_defaults_and_the_command_line_wins(here: Path, tmp_path: P
         ("fit = 1", "fit is 1, expected a table"),
         ("[fit]\nseed = 'one'", "'--seed'"),
         ("[fit", "is not a TOML file"),
+        ("[fit]\nencoder = 'cli_doubles:ENCODER'", "names code to import"),
         (None, "does not exist"),
     ],
 )
@@ -247,6 +250,34 @@ def test_what_a_file_cannot_say_is_named(text: str | None, words: str, here: Pat
     assert failed.stderr.count("\n") == 1
     assert words in failed.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_imports_no_model(here: Path) -> None:
+    (here / "planted.py").write_text("open('ran', 'w')")
+    done = run("generate", "animals", "--llm", "planted:ask", "-o", "new.json", "--dry-run")
+    (here / "planted.py").unlink()
+    assert done.exit_code == 0, done.output
+    assert not (here / "ran").exists()
+
+
+def test_a_terminal_is_told_nothing_by_texts_and_paths(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "start\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b2J\ud800end\n"
+    console_for(False).print(evil, markup=False)
+    out = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\x9b"} & set(out)
+    assert out.startswith("start]52")
+    assert "\ufffdend" in out
+    failed = run("inspect", "absent\x1b[2J\x1b]52;c;eA==\x07")
+    assert failed.exit_code == 1
+    assert "\x1b" not in failed.stderr
+    assert "absent[2J" in failed.stderr
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan"])
+def test_a_time_limit_that_is_none_is_refused(seconds: str, here: Path) -> None:
+    failed = run("fit", "animals", "-e", ENCODER_PATH, "-o", "new", "--max-seconds", seconds)
+    assert failed.exit_code == 1
+    assert "max_seconds must be a number" in failed.stderr
 
 
 # --- signals and pipes

@@ -10,7 +10,7 @@ import pytest
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.evaluation import Evaluation, evaluate
+from nudge_integrations.evaluation import Evaluation, compare, evaluate
 from nudge_integrations.index import ExactIndex
 
 CORPUS = {f"d{row}": f"document {row}" for row in range(12)}
@@ -86,6 +86,22 @@ class RetrieverWithoutIds:
 )
 def test_results_of_frameworks_are_evaluated_by_document_id(retriever: Any) -> None:
     assert evaluate(retriever, DATASET) == expected()
+
+
+def test_llama_index_nodes_with_unknown_ids_are_known_by_their_text() -> None:
+    schema = pytest.importorskip("llama_index.core.schema")
+
+    def retrieve(text: str) -> list[Any]:
+        return [schema.NodeWithScore(node=schema.TextNode(text=CORPUS[document])) for document in results(text)]
+
+    assert evaluate(retrieve, DATASET) == expected()
+
+
+def test_a_run_is_kept_as_deep_as_it_is() -> None:
+    corpus = {f"d{row}": f"document {row}" for row in range(200)}
+    dataset = RetrievalDataset(corpus, {"q": "?"}, {"q": {"d161": 1}})
+    comparison = compare({"q": list(corpus)}, {"q": ["d161"]}, dataset, resamples=10)
+    assert (comparison.moved[0].old_rank, comparison.moved[0].new_rank) == (162, 1)
 
 
 def test_of_documents_with_one_text_the_first_is_found() -> None:

@@ -124,6 +124,23 @@ def test_csv_has_one_row_a_query(made_up: Report) -> None:
     assert [float(row["mrr@10_after"]) for row in rows] == [row.after[2] for row in made_up.queries]
 
 
+def hostile(made_up: Report, text: str) -> Report:
+    return replace(made_up, queries=(replace(made_up.queries[0], text=text), *made_up.queries[1:]))
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_the_csv_is_a_formula(sign: str, made_up: Report) -> None:
+    rows = list(csv.DictReader(io.StringIO(hostile(made_up, f"{sign}1+1").to_csv(), newline="")))
+    assert rows[0]["text"] == f"'{sign}1+1"
+    assert all(float(row["new_rank"]) >= 1 for row in rows if row["new_rank"])
+
+
+@pytest.mark.parametrize("suffix", [".md", ".csv", ".html", ".tex", ".json"])
+def test_half_a_character_of_a_query_is_no_obstacle_to_writing(suffix: str, made_up: Report, tmp_path: Path) -> None:
+    hostile(made_up, "half \ud800 here").save(tmp_path / f"report{suffix}")
+    assert (tmp_path / f"report{suffix}").read_text(encoding="utf-8")
+
+
 def test_markdown_tables_keep_their_columns_whatever_a_query_says(made_up: Report) -> None:
     worst = tuple(replace(row, text=text) for row, text in zip(made_up.queries, HOSTILE, strict=False))
     for block in replace(made_up, queries=worst).to_markdown().split("\n\n"):

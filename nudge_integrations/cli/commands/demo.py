@@ -6,6 +6,7 @@ from nudge_integrations.cli.options import (
     ConfigOption,
     DebugOption,
     DryRunOption,
+    ForceOption,
     JsonOption,
     OptionalKeepOption,
     SeedOption,
@@ -24,6 +25,7 @@ EXAMPLES = (
 def demo(
     output: OptionalKeepOption = None,
     seed: SeedOption = 0,
+    force: ForceOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
@@ -40,7 +42,7 @@ def demo(
 
     console = console_for(as_json)
     if output is not None:
-        RunFolder.check_target(output)
+        RunFolder.check_target(output, overwrite=force)
     splits = demo_splits()
     console.print(splits_line(splits))
     if dry_run:
@@ -51,7 +53,7 @@ def demo(
     console.print(edge_check_lines(check))
     if output is not None:
         measured.run_folder(splits, result).save(output)
-        console.print(f"Kept in {output}: the nudge, and these figures in result.json.")
+        console.print(f"Kept in {output}: the nudge, and these figures in result.json.", markup=False)
     if as_json:
         print_json(result)
     return None

@@ -62,7 +62,7 @@ def evaluate(
     Every query of the labels counts, one without results as zero. Definitions are trec_eval's, by ir_measures.
     """
     from nudge_integrations.cli.encoders import EncoderChoice
-    from nudge_integrations.cli.evaluation import LabelSource, evaluate_source
+    from nudge_integrations.cli.evaluation import LabelSource, evaluate_source, fitted_on
     from nudge_integrations.cli.tables import means_table
     from nudge_integrations.evaluation import DEFAULT_METRICS, write_run
 
@@ -70,9 +70,14 @@ def evaluate(
     evaluation = evaluate_source(source, LabelSource(dataset, split), choice, metrics or DEFAULT_METRICS, base=base)
     console = console_for(as_json)
     console.print(means_table(evaluation))
+    seen = fitted_on(source, evaluation)
+    if seen is not None:
+        console.print(seen)
     if run is not None and not dry_run:
         write_run(evaluation.rankings, run)
     if run is not None:
         console.print(f"The ranking {'would go' if dry_run else 'went'} to {run}", markup=False)
     if as_json:
-        print_json({"metrics": dict(evaluation.means), "queries": evaluation.queries})
+        print_json(
+            {"metrics": dict(evaluation.means), "queries": evaluation.queries, **({"warning": seen} if seen else {})}
+        )

@@ -15,11 +15,12 @@ from nudge_integrations.cli.options import (
     DeviceOption,
     DryRunOption,
     EncoderOption,
+    ForceOption,
     JsonOption,
     KeepOption,
     SeedOption,
 )
-from nudge_integrations.cli.screen import console_for, print_json
+from nudge_integrations.cli.screen import console_for, print_json, shows_bars
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,6 +61,7 @@ def fit(
     cache: CacheOption = None,
     seed: SeedOption = 0,
     repair: RepairOption = False,
+    force: ForceOption = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
@@ -79,14 +81,14 @@ def fit(
     from nudge_integrations.evaluation import RunFolder
 
     console = console_for(as_json)
-    RunFolder.check_target(output)
+    RunFolder.check_target(output, overwrite=force)
     given: dict[str, object] = {
         "metric": metric,
         "unseen_weight": unseen_weight,
         "max_seconds": max_seconds,
         "seed": seed,
     }
-    given["progress"] = True
+    given["progress"] = shows_bars()
     options = cast("OptionValues", {name: value for name, value in given.items() if value is not None})
     splits = _splits(console, dataset, seed, repair)
     if dry_run:
@@ -104,7 +106,7 @@ def fit(
     }
     console.print(summary(measured))
     measured.run_folder(splits, result).save(output)
-    console.print(f"Kept in {output}; Nudge.load({str(output)!r}) gives it back.")
+    console.print(f"Kept in {output}; Nudge.load({str(output)!r}) gives it back.", markup=False)
     if as_json:
         print_json(result)
     return None

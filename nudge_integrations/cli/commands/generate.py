@@ -19,7 +19,7 @@ from nudge_integrations.cli.options import (
     OptionalEncoderOption,
     SeedOption,
 )
-from nudge_integrations.cli.screen import console_for, print_json
+from nudge_integrations.cli.screen import console_for, print_json, shows_bars
 
 if TYPE_CHECKING:
     from nudge_integrations.generation import GenerationReport
@@ -76,26 +76,27 @@ def generate(
 
     The function is imported from the current folder or any installed package, and called from several threads. Answers
     go to OUTPUT.answers.jsonl as they come: a run that was stopped goes on where it was, and pays for nothing twice.
-    --round-trip and --coverage compare vectors and need an --encoder. A dry run imports, counts and asks nothing.
+    --round-trip and --coverage compare vectors and need an --encoder. A dry run counts; it imports and asks nothing.
     """
     from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
     from nudge_integrations.cli.formats import read_corpus
-    from nudge_integrations.cli.import_paths import load_object
+    from nudge_integrations.cli.import_paths import check_import_path, load_object
     from nudge_integrations.cli.tables import would_write
     from nudge_integrations.errors import InputError
     from nudge_integrations.generation import generate_qa_pairs
 
     console = console_for(as_json)
     texts = read_corpus(corpus)
-    ask = load_object(llm)
-    if not callable(ask):
-        raise InputError(f"{llm} is a {type(ask).__name__}; expected a function from a prompt to the model's answer")
+    check_import_path(llm)
     if encoder is None and (round_trip or coverage):
         raise typer.BadParameter("--round-trip and --coverage compare vectors: give an --encoder as well")
     answers = output.with_name(f"{output.name}.answers.jsonl")
     console.print(f"{len(texts):,} documents; answers are kept in {answers}.", markup=False)
     if dry_run:
         return would_write(console, [answers, output], as_json)
+    ask = load_object(llm)
+    if not callable(ask):
+        raise InputError(f"{llm} is a {type(ask).__name__}; expected a function from a prompt to the model's answer")
     reports: list[GenerationReport] = []
     dataset = generate_qa_pairs(
         texts,
@@ -109,7 +110,7 @@ def generate(
         round_trip=round_trip,
         coverage=coverage,
         seed=seed,
-        progress=True,
+        progress=shows_bars(),
         on_report=reports.append,
     )
     dataset.to_json(output)

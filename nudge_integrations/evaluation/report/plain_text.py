@@ -60,8 +60,14 @@ def to_csv(contents: Contents) -> str:
     write.writerow(["query_id", "text", "document_id", "old_rank", "new_rank", *figures])
     for row in contents.queries:
         values = [value for pair in zip(row.before, row.after, strict=True) for value in pair]
-        write.writerow([row.query_id, row.text, row.document_id, row.old_rank, row.new_rank, *values])
+        named = [_cell(text) for text in (row.query_id, row.text, row.document_id)]
+        write.writerow([*named, row.old_rank, row.new_rank, *values])
     return out.getvalue()
+
+
+def _cell(text: str | None) -> str | None:
+    """Return a text that a spreadsheet takes for text: one that starts as a formula does gets an apostrophe."""
+    return f"'{text}" if text and text[0] in "=+-@\t\r" else text
 
 
 def _markdown_table(sheet: Sheet) -> str:

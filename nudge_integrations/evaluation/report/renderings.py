@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,10 @@ class Report(Contents):
             InputError: If the name ends otherwise, or it cannot be written there.
         """
         self.check_target(path)
+        # Half of a surrogate pair, which a query may hold, has no UTF-8.
+        text = re.sub("[\ud800-\udfff]", "\ufffd", _RENDERINGS[Path(path).suffix](self))
         try:
-            write_atomically(Path(path), [_RENDERINGS[Path(path).suffix](self)])
+            write_atomically(Path(path), [text])
         except OSError as error:
             raise InputError(f"the report cannot be written to {path} ({error.strerror}): give a file") from error
 
