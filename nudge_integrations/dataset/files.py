@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ logger = logging.getLogger(__name__)
 
 # Files are read whole; the largest public corpora of passages are below this.
 _LARGEST = 4 << 30
+_QRELS_COLUMNS = ("query-id", "corpus-id", "score")
+# Python's float() also takes 1_0 for ten, and digits of other scripts.
+# What is not finite is refused where grades are checked.
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*|\s*[+-]?(nan|inf)\s*")
 
 Texts = dict[str, str]
 Judgements = dict[str, dict[str, float]]
@@ -90,8 +95,7 @@ def _unique_keys(where: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]
     def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         built = dict(pairs)
         if len(built) != len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated = next(key for key in built if keys.count(key) > 1)
+            [(repeated, _)] = Counter(key for key, _ in pairs).most_common(1)
             raise DatasetError(f"{where}: id {repeated!r} appears twice in one JSON object; every id must be unique")
         return built
 
@@ -216,22 +220,24 @@ def read_texts(path: Path) -> Texts:
 
 
 def _read_qrels(path: Path) -> Judgements:
-    """Read ``query-id <tab> corpus-id <tab> score`` lines, with or without a header."""
+    """Read ``query-id <tab> corpus-id <tab> score`` lines; a header names the columns in any order."""
     qrels: Judgements = {}
     repeats = 0
+    query, document, score = 0, 1, 2
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         fields = line.rstrip("\r").split("\t")
         where = f"{path}:{number}"
-        try:
-            query_id, document_id, score = fields
-            grade = float(score)
-        except ValueError as error:
-            if number == 1 and len(fields) == 3:
-                continue
-            raise DatasetError(f"{where}: expected 'query-id<tab>corpus-id<tab>score', found {line[:80]!r}") from error
-        repeats += add_judgement(qrels, query_id, document_id, grade, where)
+        if number == 1 and sorted(fields) == sorted(_QRELS_COLUMNS):
+            query, document, score = map(fields.index, _QRELS_COLUMNS)
+            continue
+        if len(fields) != len(_QRELS_COLUMNS) or not _NUMBER.fullmatch(fields[score]):
+            raise DatasetError(
+                f"{where}: expected 'query-id<tab>corpus-id<tab>score' with a number for score, found {line[:80]!r}; "
+                f"the first line may be a header of these three names, in any order"
+            )
+        repeats += add_judgement(qrels, fields[query], fields[document], float(fields[score]), where)
     warn_of_repeats(repeats, str(path))
     return qrels
 

@@ -621,3 +621,39 @@ def test_the_hash_sees_every_change(dataset: RetrievalDataset, text: str) -> Non
 def test_the_module_needs_neither_torch_nor_scipy_to_be_imported() -> None:
     code = "import sys, nudge_integrations.dataset; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("record", [{"question": "who purrs?", "passage": "cats purr"}, "ab", b"ab", {"a", "b"}])
+def test_record_that_is_no_pair_is_refused_and_not_read_as_its_parts(record: Any) -> None:
+    with pytest.raises(DatasetError, match=r"record 1 is .*, expected a pair \(query, documents\)"):
+        RetrievalDataset.from_records([("who barks?", "dogs bark"), record])
+
+
+def with_qrels(folder: Path, lines: str) -> Path:
+    SMALL.to_beir(folder)
+    (folder / "qrels" / "test.tsv").write_text(lines)
+    return folder
+
+
+def test_typo_in_the_first_grade_of_qrels_is_refused_and_not_taken_for_a_header(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"test\.tsv:1: expected .* found 'q1\\td1\\t1o'"):
+        RetrievalDataset.from_beir(with_qrels(tmp_path, "q1\td1\t1o\nq2\td2\t1\n"))
+
+
+def test_qrels_header_says_which_column_is_which(tmp_path: Path) -> None:
+    folder = with_qrels(tmp_path, "corpus-id\tquery-id\tscore\nd1\tq1\t1\nd2\tq2\t1\nd3\tq2\t2\n")
+    assert RetrievalDataset.from_beir(folder).qrels == SMALL.qrels
+
+
+@pytest.mark.parametrize("grade", ["1_0", "\u0663", "0x1", ""])
+def test_grade_that_is_no_plain_number_is_refused_with_its_line(tmp_path: Path, grade: str) -> None:
+    with pytest.raises(DatasetError, match=r"test\.tsv:2: expected"):
+        RetrievalDataset.from_beir(with_qrels(tmp_path, f"q1\td1\t1\nq2\td2\t{grade}\n"))
+
+
+def test_one_duplicate_among_many_json_keys_is_found_without_comparing_all_with_all(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.json"
+    keys = [f'"d{number}": "text"' for number in range(400_000)]
+    path.write_text('{"corpus": {' + ", ".join([*keys, keys[-1]]) + "}}")
+    with pytest.raises(DatasetError, match="id 'd399999' appears twice"):
+        RetrievalDataset.from_json(path)
