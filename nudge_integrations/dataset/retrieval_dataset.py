@@ -89,14 +89,7 @@ class RetrievalDataset:
 
     @cached_property
     def hash(self) -> str:
-        """The sha256, as hex, of all ids, texts and grades; the order in which they came does not matter.
-
-        Example:
-            >>> a = RetrievalDataset({"d": "x", "e": "y"}, {"q": "?"}, {"q": {"d": 1}})
-            >>> b = RetrievalDataset({"e": "y", "d": "x"}, {"q": "?"}, {"q": {"d": 1.0}})
-            >>> a.hash == b.hash
-            True
-        """
+        """The sha256, as hex, of all ids, texts and grades; the order in which they came does not matter."""
         return content_hash(self.corpus, self.queries, self.qrels)
 
     @classmethod
@@ -271,18 +264,22 @@ class RetrievalDataset:
         queries = {query: text for query, text in self.queries.items() if query in query_ids}
         return RetrievalDataset(self.corpus, queries, {q: judged for q, judged in self.qrels.items() if q in query_ids})
 
-    def merge(self, other: RetrievalDataset) -> RetrievalDataset:
+    def merge(self, other: RetrievalDataset, on_conflict: Literal["raise", "new"] = "raise") -> RetrievalDataset:
         """Put two datasets together: the union of documents, queries and judgements.
 
+        Args:
+            other: The dataset that comes later; with ``on_conflict="new"`` its grade of a pair replaces the grade here.
+            on_conflict: What happens to a pair with two grades.
+
         Raises:
-            DatasetError: One id has two texts, or one pair two grades.
+            DatasetError: One id has two texts, or one pair two grades with ``on_conflict="raise"``.
 
         Example:
             >>> one = RetrievalDataset({"d": "x"}, {"q": "?"}, {"q": {"d": 1}})
-            >>> len(one.merge(RetrievalDataset({"d": "x"}, {"r": "!"}, {"r": {"d": 1}})))
-            2
+            >>> dict(one.merge(RetrievalDataset({}, {}, {"q": {"d": 2}}), on_conflict="new").qrels["q"])
+            {'d': 2.0}
         """
-        return RetrievalDataset(*merged(self._parts(), other._parts()))
+        return RetrievalDataset(*merged(self._parts(), other._parts(), on_conflict))
 
     def relevance(self, query_ids: Sequence[str] | None = None, document_ids: Sequence[str] | None = None) -> csr_array:
         """Lay the relevant judgements out as a matrix, the form in which the solver takes them.

@@ -657,3 +657,14 @@ def test_one_duplicate_among_many_json_keys_is_found_without_comparing_all_with_
     path.write_text('{"corpus": {' + ", ".join([*keys, keys[-1]]) + "}}")
     with pytest.raises(DatasetError, match="id 'd399999' appears twice"):
         RetrievalDataset.from_json(path)
+
+
+def test_corrected_grade_of_the_later_dataset_replaces_the_former_one_on_request() -> None:
+    corrected = RetrievalDataset(CORPUS, QUERIES, {"q2": {"d2": 0, "d1": 1}})
+    with pytest.raises(DatasetError, match=r"grades 1\.0 and 0\.0"):
+        SMALL.merge(corrected)
+    assert SMALL.merge(corrected, on_conflict="new").qrels == {"q1": {"d1": 1}, "q2": {"d2": 0, "d3": 2, "d1": 1}}
+    with pytest.raises(DatasetError, match="two texts"):
+        SMALL.merge(RetrievalDataset({"d1": "dogs purr"}, {}, {}), on_conflict="new")
+    with pytest.raises(DatasetError, match="on_conflict is 'old'"):
+        SMALL.merge(corrected, on_conflict="old")  # type: ignore[arg-type]
