@@ -1,4 +1,4 @@
-"""The two file formats of a dataset: BEIR folders and LlamaIndex question-answer JSON.
+"""Files of a dataset: LlamaIndex question-answer JSON, and what all formats share; ``beir`` reads BEIR folders.
 
 Files become plain ``(corpus, queries, qrels)`` dictionaries and back; ``RetrievalDataset`` checks what they mean.
 Every write goes to a name beside the target and is then renamed, so that a reader sees the old file or the new one.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,14 +22,13 @@ __all__ = [
     "Texts",
     "add_judgement",
     "parse_question_answer",
+    "plain_grade",
     "question_answer_json",
-    "read_beir",
     "read_jsonl",
     "read_question_answer_json",
     "read_text",
     "read_texts",
     "warn_of_repeats",
-    "write_beir",
     "write_question_answer_json",
 ]
 
@@ -38,10 +36,6 @@ logger = logging.getLogger(__name__)
 
 # Files are read whole; the largest public corpora of passages are below this.
 _LARGEST = 4 << 30
-_QRELS_COLUMNS = ("query-id", "corpus-id", "score")
-# Python's float() also takes 1_0 for ten, and digits of other scripts.
-# What is not finite is refused where grades are checked.
-_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*|\s*[+-]?(nan|inf)\s*")
 
 Texts = dict[str, str]
 Judgements = dict[str, dict[str, float]]
@@ -178,7 +172,7 @@ def question_answer_json(
         "mode": "text",
     }
     if any(grade != 1 for judged in qrels.values() for grade in judged.values()):
-        data["relevance"] = {q: {d: _plain(grade) for d, grade in judged.items()} for q, judged in qrels.items()}
+        data["relevance"] = {q: {d: plain_grade(grade) for d, grade in judged.items()} for q, judged in qrels.items()}
     return json.dumps(data, indent=4)
 
 
@@ -189,7 +183,7 @@ def write_question_answer_json(
     write_atomically(path, [question_answer_json(corpus, queries, qrels)])
 
 
-def _plain(grade: float) -> float | int:
+def plain_grade(grade: float) -> float | int:
     """Write 2.0 as 2, the form in which qrels are exchanged."""
     return int(grade) if grade.is_integer() else grade
 
@@ -217,62 +211,3 @@ def read_texts(path: Path) -> Texts:
             raise DatasetError(f"{where}: id {identifier!r} appears twice; every id must be unique")
         texts[identifier] = f"{title} {text}" if title and text else title or text
     return texts
-
-
-def _read_qrels(path: Path) -> Judgements:
-    """Read ``query-id <tab> corpus-id <tab> score`` lines; a header names the columns in any order."""
-    qrels: Judgements = {}
-    repeats = 0
-    query, document, score = 0, 1, 2
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        fields = line.rstrip("\r").split("\t")
-        where = f"{path}:{number}"
-        if number == 1 and sorted(fields) == sorted(_QRELS_COLUMNS):
-            query, document, score = map(fields.index, _QRELS_COLUMNS)
-            continue
-        if len(fields) != len(_QRELS_COLUMNS) or not _NUMBER.fullmatch(fields[score]):
-            raise DatasetError(
-                f"{where}: expected 'query-id<tab>corpus-id<tab>score' with a number for score, found {line[:80]!r}; "
-                f"the first line may be a header of these three names, in any order"
-            )
-        repeats += add_judgement(qrels, fields[query], fields[document], float(fields[score]), where)
-    warn_of_repeats(repeats, str(path))
-    return qrels
-
-
-def read_beir(directory: Path, split: str) -> Parts:
-    """Read one split of a BEIR folder; queries that the split does not judge belong to other splits and stay out."""
-    path = directory / "qrels" / f"{split}.tsv"
-    if not path.exists():
-        splits = sorted(found.stem for found in path.parent.glob("*.tsv"))
-        raise DatasetError(f"{path} does not exist; splits in this folder: {', '.join(splits) or 'none'}")
-    qrels = _read_qrels(path)
-    queries = read_texts(directory / "queries.jsonl")
-    judged = {query_id: text for query_id, text in queries.items() if query_id in qrels}
-    return read_texts(directory / "corpus.jsonl"), judged, qrels
-
-
-def write_beir(directory: Path, split: str, parts: Parts) -> None:
-    """Write one split into a BEIR folder beside the splits that are there, with the judgements last."""
-    corpus, queries, qrels = parts
-    for identifier in {*qrels, *(document_id for judged in qrels.values() for document_id in judged)}:
-        if re.search("[\t\n\r\ud800-\udfff]", identifier):
-            raise DatasetError(
-                f"id {identifier!r} holds a tab, a line break or half a character; BEIR qrels cannot; rename it"
-            )
-    known = directory / "corpus.jsonl"
-    if known.exists() and read_texts(known) != corpus:
-        raise DatasetError(f"{known} holds another corpus; write to an empty folder")
-    kept = read_texts(directory / "queries.jsonl") if (directory / "queries.jsonl").exists() else {}
-    for query_id in kept.keys() & queries.keys():
-        if kept[query_id] != queries[query_id]:
-            raise DatasetError(
-                f"{directory / 'queries.jsonl'} holds another text for query {query_id!r}; write to an empty folder"
-            )
-    write_atomically(known, (json.dumps({"_id": i, "title": "", "text": t}) + "\n" for i, t in corpus.items()))
-    merged = kept | queries
-    write_atomically(directory / "queries.jsonl", (json.dumps({"_id": i, "text": t}) + "\n" for i, t in merged.items()))
-    lines = (f"{q}\t{d}\t{_plain(grade)}\n" for q, judged in qrels.items() for d, grade in judged.items())
-    write_atomically(directory / "qrels" / f"{split}.tsv", ["query-id\tcorpus-id\tscore\n", *lines])

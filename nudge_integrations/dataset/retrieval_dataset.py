@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from nudge_integrations.dataset import files
+from nudge_integrations.dataset import beir, files
 from nudge_integrations.dataset import records as records_of
 from nudge_integrations.dataset.content import content_hash, groups_of_equal_text, merged, relevance_matrix, size
 from nudge_integrations.dataset.splits import split_queries
@@ -116,15 +116,15 @@ class RetrievalDataset:
 
     @classmethod
     def from_beir(cls, directory: str | Path, split: str = "test") -> Self:
-        """Read one split of a BEIR folder: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``.
+        """Read one split of a BEIR folder: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv`` (or ``.jsonl``).
 
         A document's text is its title, a space and its text, or whichever of the two there is. Queries that the split
-        does not judge belong to other splits and are not part of the result.
+        does not judge belong to other splits and are not part of the result. Labels may have TREC's four columns.
 
         Raises:
             DatasetError: A file is absent or malformed, or an id is given twice; with file and line.
         """
-        return cls(*files.read_beir(Path(directory), split))
+        return cls(*beir.read_beir(Path(directory), split))
 
     def to_beir(self, directory: str | Path, split: str = "test") -> None:
         """Write one split of a BEIR folder, beside the splits of the same corpus that are there already.
@@ -133,7 +133,7 @@ class RetrievalDataset:
             DatasetError: The folder holds another corpus, another text for one of the queries, or an id holds a tab or
                 line break, which this format has no way to write.
         """
-        files.write_beir(Path(directory), split, self._parts())
+        beir.write_beir(Path(directory), split, self._parts())
 
     @classmethod
     def from_records(

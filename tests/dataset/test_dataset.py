@@ -636,7 +636,7 @@ def with_qrels(folder: Path, lines: str) -> Path:
 
 
 def test_typo_in_the_first_grade_of_qrels_is_refused_and_not_taken_for_a_header(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"test\.tsv:1: expected .* found 'q1\\td1\\t1o'"):
+    with pytest.raises(DatasetError, match=r"test\.tsv:1: expected a number for score, found '1o'"):
         RetrievalDataset.from_beir(with_qrels(tmp_path, "q1\td1\t1o\nq2\td2\t1\n"))
 
 
@@ -668,3 +668,30 @@ def test_corrected_grade_of_the_later_dataset_replaces_the_former_one_on_request
         SMALL.merge(RetrievalDataset({"d1": "dogs purr"}, {}, {}), on_conflict="new")
     with pytest.raises(DatasetError, match="on_conflict is 'old'"):
         SMALL.merge(corrected, on_conflict="old")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("test.tsv", "q1 0 d1 1\nq2 0 d2 1\nq2\t0\td3\t2\n"),
+        ("test.qrels", "q1 Q0 d1 1\nq2 Q0 d2 1\nq2 Q0 d3 2\n"),
+        ("test.tsv", "doc_id\tqid\trelevance\nd1\tq1\t1\nd2\tq2\t1\nd3\tq2\t2\n"),
+        (
+            "test.jsonl",
+            '{"query-id": "q1", "corpus-id": "d1", "score": 1}\n{"query-id": "q2", "corpus-id": "d2", "score": 1.0}\n'
+            '{"query-id": "q2", "corpus-id": "d3", "score": 2}\n',
+        ),
+    ],
+)
+def test_labels_of_a_folder_are_read_in_the_forms_of_trec_and_of_the_hub(tmp_path: Path, name: str, lines: str) -> None:
+    SMALL.to_beir(tmp_path)
+    (tmp_path / "qrels" / "test.tsv").unlink()
+    (tmp_path / "qrels" / name).write_text(lines)
+    assert RetrievalDataset.from_beir(tmp_path).qrels == SMALL.qrels
+
+
+def test_json_label_without_a_document_is_refused_with_its_line(tmp_path: Path) -> None:
+    SMALL.to_beir(tmp_path)
+    (tmp_path / "qrels" / "dev.jsonl").write_text('{"query-id": "q1", "score": 1}\n')
+    with pytest.raises(DatasetError, match=r"dev\.jsonl:1: expected the keys query-id, corpus-id, score"):
+        RetrievalDataset.from_beir(tmp_path, "dev")
