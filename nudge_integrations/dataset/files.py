@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -129,16 +129,24 @@ def parse_question_answer(source: Any, where: str) -> Parts:
     qrels: Judgements = {}
     repeats = 0
     for query_id, document_ids in data["relevant_docs"].items():
-        if not isinstance(document_ids, list | tuple) or not all(
+        if not isinstance(document_ids, list | tuple | Set) or not all(
             isinstance(identifier, str) for identifier in document_ids
         ):
             raise DatasetError(
-                f"{where}: relevant_docs of query {query_id!r} is {document_ids!r}, expected a list of document ids"
+                f"{where}: relevant_docs of query {query_id!r} is {document_ids!r}, expected a list or a set of "
+                "document ids"
             )
         qrels[query_id] = {}
-        repeats += sum(add_judgement(qrels, query_id, document_id, 1.0, where) for document_id in document_ids)
+        repeats += sum(
+            add_judgement(qrels, query_id, document_id, 1.0, where) for document_id in _ordered(document_ids)
+        )
     warn_of_repeats(repeats, where)
     return dict(data["corpus"]), dict(data["queries"]), _with_grades(qrels, data.get("relevance"), where)
+
+
+def _ordered(document_ids: Collection[str]) -> Collection[str]:
+    # A set of texts has another order in every process.
+    return sorted(document_ids) if isinstance(document_ids, Set) else document_ids
 
 
 def _with_grades(qrels: Judgements, graded: Any, where: str) -> Judgements:

@@ -191,7 +191,8 @@ class RetrievalDataset:
 
         Args:
             source: A ``RetrievalDataset`` (returned as it is), a path to a JSON file or BEIR folder, or an object or
-                mapping with ``queries``, ``corpus`` and ``relevant_docs`` such as an ``EmbeddingQAFinetuneDataset``.
+                mapping with ``queries``, ``corpus`` and ``relevant_docs`` such as an ``EmbeddingQAFinetuneDataset``, or
+                the sets of document ids that sentence-transformers' ``InformationRetrievalEvaluator`` takes.
             split: The split to read if it is a BEIR folder.
 
         Raises:

@@ -695,3 +695,21 @@ def test_json_label_without_a_document_is_refused_with_its_line(tmp_path: Path) 
     (tmp_path / "qrels" / "dev.jsonl").write_text('{"query-id": "q1", "score": 1}\n')
     with pytest.raises(DatasetError, match=r"dev\.jsonl:1: expected the keys query-id, corpus-id, score"):
         RetrievalDataset.from_beir(tmp_path, "dev")
+
+
+def test_sets_of_relevant_ids_as_sentence_transformers_takes_them_are_read() -> None:
+    source = {"queries": QUERIES, "corpus": CORPUS, "relevant_docs": {"q1": {"d1"}, "q2": {"d3", "d2"}}}
+    dataset = RetrievalDataset.from_object(source)
+    assert {query: list(judged) for query, judged in dataset.qrels.items()} == {"q1": ["d1"], "q2": ["d2", "d3"]}
+
+
+def test_half_characters_in_texts_are_reported_and_repaired_to_the_replacement_character() -> None:
+    corpus = {"d1": "cats \ud83d purr", "d2": "dogs \ud83d\ude00 bark"}
+    dataset = RetrievalDataset(corpus, {"q1": "who\udc00?"}, {"q1": {"d1": 1}})
+    report = dataset.validate()
+    assert (report.broken_queries, report.broken_documents) == (("q1",), ("d1", "d2"))
+    assert "documents whose text holds half a character: 2: 'd1', 'd2'" in str(report)
+    better, _ = dataset.repaired()
+    assert dict(better.corpus) == {"d1": "cats \ufffd purr", "d2": "dogs \U0001f600 bark"}
+    assert dict(better.queries) == {"q1": "who\ufffd?"}
+    assert better.validate().ok
