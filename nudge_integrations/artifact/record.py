@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -149,7 +150,7 @@ def _rebuilt(kind: type[NudgeRecord], values: dict[str, Any]) -> NudgeRecord:
 
 def _checked_arrays(nudge: NudgeRecord) -> dict[str, NDArray[Any] | None]:
     if len(set(nudge.ids)) != len(nudge.ids):
-        twice = next(document_id for document_id in nudge.ids if nudge.ids.count(document_id) > 1)
+        [(twice, _)] = Counter(nudge.ids).most_common(1)
         raise InputError(f"document {twice!r} moved twice; every id must be there once")
     if nudge.text_hashes and len(nudge.text_hashes) != len(nudge.ids):
         raise InputError(

@@ -68,13 +68,17 @@ def content_hash(
     return digest.hexdigest()
 
 
-def merged(mine: Parts, theirs: Parts) -> Parts:
-    """Unite two datasets; one id with two texts, or one pair with two grades, is an error."""
+def merged(mine: Parts, theirs: Parts, on_conflict: str) -> Parts:
+    """Unite two datasets; see ``RetrievalDataset.merge``."""
+    if on_conflict not in ("raise", "new"):
+        raise DatasetError(f"on_conflict is {on_conflict!r}, expected 'raise' or 'new'")
     qrels = {query: dict(judged) for query, judged in mine[2].items()}
     for query, judged in theirs[2].items():
         qrels.setdefault(query, {})
         for document, grade in judged.items():
-            add_judgement(qrels, query, document, grade, "merge")
+            if on_conflict == "new":
+                qrels[query].pop(document, None)
+            add_judgement(qrels, query, document, grade, "merge, without on_conflict='new'")
     return _united(mine[0], theirs[0], "document"), _united(mine[1], theirs[1], "query"), qrels
 
 

@@ -1,4 +1,4 @@
-"""The two file formats of a dataset: BEIR folders and LlamaIndex question-answer JSON.
+"""Files of a dataset: LlamaIndex question-answer JSON, and what all formats share; ``beir`` reads BEIR folders.
 
 Files become plain ``(corpus, queries, qrels)`` dictionaries and back; ``RetrievalDataset`` checks what they mean.
 Every write goes to a name beside the target and is then renamed, so that a reader sees the old file or the new one.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,13 @@ __all__ = [
     "Texts",
     "add_judgement",
     "parse_question_answer",
+    "plain_grade",
     "question_answer_json",
-    "read_beir",
     "read_jsonl",
     "read_question_answer_json",
     "read_text",
     "read_texts",
     "warn_of_repeats",
-    "write_beir",
     "write_question_answer_json",
 ]
 
@@ -90,8 +89,7 @@ def _unique_keys(where: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]
     def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         built = dict(pairs)
         if len(built) != len(pairs):
-            keys = [key for key, _ in pairs]
-            repeated = next(key for key in built if keys.count(key) > 1)
+            [(repeated, _)] = Counter(key for key, _ in pairs).most_common(1)
             raise DatasetError(f"{where}: id {repeated!r} appears twice in one JSON object; every id must be unique")
         return built
 
@@ -131,16 +129,24 @@ def parse_question_answer(source: Any, where: str) -> Parts:
     qrels: Judgements = {}
     repeats = 0
     for query_id, document_ids in data["relevant_docs"].items():
-        if not isinstance(document_ids, list | tuple) or not all(
+        if not isinstance(document_ids, list | tuple | Set) or not all(
             isinstance(identifier, str) for identifier in document_ids
         ):
             raise DatasetError(
-                f"{where}: relevant_docs of query {query_id!r} is {document_ids!r}, expected a list of document ids"
+                f"{where}: relevant_docs of query {query_id!r} is {document_ids!r}, expected a list or a set of "
+                "document ids"
             )
         qrels[query_id] = {}
-        repeats += sum(add_judgement(qrels, query_id, document_id, 1.0, where) for document_id in document_ids)
+        repeats += sum(
+            add_judgement(qrels, query_id, document_id, 1.0, where) for document_id in _ordered(document_ids)
+        )
     warn_of_repeats(repeats, where)
     return dict(data["corpus"]), dict(data["queries"]), _with_grades(qrels, data.get("relevance"), where)
+
+
+def _ordered(document_ids: Collection[str]) -> Collection[str]:
+    # A set of texts has another order in every process.
+    return sorted(document_ids) if isinstance(document_ids, Set) else document_ids
 
 
 def _with_grades(qrels: Judgements, graded: Any, where: str) -> Judgements:
@@ -174,7 +180,7 @@ def question_answer_json(
         "mode": "text",
     }
     if any(grade != 1 for judged in qrels.values() for grade in judged.values()):
-        data["relevance"] = {q: {d: _plain(grade) for d, grade in judged.items()} for q, judged in qrels.items()}
+        data["relevance"] = {q: {d: plain_grade(grade) for d, grade in judged.items()} for q, judged in qrels.items()}
     return json.dumps(data, indent=4)
 
 
@@ -185,7 +191,7 @@ def write_question_answer_json(
     write_atomically(path, [question_answer_json(corpus, queries, qrels)])
 
 
-def _plain(grade: float) -> float | int:
+def plain_grade(grade: float) -> float | int:
     """Write 2.0 as 2, the form in which qrels are exchanged."""
     return int(grade) if grade.is_integer() else grade
 
@@ -213,60 +219,3 @@ def read_texts(path: Path) -> Texts:
             raise DatasetError(f"{where}: id {identifier!r} appears twice; every id must be unique")
         texts[identifier] = f"{title} {text}" if title and text else title or text
     return texts
-
-
-def _read_qrels(path: Path) -> Judgements:
-    """Read ``query-id <tab> corpus-id <tab> score`` lines, with or without a header."""
-    qrels: Judgements = {}
-    repeats = 0
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        fields = line.rstrip("\r").split("\t")
-        where = f"{path}:{number}"
-        try:
-            query_id, document_id, score = fields
-            grade = float(score)
-        except ValueError as error:
-            if number == 1 and len(fields) == 3:
-                continue
-            raise DatasetError(f"{where}: expected 'query-id<tab>corpus-id<tab>score', found {line[:80]!r}") from error
-        repeats += add_judgement(qrels, query_id, document_id, grade, where)
-    warn_of_repeats(repeats, str(path))
-    return qrels
-
-
-def read_beir(directory: Path, split: str) -> Parts:
-    """Read one split of a BEIR folder; queries that the split does not judge belong to other splits and stay out."""
-    path = directory / "qrels" / f"{split}.tsv"
-    if not path.exists():
-        splits = sorted(found.stem for found in path.parent.glob("*.tsv"))
-        raise DatasetError(f"{path} does not exist; splits in this folder: {', '.join(splits) or 'none'}")
-    qrels = _read_qrels(path)
-    queries = read_texts(directory / "queries.jsonl")
-    judged = {query_id: text for query_id, text in queries.items() if query_id in qrels}
-    return read_texts(directory / "corpus.jsonl"), judged, qrels
-
-
-def write_beir(directory: Path, split: str, parts: Parts) -> None:
-    """Write one split into a BEIR folder beside the splits that are there, with the judgements last."""
-    corpus, queries, qrels = parts
-    for identifier in {*qrels, *(document_id for judged in qrels.values() for document_id in judged)}:
-        if re.search("[\t\n\r\ud800-\udfff]", identifier):
-            raise DatasetError(
-                f"id {identifier!r} holds a tab, a line break or half a character; BEIR qrels cannot; rename it"
-            )
-    known = directory / "corpus.jsonl"
-    if known.exists() and read_texts(known) != corpus:
-        raise DatasetError(f"{known} holds another corpus; write to an empty folder")
-    kept = read_texts(directory / "queries.jsonl") if (directory / "queries.jsonl").exists() else {}
-    for query_id in kept.keys() & queries.keys():
-        if kept[query_id] != queries[query_id]:
-            raise DatasetError(
-                f"{directory / 'queries.jsonl'} holds another text for query {query_id!r}; write to an empty folder"
-            )
-    write_atomically(known, (json.dumps({"_id": i, "title": "", "text": t}) + "\n" for i, t in corpus.items()))
-    merged = kept | queries
-    write_atomically(directory / "queries.jsonl", (json.dumps({"_id": i, "text": t}) + "\n" for i, t in merged.items()))
-    lines = (f"{q}\t{d}\t{_plain(grade)}\n" for q, judged in qrels.items() for d, grade in judged.items())
-    write_atomically(directory / "qrels" / f"{split}.tsv", ["query-id\tcorpus-id\tscore\n", *lines])

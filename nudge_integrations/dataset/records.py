@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 from nudge_integrations.dataset.content import content_id
@@ -18,6 +18,12 @@ def parts_from_records(records: Iterable[tuple[str, Answers]], corpus: Mapping[s
 
 
 def _pair(record: Any, row: int) -> tuple[str, Any]:
+    # A mapping would be read as its keys, and a text of two characters as a pair of them.
+    if isinstance(record, Mapping | str | bytes | Set):
+        raise DatasetError(
+            f"record {row} is {record!r}, expected a pair (query, documents); of a table's row give "
+            "(row['question'], row['passage']), with the names of its own columns"
+        )
     try:
         query, answers = record
     except (TypeError, ValueError) as error:

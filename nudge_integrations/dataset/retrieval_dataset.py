@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from nudge_integrations.dataset import files
+from nudge_integrations.dataset import beir, files
 from nudge_integrations.dataset import records as records_of
 from nudge_integrations.dataset.content import content_hash, groups_of_equal_text, merged, relevance_matrix, size
 from nudge_integrations.dataset.splits import split_queries
@@ -89,14 +89,7 @@ class RetrievalDataset:
 
     @cached_property
     def hash(self) -> str:
-        """The sha256, as hex, of all ids, texts and grades; the order in which they came does not matter.
-
-        Example:
-            >>> a = RetrievalDataset({"d": "x", "e": "y"}, {"q": "?"}, {"q": {"d": 1}})
-            >>> b = RetrievalDataset({"e": "y", "d": "x"}, {"q": "?"}, {"q": {"d": 1.0}})
-            >>> a.hash == b.hash
-            True
-        """
+        """The sha256, as hex, of all ids, texts and grades; the order in which they came does not matter."""
         return content_hash(self.corpus, self.queries, self.qrels)
 
     @classmethod
@@ -123,15 +116,15 @@ class RetrievalDataset:
 
     @classmethod
     def from_beir(cls, directory: str | Path, split: str = "test") -> Self:
-        """Read one split of a BEIR folder: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv``.
+        """Read one split of a BEIR folder: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv`` (or ``.jsonl``).
 
         A document's text is its title, a space and its text, or whichever of the two there is. Queries that the split
-        does not judge belong to other splits and are not part of the result.
+        does not judge belong to other splits and are not part of the result. Labels may have TREC's four columns.
 
         Raises:
             DatasetError: A file is absent or malformed, or an id is given twice; with file and line.
         """
-        return cls(*files.read_beir(Path(directory), split))
+        return cls(*beir.read_beir(Path(directory), split))
 
     def to_beir(self, directory: str | Path, split: str = "test") -> None:
         """Write one split of a BEIR folder, beside the splits of the same corpus that are there already.
@@ -140,7 +133,7 @@ class RetrievalDataset:
             DatasetError: The folder holds another corpus, another text for one of the queries, or an id holds a tab or
                 line break, which this format has no way to write.
         """
-        files.write_beir(Path(directory), split, self._parts())
+        beir.write_beir(Path(directory), split, self._parts())
 
     @classmethod
     def from_records(
@@ -198,7 +191,8 @@ class RetrievalDataset:
 
         Args:
             source: A ``RetrievalDataset`` (returned as it is), a path to a JSON file or BEIR folder, or an object or
-                mapping with ``queries``, ``corpus`` and ``relevant_docs`` such as an ``EmbeddingQAFinetuneDataset``.
+                mapping with ``queries``, ``corpus`` and ``relevant_docs`` such as an ``EmbeddingQAFinetuneDataset``, or
+                the sets of document ids that sentence-transformers' ``InformationRetrievalEvaluator`` takes.
             split: The split to read if it is a BEIR folder.
 
         Raises:
@@ -271,18 +265,22 @@ class RetrievalDataset:
         queries = {query: text for query, text in self.queries.items() if query in query_ids}
         return RetrievalDataset(self.corpus, queries, {q: judged for q, judged in self.qrels.items() if q in query_ids})
 
-    def merge(self, other: RetrievalDataset) -> RetrievalDataset:
+    def merge(self, other: RetrievalDataset, on_conflict: Literal["raise", "new"] = "raise") -> RetrievalDataset:
         """Put two datasets together: the union of documents, queries and judgements.
 
+        Args:
+            other: The dataset that comes later; with ``on_conflict="new"`` its grade of a pair replaces the grade here.
+            on_conflict: What happens to a pair with two grades.
+
         Raises:
-            DatasetError: One id has two texts, or one pair two grades.
+            DatasetError: One id has two texts, or one pair two grades with ``on_conflict="raise"``.
 
         Example:
             >>> one = RetrievalDataset({"d": "x"}, {"q": "?"}, {"q": {"d": 1}})
-            >>> len(one.merge(RetrievalDataset({"d": "x"}, {"r": "!"}, {"r": {"d": 1}})))
-            2
+            >>> dict(one.merge(RetrievalDataset({}, {}, {"q": {"d": 2}}), on_conflict="new").qrels["q"])
+            {'d': 2.0}
         """
-        return RetrievalDataset(*merged(self._parts(), other._parts()))
+        return RetrievalDataset(*merged(self._parts(), other._parts(), on_conflict))
 
     def relevance(self, query_ids: Sequence[str] | None = None, document_ids: Sequence[str] | None = None) -> csr_array:
         """Lay the relevant judgements out as a matrix, the form in which the solver takes them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from nudge_integrations.dataset.beir import qrels_file
 from nudge_integrations.dataset.retrieval_dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError
 
@@ -57,7 +58,7 @@ class Splits:
             raise DatasetError(f"{path} does not exist; expected a BEIR folder or a LlamaIndex question-answer JSON")
         if path.is_file():
             return cls._drawn(RetrievalDataset.from_json(path), seed)
-        names = [name for name in ("train", "dev", "test") if (path / "qrels" / f"{name}.tsv").is_file()]
+        names = [name for name in ("train", "dev", "test") if qrels_file(path, name)]
         if not names:
             raise DatasetError(
                 f"{path} holds no qrels/train.tsv, qrels/dev.tsv or qrels/test.tsv: it is no BEIR folder"

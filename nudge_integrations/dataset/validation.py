@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ Pair = tuple[str, str]
 
 # How many ids a report names before it only counts.
 NAMED = 5
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class ValidationReport:
         unknown_queries: Query ids that have judgements and no text.
         empty_queries: Queries whose text is empty or blank.
         empty_documents: Documents whose text is empty or blank.
+        broken_queries: Queries whose text holds half a character (a lone surrogate), which no file or tokenizer takes.
+        broken_documents: Documents whose text does. A repair puts U+FFFD in its place and leaves nothing out.
         negative_grades: (query id, document id) of judgements with a grade below 0.
         duplicate_texts: Ids of documents that share one text, group by group. A note and no problem: such documents
             have one vector between them, and what looks vectors up by text cannot tell them apart.
@@ -50,6 +54,8 @@ class ValidationReport:
     unknown_queries: tuple[str, ...] = ()
     empty_queries: tuple[str, ...] = ()
     empty_documents: tuple[str, ...] = ()
+    broken_queries: tuple[str, ...] = ()
+    broken_documents: tuple[str, ...] = ()
     negative_grades: tuple[Pair, ...] = ()
     duplicate_texts: tuple[tuple[str, ...], ...] = ()
     repeated_queries: tuple[tuple[str, ...], ...] = ()
@@ -63,6 +69,8 @@ class ValidationReport:
             "judged queries that have no text": self.unknown_queries,
             "queries with an empty text": self.empty_queries,
             "documents with an empty text": self.empty_documents,
+            "queries whose text holds half a character": self.broken_queries,
+            "documents whose text holds half a character": self.broken_documents,
             "judgements with a negative grade": self.negative_grades,
         }
         return {words: ids for words, ids in found.items() if ids}
@@ -157,6 +165,13 @@ def _grade(query_id: str, document_id: str, grade: Any) -> float:
     return number
 
 
+def _whole(text: str) -> str:
+    """Join the halves of characters that stand together, and put U+FFFD for those that stand alone."""
+    if not _HALF.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def inspect(
     corpus: Mapping[str, str], queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, float]]
 ) -> ValidationReport:
@@ -179,6 +194,8 @@ def inspect(
         unknown_queries=tuple(q for q in qrels if q not in queries),
         empty_queries=tuple(q for q, text in queries.items() if not text.strip()),
         empty_documents=empty_documents,
+        broken_queries=tuple(q for q, text in queries.items() if _whole(text) != text),
+        broken_documents=tuple(d for d, text in corpus.items() if _whole(text) != text),
         negative_grades=tuple((q, d) for q, d, grade in judgements if grade < 0),
         duplicate_texts=tuple(tuple(ids) for text, ids in same_text.items() if len(ids) > 1 and text.strip()),
         repeated_queries=tuple(tuple(ids) for ids in repeated.values() if len(ids) > 1),
@@ -191,10 +208,10 @@ def repair(
     qrels: Mapping[str, Mapping[str, float]],
     report: ValidationReport,
 ) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, float]]]:
-    """Leave out what the report names: documents, queries and judgements, each with all that hangs on it."""
-    documents = {d: text for d, text in corpus.items() if text.strip()}
+    """Leave out what the report names, each with all that hangs on it; half a character becomes U+FFFD."""
+    documents = {d: _whole(text) for d, text in corpus.items() if text.strip()}
     left_out = {*report.queries_without_relevant, *report.empty_queries}
-    kept = {q: text for q, text in queries.items() if q not in left_out}
+    kept = {q: _whole(text) for q, text in queries.items() if q not in left_out}
     judgements = {
         q: {d: grade for d, grade in grades.items() if d in documents and grade >= 0}
         for q, grades in qrels.items()

@@ -677,3 +677,9 @@ def test_a_nudge_can_be_copied_whatever_is_cached_on_it() -> None:
     again = copy.deepcopy(nudge)
     assert again.fingerprint == nudge.fingerprint
     assert dict(again.by_id) == dict(nudge.by_id)
+
+
+def test_id_that_appears_twice_among_many_is_found_without_comparing_all_with_all() -> None:
+    ids = [f"d{number}" for number in range(60_000)]
+    with pytest.raises(InputError, match="'d59999' moved twice"):
+        make(60_001, ids=(*ids, ids[-1]))

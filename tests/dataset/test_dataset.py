@@ -621,3 +621,95 @@ def test_the_hash_sees_every_change(dataset: RetrievalDataset, text: str) -> Non
 def test_the_module_needs_neither_torch_nor_scipy_to_be_imported() -> None:
     code = "import sys, nudge_integrations.dataset; sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("record", [{"question": "who purrs?", "passage": "cats purr"}, "ab", b"ab", {"a", "b"}])
+def test_record_that_is_no_pair_is_refused_and_not_read_as_its_parts(record: Any) -> None:
+    with pytest.raises(DatasetError, match=r"record 1 is .*, expected a pair \(query, documents\)"):
+        RetrievalDataset.from_records([("who barks?", "dogs bark"), record])
+
+
+def with_qrels(folder: Path, lines: str) -> Path:
+    SMALL.to_beir(folder)
+    (folder / "qrels" / "test.tsv").write_text(lines)
+    return folder
+
+
+def test_typo_in_the_first_grade_of_qrels_is_refused_and_not_taken_for_a_header(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"test\.tsv:1: expected a number for score, found '1o'"):
+        RetrievalDataset.from_beir(with_qrels(tmp_path, "q1\td1\t1o\nq2\td2\t1\n"))
+
+
+def test_qrels_header_says_which_column_is_which(tmp_path: Path) -> None:
+    folder = with_qrels(tmp_path, "corpus-id\tquery-id\tscore\nd1\tq1\t1\nd2\tq2\t1\nd3\tq2\t2\n")
+    assert RetrievalDataset.from_beir(folder).qrels == SMALL.qrels
+
+
+@pytest.mark.parametrize("grade", ["1_0", "\u0663", "0x1", ""])
+def test_grade_that_is_no_plain_number_is_refused_with_its_line(tmp_path: Path, grade: str) -> None:
+    with pytest.raises(DatasetError, match=r"test\.tsv:2: expected"):
+        RetrievalDataset.from_beir(with_qrels(tmp_path, f"q1\td1\t1\nq2\td2\t{grade}\n"))
+
+
+def test_one_duplicate_among_many_json_keys_is_found_without_comparing_all_with_all(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.json"
+    keys = [f'"d{number}": "text"' for number in range(400_000)]
+    path.write_text('{"corpus": {' + ", ".join([*keys, keys[-1]]) + "}}")
+    with pytest.raises(DatasetError, match="id 'd399999' appears twice"):
+        RetrievalDataset.from_json(path)
+
+
+def test_corrected_grade_of_the_later_dataset_replaces_the_former_one_on_request() -> None:
+    corrected = RetrievalDataset(CORPUS, QUERIES, {"q2": {"d2": 0, "d1": 1}})
+    with pytest.raises(DatasetError, match=r"grades 1\.0 and 0\.0"):
+        SMALL.merge(corrected)
+    assert SMALL.merge(corrected, on_conflict="new").qrels == {"q1": {"d1": 1}, "q2": {"d2": 0, "d3": 2, "d1": 1}}
+    with pytest.raises(DatasetError, match="two texts"):
+        SMALL.merge(RetrievalDataset({"d1": "dogs purr"}, {}, {}), on_conflict="new")
+    with pytest.raises(DatasetError, match="on_conflict is 'old'"):
+        SMALL.merge(corrected, on_conflict="old")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("test.tsv", "q1 0 d1 1\nq2 0 d2 1\nq2\t0\td3\t2\n"),
+        ("test.qrels", "q1 Q0 d1 1\nq2 Q0 d2 1\nq2 Q0 d3 2\n"),
+        ("test.tsv", "doc_id\tqid\trelevance\nd1\tq1\t1\nd2\tq2\t1\nd3\tq2\t2\n"),
+        (
+            "test.jsonl",
+            '{"query-id": "q1", "corpus-id": "d1", "score": 1}\n{"query-id": "q2", "corpus-id": "d2", "score": 1.0}\n'
+            '{"query-id": "q2", "corpus-id": "d3", "score": 2}\n',
+        ),
+    ],
+)
+def test_labels_of_a_folder_are_read_in_the_forms_of_trec_and_of_the_hub(tmp_path: Path, name: str, lines: str) -> None:
+    SMALL.to_beir(tmp_path)
+    (tmp_path / "qrels" / "test.tsv").unlink()
+    (tmp_path / "qrels" / name).write_text(lines)
+    assert RetrievalDataset.from_beir(tmp_path).qrels == SMALL.qrels
+
+
+def test_json_label_without_a_document_is_refused_with_its_line(tmp_path: Path) -> None:
+    SMALL.to_beir(tmp_path)
+    (tmp_path / "qrels" / "dev.jsonl").write_text('{"query-id": "q1", "score": 1}\n')
+    with pytest.raises(DatasetError, match=r"dev\.jsonl:1: expected the keys query-id, corpus-id, score"):
+        RetrievalDataset.from_beir(tmp_path, "dev")
+
+
+def test_sets_of_relevant_ids_as_sentence_transformers_takes_them_are_read() -> None:
+    source = {"queries": QUERIES, "corpus": CORPUS, "relevant_docs": {"q1": {"d1"}, "q2": {"d3", "d2"}}}
+    dataset = RetrievalDataset.from_object(source)
+    assert {query: list(judged) for query, judged in dataset.qrels.items()} == {"q1": ["d1"], "q2": ["d2", "d3"]}
+
+
+def test_half_characters_in_texts_are_reported_and_repaired_to_the_replacement_character() -> None:
+    corpus = {"d1": "cats \ud83d purr", "d2": "dogs \ud83d\ude00 bark"}
+    dataset = RetrievalDataset(corpus, {"q1": "who\udc00?"}, {"q1": {"d1": 1}})
+    report = dataset.validate()
+    assert (report.broken_queries, report.broken_documents) == (("q1",), ("d1", "d2"))
+    assert "documents whose text holds half a character: 2: 'd1', 'd2'" in str(report)
+    better, _ = dataset.repaired()
+    assert dict(better.corpus) == {"d1": "cats \ufffd purr", "d2": "dogs \U0001f600 bark"}
+    assert dict(better.queries) == {"q1": "who\ufffd?"}
+    assert better.validate().ok

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import logging
@@ -491,3 +492,13 @@ def test_a_report_is_logged_even_when_nobody_asked(generate: Generate, caplog: p
     with caplog.at_level(logging.INFO, logger="nudge_integrations"):
         generate(TEXTS, Scripted(), prompt=PROMPT)
     assert "3 documents (0 on file already), 6 questions: 6 kept, 0 dropped" in caplog.text
+
+
+def test_flipped_bit_in_the_file_gives_the_same_questions_or_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "questions.jsonl"
+    expected = generate_qa_pairs(TEXTS, Scripted(), prompt=PROMPT, output_path=path, workers=1)
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 5):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << position % 8]) + whole[position + 1 :])
+        with contextlib.suppress(DatasetError):
+            assert generate_qa_pairs(TEXTS, Scripted(), prompt=PROMPT, output_path=path) == expected
