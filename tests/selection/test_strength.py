@@ -139,7 +139,8 @@ def test_the_grid_counts_documents_outside_the_pool_by_a_sample(depth: int, monk
         grid = StrengthGrid.of(evaluator, np.arange(40), torch.eye(6), queries, (sample, 60))
         assert grid.base.shape[1] == depth + 1
         found = grid.values(torch.from_numpy(shifts[grid.rows, None]).float(), (0.1, 0.5, 2.0))[0]
-        return found[:, np.argsort(grid.rows)]
+        ordered: Floats = found[:, np.argsort(grid.rows)]
+        return ordered
 
     # Where the sample is everything each document stands for itself, and nothing is lost by shallow pools.
     found, none = values(torch.from_numpy(problem.documents).float()), values(torch.zeros(0, 6))
