@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable, run_in_executor
 
 from nudge_integrations.artifact import Nudge
@@ -13,12 +14,10 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.alignment import labels_over
 from nudge_integrations.errors import InputError
 from nudge_integrations.fusion import Bm25, Signal
-from nudge_integrations.pipeline import fit
+from nudge_integrations.langchain.encoder import as_encoder, fingerprint_of
+from nudge_integrations.pipeline import fit, similarity_of
 from nudge_integrations.pipeline.nudged_index import NudgedIndex, Snapshot
 from nudge_integrations.solver import OptionValues
-
-if TYPE_CHECKING:
-    from nudge_integrations.encoding import Encoder
 
 __all__ = ["PARENT_KEY", "QUERY_VECTORS", "Fit", "FitOptions", "QueryTransform", "arewritten", "rewritten"]
 
@@ -53,7 +52,7 @@ class Fit:
 
     Args:
         index: The documents; it is not changed, and may change meanwhile.
-        encoder: The encoder, or its fingerprint, that made their vectors.
+        embedding: The base embeddings that made their vectors.
         dataset: Queries and the documents that answer them; anything that ``RetrievalDataset.from_object`` accepts.
         parent_key: The metadata key that holds the id of a piece's parent; None reads no parents.
         options: How to fit.
@@ -66,7 +65,7 @@ class Fit:
     def __init__(
         self,
         index: NudgedIndex,
-        encoder: Encoder | str,
+        embedding: Embeddings,
         dataset: RetrievalDataset | Any,
         parent_key: str | None,
         options: FitOptions,
@@ -80,7 +79,8 @@ class Fit:
         validation = rest.pop("validation", None)
         documents = index.snapshot()
         parents = _parents(documents, parent_key)
-        self._encoder, self._options, self._vectors = encoder, rest, documents.vectors
+        self._fingerprint, self._similarity = fingerprint_of(embedding), similarity_of(as_encoder(embedding))
+        self._options, self._vectors = rest, documents.vectors
         self.train = labels_over(RetrievalDataset.from_object(dataset), documents.texts, parents)
         self.validation = None
         if validation is not None:
@@ -94,7 +94,8 @@ class Fit:
         """
         return fit(
             self.train,
-            self._encoder,
+            self._fingerprint,
+            similarity=self._similarity,
             validation=self.validation,
             document_vectors=self._vectors,
             query_vectors=query_vectors,

@@ -140,7 +140,7 @@ class NudgeVectorStore(StoredDocuments):
             DatasetError: If the dataset has problems, or a relevant document is not there.
             InputError: If an option is unknown or cannot be used, or query vectors do not fit the dataset.
         """
-        task = Fit(self._index, fingerprint_of(self._embedding), dataset, parent_key, options)
+        task = Fit(self._index, self._embedding, dataset, parent_key, options)
         if query_vectors is None:
             query_vectors = self._query_vectors.of(rewritten(task.train, query_transform))
         if validation_query_vectors is None and task.validation is not None:
@@ -160,8 +160,7 @@ class NudgeVectorStore(StoredDocuments):
         **options: Unpack[FitOptions],
     ) -> Nudge:
         """Do what `fit` does with the async paths of the embeddings and the transform, without blocking."""
-        name = fingerprint_of(self._embedding)
-        task = await run_in_executor(None, Fit, self._index, name, dataset, parent_key, options)
+        task = await run_in_executor(None, Fit, self._index, self._embedding, dataset, parent_key, options)
         if query_vectors is None:
             query_vectors = await self._query_vectors.aof(await arewritten(task.train, query_transform))
         if validation_query_vectors is None and task.validation is not None:

@@ -246,7 +246,7 @@ def test_metadata_that_would_come_back_as_another_kind_is_not_saved(
 ) -> None:
     store.save_local(tmp_path)
     store.add_documents([Document(id="odd", page_content="odd", metadata=metadata)])
-    with pytest.raises(InputError, match=r"'odd'.*would come back as others"):
+    with pytest.raises(InputError, match=r"'odd'.*would come back as another type"):
         store.save_local(tmp_path)
     assert len(NudgeVectorStore.load_local(tmp_path, store.embeddings)) == len(DOCUMENTS)
 
