@@ -157,8 +157,7 @@ def fold_scores(
         inside = np.flatnonzero(fold[search.places[rows]])
         if len(inside):
             labels = replace(adapted_labels(search, setting, strength, shifts), negatives=negatives)
-            evaluation = _evaluation(prepared, labels, rows[inside], static)
-            scores[inside], best[inside] = _values(prepared, labels, evaluation, nudge, unseen=False), evaluation.rows
+            scores[inside], best[inside] = _values(prepared, labels, rows[inside], static, nudge, unseen=False)
     return scores, best
 
 
@@ -174,8 +173,7 @@ def unseen_scores(
     """Return the metric (p,) of evaluation queries as if nobody had labelled the documents relevant to them."""
     shifts = search.maps.unseen([setting], np.arange(len(search.maps.teaching.rows)))[:, 0]
     labels = replace(adapted_labels(search, setting, strength, shifts), negatives=negatives)
-    evaluation = _evaluation(search.prepared, labels, rows, static)
-    return _values(search.prepared, labels, evaluation, nudge, unseen=True)
+    return _values(search.prepared, labels, rows, static, nudge, unseen=True)[0]
 
 
 def pool_static(search: MapSearch) -> Static:
@@ -197,14 +195,17 @@ def _evaluation(prepared: Prepared, labels: Labels, rows: NDArray[np.int64], sta
 
 
 def _values(
-    prepared: Prepared, labels: Labels, evaluation: EvaluationQueries, nudge: NudgeResult, *, unseen: bool
-) -> NDArray[np.float64]:
-    """Return the metric at a nudge's step of documents that move towards other labels' queries in the same way."""
-    options = prepared.options
+    prepared: Prepared, labels: Labels, rows: NDArray[np.int64], static: Static, nudge: NudgeResult, *, unseen: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the metric (p,) at a nudge's step of documents that move towards other labels' queries in the same way.
+
+    And the rows (p, k) of the best documents that nobody labelled.
+    """
+    options, evaluation = prepared.options, _evaluation(prepared, labels, rows, static)
     # The softmax's normalisers are those of the nudge that is served.
     targets = target_of(labels, nudge.targets.direction, nudge.candidate.method, options)
     sweep = Sweep(labels, evaluation, options.measured, options.block_bytes)
-    return sweep.values(targets, nudge.parameter, unseen=unseen)
+    return sweep.values(targets, nudge.parameter, unseen=unseen), evaluation.rows
 
 
 def _unit(queries: torch.Tensor) -> torch.Tensor:
