@@ -83,6 +83,7 @@ class ApplyJob:
             "dimension": self.shape[1],
             "similarity": self.nudge.similarity,
             "query_map": self.nudge.query_map is not None,
+            "signals": {} if self.nudge.fusion is None else dict(self.nudge.fusion.weights),
         }
         if self.ids is None:
             return result
@@ -98,4 +99,6 @@ class ApplyJob:
         moved = f"{result['moved']:,} of {count:,} vectors moved (similarity {self.nudge.similarity})"
         if result["absent"]:
             moved += f"; {result['absent']:,} of the {len(self.nudge):,} documents that it moves are not among the ids"
+        if self.nudge.fusion is not None:
+            moved += f"; whatever serves them must add its signals: {self.nudge.fusion}"
         return f"{moved}; queries go through a map: nudge apply --queries" if mapped else moved

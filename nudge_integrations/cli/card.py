@@ -51,6 +51,7 @@ def card_of(folder: Path, top: int = 10) -> dict[str, Any]:
         "dimension": nudge.dimension,
         "query_map": nudge.query_map is not None,
         "shift": nudge.shift is not None,
+        "fusion": None if nudge.fusion is None else nudge.fusion.as_dict(),
         "fingerprint": nudge.fingerprint,
         **{name: getattr(nudge, name) for name in _ORIGIN},
         "versions": dict(nudge.versions),
@@ -72,6 +73,7 @@ def card_table(card: Mapping[str, Any]) -> RenderableType:
     rows = {
         "documents moved": f"{card['moved']:,} of dimension {card['dimension']}",
         "queries": "go through a query map" if card["query_map"] else "as they are",
+        **_signals(card["fusion"]),
         "method": f"{card['method']}, step {card['step']:.4g}, similarity {card['similarity']}",
         card["metric"]: f"{_percent(card['baseline'])} -> {_percent(card['score'])} over {card['queries']:,} queries "
         f"({card['protocol']})",
@@ -87,6 +89,15 @@ def card_table(card: Mapping[str, Any]) -> RenderableType:
     for name, value in rows.items():
         table.add_row(escape(name), escape(str(value)))
     return Group(table, *_moves(card))
+
+
+def _signals(fusion: Mapping[str, Any] | None) -> dict[str, str]:
+    if fusion is None:
+        return {}
+    weights = " + ".join(f"{weight:.3g} {name}" for name, weight in fusion["weights"].items())
+    gain = f"{100 * fusion['gain']:+.1f} points, standard error {100 * fusion['standard_error']:.1f}"
+    language = "" if fusion["lexical"] is None else f", language {fusion['lexical']['language'] or 'none'}"
+    return {"scores": f"dense + {weights} ({gain}{language})"}
 
 
 def _moves(card: Mapping[str, Any]) -> list[RenderableType]:

@@ -67,7 +67,12 @@ def _defaults(ctx: typer.Context, tables: dict[str, Any], path: Path) -> dict[st
         _check(key, names, f"{path}: [{ctx.info_name}] has no option {key!r}")
         if key in _CODE and is_import_path(str(value)):
             raise typer.BadParameter(f"{path}: {key} names code to import, {value!r}: give --{key} on the command line")
-    return {names[key]: value for key, value in given.items()}
+    several = {parameter.name for parameter in ctx.command.params if getattr(parameter, "multiple", False)}
+    # One name alone, of those that an option may be given several times, would be read letter by letter.
+    return {
+        names[key]: [value] if names[key] in several and isinstance(value, str) else value
+        for key, value in given.items()
+    }
 
 
 def _names(ctx: typer.Context) -> dict[str, str]:

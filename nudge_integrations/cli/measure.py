@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, RunFolder, compare, evaluate
+from nudge_integrations.fusion import Bm25, LexicalIndex
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline import QUERY_MAPS, fit, similarity_of, tries_query_maps
+from nudge_integrations.pipeline.nudged_index import NudgedIndex
 from nudge_integrations.solver import Options, OptionValues
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class Measured:
             "queries": self.comparison.queries,
             "method": self.nudge.method,
             "step": self.nudge.step,
+            "signals": dict(self.nudge.fusion.weights) if self.nudge.fusion else {},
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
         }
 
@@ -75,14 +78,17 @@ class Measured:
         )
 
 
-def splits_for(splits: Splits, method: str, options: OptionValues) -> Splits:
+def splits_for(splits: Splits, method: str, options: OptionValues, signals: Sequence[str] = ()) -> Splits:
     """Check all that can be checked before anything is encoded, and share labels out as the method needs them.
 
     Query maps are evaluated by leave-one-out: validation labels are then labels to learn from.
 
     Raises:
-        NudgeError: If `fit` would refuse the labels, the method or the options.
+        NudgeError: If `fit` would refuse the labels, the method, the options or the signals.
+        MissingExtraError: If bm25s is not installed, and asked for.
     """
+    for name in signals:
+        LexicalIndex(Bm25.named(name))
     if splits.validation is not None and method in QUERY_MAPS:
         splits = replace(splits, train=splits.train.merge(splits.validation), validation=None)
     tries_query_maps(method, options, validation=splits.validation is not None)
@@ -90,13 +96,21 @@ def splits_for(splits: Splits, method: str, options: OptionValues) -> Splits:
     return splits
 
 
-def measure(splits: Splits, encoder: Encoder, method: str = "auto", **options: Unpack[OptionValues]) -> Measured:
+def measure(
+    splits: Splits,
+    encoder: Encoder,
+    method: str = "auto",
+    *,
+    signals: Sequence[str] = (),
+    **options: Unpack[OptionValues],
+) -> Measured:
     """Fit on train, then rank the test queries with the base vectors and with the nudged ones.
 
     Args:
         splits: Train, validation (or none) and test, over one corpus.
         encoder: Makes the vectors of documents and queries.
         method: How to fit, as in `fit`.
+        signals: What may be added to the dense scores, as in `fit`.
         **options: As in `fit`.
 
     Returns:
@@ -105,7 +119,7 @@ def measure(splits: Splits, encoder: Encoder, method: str = "auto", **options: U
     Raises:
         NudgeError: If the data cannot be fitted; see `fit`.
     """
-    splits = splits_for(splits, method, options)
+    splits = splits_for(splits, method, options, signals)
     asked_for = Options(**options)
     start = time.perf_counter()
     documents = encoder.encode_documents(list(splits.test.corpus.values()))
@@ -120,6 +134,7 @@ def measure(splits: Splits, encoder: Encoder, method: str = "auto", **options: U
         encoder,
         validation=splits.validation,
         method=method,
+        signals=signals,
         document_vectors=documents,
         query_vectors=learned,
         validation_query_vectors=held_out,
@@ -155,13 +170,29 @@ def evaluate_vectors(
         documents: (n, d) float32 base vectors, in the dataset's order.
         queries: (m, d) float32, in the dataset's order.
         metrics: Names with a cutoff.
-        nudge: Applied to both; None ranks by the base vectors.
+        nudge: Applied to both, and its signals added; None ranks by the base vectors.
         similarity: What the base vectors are ranked by; a nudge knows for itself.
     """
     ids = dataset.document_ids
+    if nudge is not None and nudge.fusion is not None:
+        return evaluate(_fused(dataset, documents, queries, nudge), dataset, metrics, depth=min(RANKS, len(ids)))
     if nudge is None:
         index = ExactIndex(ids, documents, similarity=similarity)
     else:
         index = ExactIndex(ids, nudge.apply(ids, documents), similarity=nudge.similarity)
         queries = nudge.transform_queries(queries)
     return evaluate((index, queries), dataset, metrics, depth=min(RANKS, len(index)))
+
+
+def _fused(
+    dataset: RetrievalDataset, documents: NDArray[np.float32], queries: NDArray[np.float32], nudge: Nudge
+) -> dict[str, list[str]]:
+    """Return query id -> ids of the best documents by vectors and signals, as both edges find them."""
+    index = NudgedIndex()
+    texts = list(dataset.corpus.values())
+    index.insert(dataset.document_ids, documents, texts, [{}] * len(texts))
+    index.apply(nudge)
+    return {
+        query: [hit.id for hit in index.search(vector, RANKS, text=text)]
+        for (query, text), vector in zip(dataset.queries.items(), queries, strict=True)
+    }

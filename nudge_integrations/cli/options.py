@@ -32,6 +32,7 @@ __all__ = [
     "OptionsCommand",
     "ResamplesOption",
     "SeedOption",
+    "SignalsOption",
     "SplitOption",
 ]
 
@@ -76,6 +77,13 @@ MetricsOption = Annotated[
 NudgeArgument = Annotated[Path, typer.Argument(help="Folder of a saved nudge.")]
 ResamplesOption = Annotated[int, typer.Option("--resamples", min=1, help="Draws behind every interval and test.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
+SignalsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--signals",
+        help="Add BM25 to the scores where it gains more than noise: bm25, or bm25:LANGUAGE such as bm25:de.",
+    ),
+]
 SplitOption = Annotated[str, typer.Option("--split", help="Which qrels of a BEIR folder to read.")]
 
 

@@ -113,6 +113,7 @@ def summary(measured: Measured) -> RenderableType:
         *_headline(measured.comparison, "test queries"),
         "",
         f"Method {nudge.method}, step {nudge.step:.3f}: {escape(nudge.reason)}",
+        *([] if nudge.fusion is None else [f"Scores are {nudge.fusion}: whatever serves the vectors must add it."]),
         seconds_line(measured.seconds),
         *_moved(measured.comparison, rose=3, fell=1),
     ]

@@ -90,6 +90,25 @@ class Bm25:
             if not isinstance(value, int | float) or not low <= value <= high:
                 raise InputError(f"{name} must be a number between {low:g} and {high:g}; got {value!r}")
 
+    @classmethod
+    def named(cls, name: str) -> Bm25:
+        """Return the settings that a name stands for: ``"bm25"`` for English, ``"bm25:de"`` for another language.
+
+        Raises:
+            InputError: If the name is another one.
+
+        Example:
+            >>> Bm25.named("bm25:de").language
+            'de'
+        """
+        kind, colon, language = name.partition(":")
+        if kind != cls.name or (colon and not language):
+            raise InputError(
+                f"unknown signal {name!r}; expected {cls.name!r}, or '{cls.name}:' and a language as in "
+                f"'{cls.name}:de'; Python also takes a Bm25 or a Scorer"
+            )
+        return cls(language) if colon else cls()
+
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values; of a tokenizer only that there is one."""
         return {"language": self.language, "own_tokenizer": self.tokenizer is not None, "k1": self.k1, "b": self.b}

@@ -72,9 +72,10 @@ def fit(
             what answers a query under one id answers it under all, so they move as one, and a text is enough to know
             them. ``"keep"``: each moves by its own labels; ids tell them apart, texts do not
             (``Nudge.ambiguous_texts``). ``"error"``: name them.
-        signals: What may be added to the dense scores: ``"bm25"`` for English, a `Bm25` for another language or a
-            tokenizer, or a `Scorer` of texts of queries and rows of ``dataset.document_ids``. Each gets the weight that
-            is best, if it gains more than noise: ``nudge.fusion``. It must be added wherever the nudge is served.
+        signals: What may be added to the dense scores: ``"bm25"`` for English, ``"bm25:de"`` for another language, a
+            `Bm25` with a tokenizer, or a `Scorer` of texts of queries and rows of ``dataset.document_ids``. Each gets
+            the weight that is best, if it gains more than noise: ``nudge.fusion``. It must be added wherever the nudge
+            is served.
         document_vectors: (n, d) base vectors in the order of ``dataset.document_ids``, if they are there already: an
             array, a tensor or a memory map. Texts may then be empty.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
@@ -188,10 +189,8 @@ def _signals(asked: Sequence[str | Bm25 | Signal], dataset: RetrievalDataset) ->
     """Return signals that know the documents."""
     found: list[Signal] = []
     for signal in (asked,) if isinstance(asked, str) else asked:
-        if isinstance(signal, str) and signal != Bm25.name:
-            raise InputError(f"unknown signal {signal!r}; expected {Bm25.name!r}, a Bm25, or a Scorer")
         if isinstance(signal, str | Bm25):
-            index = LexicalIndex(signal if isinstance(signal, Bm25) else Bm25())
+            index = LexicalIndex(signal if isinstance(signal, Bm25) else Bm25.named(signal))
             index.insert(dataset.document_ids, list(dataset.corpus.values()))
             found.append(LexicalSignal(index))
         else:

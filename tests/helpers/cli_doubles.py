@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -51,6 +52,15 @@ class WordEncoder:
         return np.random.default_rng(seed).standard_normal(32)
 
 
+class CodelessEncoder(WordEncoder):
+    """Sees no word with a digit, as dense models hardly see codes."""
+
+    fingerprint = "words without codes"
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return super().encode_queries([re.sub(r"\w*\d\w*", "", text) for text in texts])
+
+
 class OtherEncoder(WordEncoder):
     """The same by another name, as another model would be."""
 
@@ -67,6 +77,7 @@ class InterruptedEncoder(WordEncoder):
 
 
 ENCODER = WordEncoder()
+CODELESS = CodelessEncoder()
 
 
 def ask(prompt: str) -> str:

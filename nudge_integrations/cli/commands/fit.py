@@ -19,6 +19,7 @@ from nudge_integrations.cli.options import (
     JsonOption,
     KeepOption,
     SeedOption,
+    SignalsOption,
 )
 from nudge_integrations.cli.screen import console_for, print_json, shows_bars
 
@@ -34,6 +35,7 @@ EXAMPLES = (
     "nudge fit scifact --encoder all-MiniLM-L6-v2 --output nudged",
     "nudge fit labels.json -e ./my-model -o nudged --metric hit@1 --cache embeddings",
     "nudge fit scifact -e my_package.models:encoder -o nudged --json",
+    "nudge fit scifact -e all-MiniLM-L6-v2 -o nudged --signals bm25",
     "nudge fit --config nudge.toml --dry-run",
 )
 
@@ -56,6 +58,7 @@ def fit(
     metric: MetricOption = None,
     unseen_weight: UnseenOption = None,
     max_seconds: SecondsOption = None,
+    signals: SignalsOption = None,
     batch_size: BatchOption = 32,
     device: DeviceOption = None,
     cache: CacheOption = None,
@@ -92,10 +95,10 @@ def fit(
     options = cast("OptionValues", {name: value for name, value in given.items() if value is not None})
     splits = _splits(console, dataset, seed, repair)
     if dry_run:
-        splits_for(splits, method, options)
+        splits_for(splits, method, options, signals or ())
         return would_write(console, [output], as_json)
     model = load_encoder(EncoderChoice(encoder, batch_size, device, cache))
-    measured = measure(splits, model, method, **options)
+    measured = measure(splits, model, method, signals=signals or (), **options)
     result = {
         **measured.result(),
         "status": measured.nudge.status,
