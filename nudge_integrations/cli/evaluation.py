@@ -44,7 +44,13 @@ class LabelSource:
 
 
 def evaluate_source(
-    source: Path, labels: LabelSource, encoder: EncoderChoice | None, metrics: Sequence[str], *, base: bool
+    source: Path,
+    labels: LabelSource,
+    encoder: EncoderChoice | None,
+    metrics: Sequence[str],
+    *,
+    base: bool,
+    ignore_identical_ids: bool = False,
 ) -> Evaluation:
     """Evaluate a run file, a run folder or a nudge.
 
@@ -54,15 +60,16 @@ def evaluate_source(
         encoder: What encodes the labels' documents and queries, for a nudge.
         metrics: Names with a cutoff.
         base: Whether to evaluate the base vectors instead of the nudged ones.
+        ignore_identical_ids: Leave out of each ranking the document that has the query's id.
 
     Raises:
         NudgeError: If something cannot be read, or does not fit together.
     """
     if not source.is_dir():
-        return _whole(read_run(source), labels.read(source), metrics)
+        return _whole(read_run(source), labels.read(source), metrics, ignore_identical_ids)
     if labels.path is None:
         run = RunFolder.load(source)
-        return _whole(run.before if base else run.after, run.test, metrics)
+        return _whole(run.before if base else run.after, run.test, metrics, ignore_identical_ids)
     nudge, dataset = Nudge.load(source), labels.read(source)
     if encoder is None:
         raise InputError(f"{source} holds vectors: give the --encoder that they come from, to encode {labels.path}")
@@ -71,7 +78,13 @@ def evaluate_source(
     documents = model.encode_documents(list(dataset.corpus.values()))
     queries = model.encode_queries(list(dataset.queries.values()))
     return evaluate_vectors(
-        dataset, documents, queries, metrics, None if base else nudge, similarity=similarity_of(model)
+        dataset,
+        documents,
+        queries,
+        metrics,
+        None if base else nudge,
+        similarity=similarity_of(model),
+        ignore_identical_ids=ignore_identical_ids,
     )
 
 
@@ -92,8 +105,8 @@ def fitted_on(source: Path, evaluation: Evaluation) -> str | None:
     return None
 
 
-def _whole(run: Run, dataset: RetrievalDataset, metrics: Sequence[str]) -> Evaluation:
-    return evaluate(run, dataset, metrics, depth=depth_of(run))
+def _whole(run: Run, dataset: RetrievalDataset, metrics: Sequence[str], ignore_identical_ids: bool) -> Evaluation:
+    return evaluate(run, dataset, metrics, depth=depth_of(run), ignore_identical_ids=ignore_identical_ids)
 
 
 def read_rankings(

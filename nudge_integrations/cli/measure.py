@@ -142,8 +142,12 @@ def measure(
     )
     fitted = time.perf_counter()
     metrics = tuple(dict.fromkeys((*DEFAULT_METRICS, asked_for.metric)))
-    before = evaluate_vectors(splits.test, documents, queries, metrics, similarity=similarity_of(encoder))
-    after = evaluate_vectors(splits.test, documents, queries, metrics, nudge)
+    ignore = asked_for.ignore_identical_ids
+    similarity = similarity_of(encoder)
+    before = evaluate_vectors(
+        splits.test, documents, queries, metrics, similarity=similarity, ignore_identical_ids=ignore
+    )
+    after = evaluate_vectors(splits.test, documents, queries, metrics, nudge, ignore_identical_ids=ignore)
     retrieved = time.perf_counter()
     return Measured(
         nudge=nudge,
@@ -162,6 +166,7 @@ def evaluate_vectors(
     nudge: Nudge | None = None,
     *,
     similarity: Literal["cosine", "dot"] = "cosine",
+    ignore_identical_ids: bool = False,
 ) -> Evaluation:
     """Retrieve the `RANKS` best documents of every query and evaluate them.
 
@@ -172,16 +177,18 @@ def evaluate_vectors(
         metrics: Names with a cutoff.
         nudge: Applied to both, and its signals added; None ranks by the base vectors.
         similarity: What the base vectors are ranked by; a nudge knows for itself.
+        ignore_identical_ids: Leave out of each ranking the document that has the query's id.
     """
     ids = dataset.document_ids
+    how: Any = {"depth": min(RANKS, len(ids)), "ignore_identical_ids": ignore_identical_ids}
     if nudge is not None and nudge.fusion is not None:
-        return evaluate(_fused(dataset, documents, queries, nudge), dataset, metrics, depth=min(RANKS, len(ids)))
+        return evaluate(_fused(dataset, documents, queries, nudge), dataset, metrics, **how)
     if nudge is None:
         index = ExactIndex(ids, documents, similarity=similarity)
     else:
         index = ExactIndex(ids, nudge.apply(ids, documents), similarity=nudge.similarity)
         queries = nudge.transform_queries(queries)
-    return evaluate((index, queries), dataset, metrics, depth=min(RANKS, len(index)))
+    return evaluate((index, queries), dataset, metrics, **how)
 
 
 def _fused(
@@ -193,6 +200,6 @@ def _fused(
     index.insert(dataset.document_ids, documents, texts, [{}] * len(texts))
     index.apply(nudge)
     return {
-        query: [hit.id for hit in index.search(vector, RANKS, text=text)]
+        query: [hit.id for hit in index.search(vector, RANKS + 1, text=text)]
         for (query, text), vector in zip(dataset.queries.items(), queries, strict=True)
     }

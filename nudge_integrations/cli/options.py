@@ -23,6 +23,7 @@ __all__ = [
     "DryRunOption",
     "EncoderOption",
     "ForceOption",
+    "IdenticalOption",
     "JsonOption",
     "KeepOption",
     "MetricsOption",
@@ -67,6 +68,10 @@ DryRunOption = Annotated[
 EncoderOption = Annotated[str, typer.Option("--encoder", "-e", help=_ENCODER)]
 OptionalEncoderOption = Annotated[str | None, typer.Option("--encoder", "-e", help=_ENCODER)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the run that the output folder holds.")]
+IdenticalOption = Annotated[
+    bool,
+    typer.Option("--ignore-identical-ids", help="A query never finds the document that has its id, as in BEIR."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, to stdout.")]
 KeepOption = Annotated[Path, typer.Option("--output", "-o", help=_KEEP)]
 OptionalKeepOption = Annotated[Path | None, typer.Option("--output", "-o", help=_KEEP)]

@@ -55,6 +55,7 @@ def evaluate(
     *,
     depth: int = 100,
     similarity: Similarity = "cosine",
+    ignore_identical_ids: bool = False,
 ) -> Evaluation:
     """Evaluate rankings on a dataset.
 
@@ -80,6 +81,9 @@ def evaluate(
         depth: How many ranks to retrieve and to keep, so that one can see where a document went; at least as many as
             the metrics look at.
         similarity: ``"cosine"`` or ``"dot"``, for a pair of vectors.
+        ignore_identical_ids: Leave out of each ranking the document that has the query's id, as BEIR's evaluation does:
+            where queries are documents themselves (arguments, duplicate questions, tickets) each would find itself
+            first. Labels stay as they are.
 
     Returns:
         Means, the value of every query, and the rankings.
@@ -101,7 +105,13 @@ def evaluate(
         raise InputError("no metrics were given; expected names such as 'ndcg@10'")
     relevant = _relevant(dataset)
     largest = max(metric.k for metric in requested)
-    rankings = rankings_of(retriever_or_run, dataset, max(depth, largest), similarity=similarity)
+    rankings = rankings_of(
+        retriever_or_run,
+        dataset,
+        max(depth, largest),
+        similarity=similarity,
+        ignore_identical_ids=ignore_identical_ids,
+    )
     graded = any(metric.name == "ndcg" for metric in requested)
     qrels = _whole_grades(relevant) if graded else {q: dict.fromkeys(grades, 1) for q, grades in relevant.items()}
     per_query = _calculate(requested, qrels, {query: ranking[:largest] for query, ranking in rankings.items()})

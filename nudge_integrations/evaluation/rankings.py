@@ -63,7 +63,12 @@ Source: TypeAlias = (
 
 
 def rankings_of(
-    source: Source, dataset: RetrievalDataset, depth: int, *, similarity: Similarity = "cosine"
+    source: Source,
+    dataset: RetrievalDataset,
+    depth: int,
+    *,
+    similarity: Similarity = "cosine",
+    ignore_identical_ids: bool = False,
 ) -> dict[str, tuple[str, ...]]:
     """Retrieve documents for every query of a dataset; see `evaluate` for what a source may be.
 
@@ -72,6 +77,7 @@ def rankings_of(
         dataset: Queries, and the documents to find.
         depth: At most this many documents a query.
         similarity: How to compare vectors, if the source is a pair of arrays.
+        ignore_identical_ids: Leave out of each ranking the document that has the query's id.
 
     Returns:
         Query id -> distinct document ids, best first; empty for a query without results.
@@ -82,8 +88,8 @@ def rankings_of(
     """
     names = _Names(dataset)
     results: dict[str, tuple[str, ...]] = dict.fromkeys(dataset.queries, ())
-    for query, hits in _hits(source, dataset, depth, similarity):
-        results[query] = _ranked(query, hits, names, depth)
+    for query, hits in _hits(source, dataset, depth + ignore_identical_ids, similarity):
+        results[query] = _ranked(query, hits, names, depth, query if ignore_identical_ids else None)
     first = next((ranking[0] for ranking in results.values() if ranking), None)
     if first is not None and not any(
         document in dataset.corpus for ranking in results.values() for document in ranking
@@ -199,8 +205,8 @@ def _names(hit: Any) -> Iterator[str | None]:
         yield hit.metadata.get("_id")  # where some stores have it
 
 
-def _ranked(query: str, results: Any, names: _Names, depth: int) -> tuple[str, ...]:
-    """Return at most ``depth`` distinct document ids, best first."""
+def _ranked(query: str, results: Any, names: _Names, depth: int, ignored: str | None) -> tuple[str, ...]:
+    """Return at most ``depth`` distinct document ids, best first, without the one to ignore."""
     if isinstance(results, str | bytes) or not isinstance(results, Iterable):
         raise InputError(f"query {query!r}: expected document ids or {{document id: score}}; got {results!r}")
     if isinstance(results, Mapping):
@@ -215,4 +221,4 @@ def _ranked(query: str, results: Any, names: _Names, depth: int) -> tuple[str, .
     odd = next((document for document in ids if not isinstance(document, str)), None)
     if odd is not None:
         raise InputError(f"query {query!r}: document ids must be strings; got {odd!r} ({type(odd).__name__})")
-    return tuple(islice(dict.fromkeys(ids), depth))
+    return tuple(islice((document for document in dict.fromkeys(ids) if document != ignored), depth))

@@ -25,6 +25,7 @@ def langsmith_evaluators(
     question_key: str = "question",
     documents_key: str | None = None,
     id_key: str | None = None,
+    ignore_identical_ids: bool = False,
 ) -> list[Evaluator]:
     """Make evaluators for LangSmith's ``evaluate(target, data=..., evaluators=...)``; nothing is sent anywhere.
 
@@ -39,6 +40,7 @@ def langsmith_evaluators(
         documents_key: Where the documents are in the outputs: LangChain documents, or ids, best first. Not needed where
             there is one output.
         id_key: The metadata key that holds the id of documents without ``id``.
+        ignore_identical_ids: Leave out the documents that have the id of a query with this question; as in `evaluate`.
 
     Raises:
         InputError: If a metric is unknown; on evaluating, if inputs or outputs have no such key.
@@ -51,15 +53,18 @@ def langsmith_evaluators(
     {'key': 'ndcg@10', 'score': 0.6309...}
     """
     relevant: dict[str, dict[str, float]] = {}
+    own: dict[str, set[str]] = {}
     for query, text in dataset.queries.items():
         relevant.setdefault(text, {}).update(dataset.qrels.get(query, {}))
+        own.setdefault(text, set()).update({query} if ignore_identical_ids else ())
 
     def evaluator_of(metric: str) -> Evaluator:
         def evaluator(inputs: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
             question = _value(inputs, question_key, "inputs", "question_key")
             if question not in relevant:
                 raise DatasetError(f"the dataset has no labels for {question!r}; evaluate on the questions that it has")
-            results = [_named(item, id_key) for item in _documents(outputs, documents_key)]
+            named = (_named(item, id_key) for item in _documents(outputs, documents_key))
+            results = [document for document in named if document not in own[question]]
             return {"key": metric, "score": _score(relevant[question], results, metric)}
 
         evaluator.__name__ = metric

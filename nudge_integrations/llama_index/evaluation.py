@@ -22,6 +22,7 @@ def evaluate_retriever(
     metrics: Sequence[str] = DEFAULT_METRICS,
     k: int = 10,
     *,
+    ignore_identical_ids: bool = False,
     show_progress: bool = False,
 ) -> Evaluation:
     """Run every query of a dataset through a retriever and evaluate the order of its results.
@@ -32,6 +33,7 @@ def evaluate_retriever(
         dataset: Queries and the ids of what answers them: nodes, or the documents that nodes were cut from.
         metrics: Names such as ``"ndcg@10"``; ``"ndcg"`` is taken at ``k``.
         k: The cutoff of metrics without one.
+        ignore_identical_ids: Leave out of each ranking the document that has the query's id; as in `evaluate`.
         show_progress: Whether to show a bar over the queries.
 
     Returns:
@@ -46,9 +48,10 @@ def evaluate_retriever(
     Evaluation(ndcg@10=0.7312, hit@1=0.6133, queries=300)
     """
     names = _with_cutoff(metrics, k)
-    searched = _searched_deeper(retriever, names)
+    searched = _searched_deeper(retriever, names, int(ignore_identical_ids))
     bar = get_tqdm_iterable(list(dataset.queries.items()), show_progress, "Retrieving")
-    return evaluate({query: searched.retrieve(text) for query, text in bar}, dataset, names)
+    found = {query: searched.retrieve(text) for query, text in bar}
+    return evaluate(found, dataset, names, ignore_identical_ids=ignore_identical_ids)
 
 
 async def aevaluate_retriever(
@@ -58,14 +61,16 @@ async def aevaluate_retriever(
     k: int = 10,
     *,
     workers: int = 4,
+    ignore_identical_ids: bool = False,
     show_progress: bool = False,
 ) -> Evaluation:
     """Do the same as `evaluate_retriever` with ``workers`` queries at once."""
     names = _with_cutoff(metrics, k)
-    searched = _searched_deeper(retriever, names)
+    searched = _searched_deeper(retriever, names, int(ignore_identical_ids))
     jobs = [searched.aretrieve(text) for text in dataset.queries.values()]
     results = await run_jobs(jobs, show_progress=show_progress, workers=workers, desc="Retrieving")
-    return evaluate(dict(zip(dataset.queries, results, strict=True)), dataset, names)
+    found = dict(zip(dataset.queries, results, strict=True))
+    return evaluate(found, dataset, names, ignore_identical_ids=ignore_identical_ids)
 
 
 def _with_cutoff(metrics: Sequence[str], k: int) -> list[str]:
@@ -74,10 +79,13 @@ def _with_cutoff(metrics: Sequence[str], k: int) -> list[str]:
     return [name if "@" in name else f"{name}@{k}" for name in names]
 
 
-def _searched_deeper(retriever: BaseRetriever, metrics: Sequence[str]) -> BaseRetriever:
-    """Return a copy that returns at least as many nodes as the metrics look at; itself where it has no such number."""
+def _searched_deeper(retriever: BaseRetriever, metrics: Sequence[str], more: int) -> BaseRetriever:
+    """Return a copy that returns at least as many nodes as the metrics look at, and some more to leave out.
+
+    Where a retriever has no such number, it is returned itself.
+    """
     cutoffs = [name.partition("@")[2] for name in metrics]
-    depth = max((int(cutoff) for cutoff in cutoffs if cutoff.isdecimal()), default=0)
+    depth = max((int(cutoff) for cutoff in cutoffs if cutoff.isdecimal()), default=0) + more
     own = getattr(retriever, "similarity_top_k", None)
     if not isinstance(own, int) or own >= depth:
         return retriever

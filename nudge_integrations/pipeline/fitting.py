@@ -13,6 +13,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.fusion import Bm25, LexicalIndex, LexicalSignal, Signal
+from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.inner_product import InnerProduct, similarity_of
 from nudge_integrations.selection import CANDIDATES, SINGLE_CANDIDATES, select
 from nudge_integrations.selection.fusing import fuse
@@ -20,13 +21,13 @@ from nudge_integrations.solver import METHODS as SOLVER_METHODS
 from nudge_integrations.solver import Options, OptionValues, Solution, prepare, solve
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
     from scipy import sparse
 
 __all__ = ["METHODS", "QUERY_MAPS", "fit", "tries_query_maps"]
 
 logger = logging.getLogger(__name__)
-
 
 # All methods of `fit`: "auto" and those with query maps are chosen by `select`, the others by `solve`.
 QUERY_MAPS = (*(name for name in CANDIDATES if name != "nudge"), *SINGLE_CANDIDATES)
@@ -105,17 +106,19 @@ def fit(
     _check(dataset, validation, blank_texts_allowed=document_vectors is not None)
     twins = _twins(dataset, duplicates)
     documents = _document_vectors(dataset, encoder, document_vectors)
-    held_out = None
+    held_out, row_of = None, {document: row for row, document in enumerate(dataset.corpus)}
     if validation is not None:
         validation_queries = _query_vectors(validation, encoder, validation_query_vectors, "validation_query_vectors")
-        held_out = (validation_queries, _relevance(validation, dataset, twins))
+        gains = _relevance(validation, dataset, twins)
+        held_out = (validation_queries, gains, identical_rows(validation.queries, row_of, options))
     elif groups is None:
         groups = dataset.query_groups()
     queries = _query_vectors(dataset, encoder, query_vectors, "query_vectors")
     lifted = InnerProduct.of(documents) if similarity_of(encoder, similarity) == "dot" else None
     beside = _signals(signals, dataset), list((validation or dataset).queries.values())
     data = documents, queries, _relevance(dataset, dataset, twins)
-    solution = _solution(data, held_out, lifted, method, groups, beside, options)
+    identical = identical_rows(dataset.queries, row_of, options)
+    solution = _solution(data, held_out, identical, lifted, method, groups, beside, options)
     nudge = Nudge.from_solution(
         _together(solution, dataset, twins),
         base_norm=None if lifted is None else lifted.norm,
@@ -133,7 +136,8 @@ def fit(
 
 def _solution(
     data: tuple[Any, Any, sparse.csr_array],
-    held_out: tuple[Any, sparse.csr_array] | None,
+    held_out: tuple[Any, sparse.csr_array, NDArray[np.int64] | None] | None,
+    identical: NDArray[np.int64] | None,
     lifted: InnerProduct | None,
     method: str,
     groups: ArrayLike | Sequence[object] | None,
@@ -146,15 +150,16 @@ def _solution(
     if lifted is not None:
         lifted.check(method, QUERY_MAPS, shift=bool(options.get("shift")), signals=bool(signals))
         data, maps = (lifted.documents, lifted.queries(data[1]), data[2]), False
-        held_out = None if held_out is None else (lifted.queries(held_out[0]), held_out[1])
+        held_out = None if held_out is None else (lifted.queries(held_out[0]), *held_out[1:])
+    given: Any = {"groups": groups, "ignored": identical, **options}
     if maps:
         candidates = CANDIDATES if method == "auto" else (method,)
-        return select(*data, candidates=candidates, groups=groups, signals=signals, query_texts=asked, **options)
-    single = "auto" if method == "nudge" else method
+        return select(*data, candidates=candidates, signals=signals, query_texts=asked, **given)
+    single, given = "auto" if method == "nudge" else method, {"validation": held_out, **given}
     if signals:
-        prepared = prepare(*data, validation=held_out, groups=groups, **options)
+        prepared = prepare(*data, **given)
         return fuse(prepared, solve(prepared, method=single), signals, asked)
-    solution = solve(*data, method=single, validation=held_out, groups=groups, **options)
+    solution = solve(*data, method=single, **given)
     return solution if lifted is None else lifted.lowered(solution)
 
 

@@ -16,7 +16,7 @@ from nudge_integrations.selection.pairs import FoundPair, Static, fold_scores, u
 from nudge_integrations.selection.pool_evaluator import STRENGTH
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.decision import QueryScores
-from nudge_integrations.solver.pools import best_unlabelled
+from nudge_integrations.solver.pools import best_unlabelled, searched_without
 
 __all__ = ["Confirmed", "confirm_map", "confirm_pair", "mapped_queries"]
 
@@ -38,7 +38,10 @@ def confirm_map(search: MapSearch, found: FoundMap) -> Confirmed:
     """Return what a map alone is worth: each half of the queries is served by the setting that suits the other."""
     prepared, mapped = search.prepared, mapped_queries(search, found)
     k = prepared.options.measured.k
-    rows = prepared.corpus.search(torch.cat(mapped).cpu().numpy(), min(k, len(prepared.corpus))).rows
+    ignored = prepared.evaluation.ignored
+    twice = None if ignored is None else np.tile(ignored, 2)
+    queries = torch.cat(mapped).cpu().numpy()
+    rows = searched_without(prepared.corpus, queries, min(k, len(prepared.corpus)), twice)[1]
     seen, unseen = (_metric(prepared, part) for part in np.split(rows, 2))
     return Confirmed(QueryScores(seen, unseen), rows[: len(mapped[0])])
 
@@ -89,7 +92,9 @@ def _searched(search: MapSearch, pair: FoundPair) -> tuple[Callable[[int], Stati
     mapped = torch.nn.functional.normalize(queries + pair.strength * shifts, dim=1)
     k = prepared.options.measured.k
     depth = prepared.pools.rows.shape[1]
-    scores, rows = best_unlabelled(prepared.corpus, mapped.cpu().numpy(), prepared.labels.rows, k, depth)
+    ignored = None if prepared.evaluation.ignored is None else np.tile(prepared.evaluation.ignored, 2)
+    asked = mapped.cpu().numpy()
+    scores, rows = best_unlabelled(prepared.corpus, asked, prepared.labels.rows, k, depth, ignored)
     halves = list(zip(np.split(scores, 2), np.split(rows, 2), strict=True))
 
     def static(part: int) -> Static:

@@ -128,6 +128,8 @@ def _parts(prepared: Prepared, served: ServedQueries, signals: Sequence[Signal],
             scorers = [signal.of([texts[place] for place in served.places[part]]) for signal in signals]
             rows = _candidates(prepared, served, part, here, [scorer.best(depth) for scorer in scorers], depth)
             first = np.append(np.full((len(rows), 1), True), rows[:, 1:] != rows[:, :-1], axis=1)
+            if served.evaluation.ignored is not None:
+                first &= rows != served.evaluation.ignored[part][:, None]
             scores = np.stack([scorer.at(rows)[first] for scorer in scorers])
             query = np.nonzero(first)[0]
             dense = _dense(prepared, served.evaluation.queries[part], here, query, rows[first])

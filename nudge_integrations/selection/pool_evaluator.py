@@ -143,4 +143,5 @@ def _paths(prepared: Prepared, rows: NDArray[np.int64]) -> ScorePaths:
     place = np.minimum(np.searchsorted(wanted, every, sorter=sorter), max(0, len(wanted) - 1))
     hit = wanted[sorter][place] == every if len(wanted) else np.zeros(len(every), bool)
     weight = np.where(hit, weights[sorter][place], 0.0) if len(wanted) else np.zeros(len(every))
-    return ScorePaths(every // count, every % count, np.stack([scores, scores]), hit, weight)
+    paths = ScorePaths(every // count, every % count, np.stack([scores, scores]), hit, weight)
+    return paths if evaluation.ignored is None else paths.take(~evaluation.ignores(paths.query, paths.row))

@@ -46,6 +46,7 @@ def select(
     *,
     candidates: Sequence[str] = CANDIDATES,
     groups: ArrayLike | Sequence[object] | None = None,
+    ignored: ArrayLike | None = None,
     signals: Sequence[Signal] = (),
     query_texts: Sequence[str] | None = None,
     **options: Unpack[OptionValues],
@@ -78,6 +79,7 @@ def select(
         relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
         candidates: Which to try; also single methods, such as ``"ridge"`` or ``"iterated-ridge+nudge-n"``.
         groups: (m,) names; queries of one group are left out together. None: those with equal vectors are one group.
+        ignored: (m,) whole numbers, the row of a document that each query never finds, such as itself; -1 for none.
         signals: What may be added to the dense scores of the best candidate, such as a `LexicalSignal`: each with the
             weight that is best, where it gains more than noise. ``solution.fusion`` has the weights.
         query_texts: (m,) the texts of the queries, for signals.
@@ -105,10 +107,10 @@ def select(
     start = time.monotonic()
     asked = asked_for(candidates)
     if isinstance(documents, Prepared):
-        prepared = prepared_options(documents, queries, relevance, None, groups, options)
+        prepared = prepared_options(documents, queries, relevance, (groups, ignored), options)
     else:
         changed = Options().changed(**options)
-        prepared = prepare_for(changed, documents, queries, relevance, None, groups, maps=asked.maps)
+        prepared = prepare_for(changed, documents, queries, relevance, None, groups, ignored=ignored, maps=asked.maps)
     given = prepared.options
     if given.step is not None or given.shift or prepared.held_out is not None:
         raise InputError("select() compares by leave-one-out: give step=, shift= and validation= to solve()")

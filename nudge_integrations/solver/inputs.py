@@ -16,13 +16,17 @@ from nudge_integrations.errors import InputError
 from nudge_integrations.solver.labels import group_codes
 from nudge_integrations.solver.options import Options
 
-__all__ = ["apart_from", "checked_side", "groups_of", "two_of"]
+__all__ = ["apart_from", "both_ignored", "checked_side", "groups_of", "parts_of"]
 
 
 def checked_side(
-    corpus: Corpus, options: Options, vectors: object, gains: object, name: str
-) -> tuple[torch.Tensor, sparse.csr_array]:
-    """Check queries and their gains against the corpus; return them on the device, the queries as asked for."""
+    corpus: Corpus, options: Options, given: tuple[object, object, object], name: str
+) -> tuple[torch.Tensor, sparse.csr_array, NDArray[np.int64] | None]:
+    """Check queries, their gains and the rows that they ignore against the corpus.
+
+    Returns them on the device, the queries at unit length if that was asked for.
+    """
+    vectors, gains, ignored = given
     rows = as_matrix(vectors, f"{name}queries")
     if rows.shape[1] != corpus.dimension:
         raise InputError(
@@ -34,7 +38,8 @@ def checked_side(
     block = block_of(rows, slice(0, len(rows)), device)
     unit = unit_block(block if options.normalize_queries else block.clone(), f"{name}queries")
     relevance = _relevance(gains, len(rows), len(corpus), f"{name}relevance")
-    return unit if options.normalize_queries else block, relevance
+    never = _ignored_rows(options, ignored, len(rows), len(corpus), f"{name}ignored")
+    return unit if options.normalize_queries else block, relevance, never
 
 
 def _relevance(relevance: object, queries: int, documents: int, name: str) -> sparse.csr_array:
@@ -59,11 +64,41 @@ def _relevance(relevance: object, queries: int, documents: int, name: str) -> sp
     return gains
 
 
-def two_of(validation: object) -> tuple[object, object]:
-    """Return the queries and the relevance of a validation set."""
-    if not isinstance(validation, tuple | list) or len(validation) != 2:
+def parts_of(validation: object) -> tuple[object, object, object]:
+    """Return the queries and the relevance of a validation set, and the rows that its queries ignore, or None."""
+    if not isinstance(validation, tuple | list) or len(validation) not in (2, 3):
         raise InputError("validation must be a pair (queries, relevance) of held-out queries and their gains")
-    return validation[0], validation[1]
+    return validation[0], validation[1], validation[2] if len(validation) > 2 else None
+
+
+def _ignored_rows(options: Options, rows: object, queries: int, documents: int, name: str) -> NDArray[np.int64] | None:
+    """Return (m,) the document that each query never finds, -1 for none; None where none has one."""
+    if rows is None:
+        if options.ignore_identical_ids:
+            raise InputError(f"ignore_identical_ids=True needs ids, which arrays have not: give rows: {name}=")
+        return None
+    found = np.asarray(rows)
+    if found.shape != (queries,) or found.dtype.kind not in "iu":
+        raise InputError(
+            f"{name} must be one whole number for each of the {queries} queries, the row of a document or -1; "
+            f"got {found.dtype} {found.shape}"
+        )
+    odd = np.flatnonzero((found < -1) | (found >= documents))
+    if len(odd):
+        raise InputError(f"{name} row {odd[0]} is {found[odd[0]]}; expected a document row below {documents}, or -1")
+    return found.astype(np.int64) if (found >= 0).any() else None
+
+
+def both_ignored(
+    evaluated: NDArray[np.int64] | None, labelled: NDArray[np.int64] | None, queries: int, labels: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Return what evaluated and labelled queries ignore, -1 for nothing; None where neither ignores anything."""
+    if evaluated is None and labelled is None:
+        return None
+    return (
+        np.full(queries, -1) if evaluated is None else evaluated,
+        np.full(labels, -1) if labelled is None else labelled,
+    )
 
 
 def groups_of(groups: ArrayLike | Sequence[object] | None, queries: torch.Tensor) -> NDArray[np.int64]:

@@ -66,6 +66,7 @@ class EvaluationQueries:
         groups: (e,) int64, queries whose metric varies together.
         scores: (e, k) float64 best scores of the documents that never move.
         rows: (e, k) int64 corpus rows of those scores.
+        ignored: (e,) int64 corpus rows, the document that each query never finds, -1 for none; None where none has one.
     """
 
     queries: torch.Tensor
@@ -74,6 +75,7 @@ class EvaluationQueries:
     groups: NDArray[np.int64]
     scores: NDArray[np.float64]
     rows: NDArray[np.int64]
+    ignored: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -82,9 +84,23 @@ class EvaluationQueries:
         """Return the same queries in another order, or some of them."""
         at = torch.from_numpy(order).to(self.queries.device)
         own = None if self.own is None else self.own[order]
+        ignored = None if self.ignored is None else self.ignored[order]
         return EvaluationQueries(
-            self.queries[at], self.gains[order], own, self.groups[order], self.scores[order], self.rows[order]
+            self.queries[at], self.gains[order], own, self.groups[order], self.scores[order], self.rows[order], ignored
         )
+
+    def ignores(self, query: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether queries, by their place, never find documents, by their corpus row; both (p,)."""
+        return np.zeros(len(query), bool) if self.ignored is None else self.ignored[query] == row
+
+    def ignored_among(self, rows: NDArray[np.int64], block: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the queries of a block that ignore one of some documents, and which; ``rows`` are ascending."""
+        if self.ignored is None or not len(rows):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        ignored = self.ignored[block]
+        column = np.minimum(np.searchsorted(rows, ignored), len(rows) - 1)
+        query = np.flatnonzero(rows[column] == ignored)
+        return query, column[query]
 
 
 def group_codes(names: NDArray[np.generic]) -> NDArray[np.int64]:

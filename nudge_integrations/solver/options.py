@@ -37,6 +37,7 @@ class OptionValues(TypedDict, total=False):
     shift: bool
     standard_errors: float
     max_seconds: float | None
+    ignore_identical_ids: bool
     seed: int
     device: str | torch.device | None
     block_bytes: int
@@ -66,6 +67,9 @@ class Options:
             With fewer than 30 labelled queries and documents that nobody labelled ``"auto"`` protects these as well,
             and the gain must be 1.5 times as many standard errors over documents; 0 turns all of it off.
         max_seconds: Leave out query maps for which less time would be left; the solution's warnings say which.
+        ignore_identical_ids: A query never finds the document that has its id, as where queries are documents
+            themselves (arguments, duplicate questions, tickets). Labels stay as they are. Arrays have no ids: `solve`,
+            `select` and `prepare` take ``ignored=`` rows instead.
         seed: For every sample.
         device: Where to compute; None for where the documents are.
         block_bytes: Bound on temporary memory, beside the labelled documents and the queries.
@@ -91,6 +95,7 @@ class Options:
     shift: bool = False
     standard_errors: float = 2.0
     max_seconds: float | None = None
+    ignore_identical_ids: bool = False
     seed: int = 0
     device: str | torch.device | None = None
     block_bytes: int = 128 << 20

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nudge_integrations.corpus.corpus import Corpus
 
-__all__ = ["Pools", "best_unlabelled", "searched"]
+__all__ = ["Pools", "best_unlabelled", "searched", "searched_without"]
 
 # How many documents of a query are looked at so that enough of them are unlabelled.
 _DEEPEST = 1000
@@ -60,6 +60,7 @@ def searched(
     *,
     k: int,
     pool: int,
+    ignored: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> tuple[Static, Pools, bool]:
     """Search once for the queries that evaluate and those that need a pool.
 
@@ -72,6 +73,7 @@ def searched(
         rows: (u,) the labelled documents, ascending.
         k: How many documents that nobody labelled each evaluated query needs.
         pool: K.
+        ignored: (e,) and (m,) the corpus row that each evaluated and each labelled query never finds, -1 for none.
 
     Returns:
         Scores and rows (e, k) of the best documents that nobody labelled, the pools, and whether search was exact.
@@ -79,25 +81,53 @@ def searched(
     pool = _depth(corpus, rows, k, pool)
     others = of_labels if own is None else np.setdiff1d(of_labels, own)
     asked = torch.cat([evaluated, labelled[torch.from_numpy(others).to(labelled.device)]]).cpu().numpy()
-    found = corpus.search(asked, pool)
+    never = None if ignored is None else np.concatenate([ignored[0], ignored[1][others]])
+    scores, best, exact = searched_without(corpus, asked, pool, never)
     count = len(evaluated)
-    static = _static(corpus, asked[:count], (found.scores[:count], found.rows[:count]), rows, k)
+    first = None if never is None else never[:count]
+    static = _static(corpus, asked[:count], (scores[:count], best[:count]), rows, k, first)
     of = others if own is None else np.concatenate([own, others])
     start = count if own is None else 0
     order = np.argsort(of, kind="stable")
-    pools = Pools(of[order], found.scores[start:][order], found.rows[start:][order], pool >= len(corpus))
-    return static, pools, found.exact
+    pools = Pools(of[order], scores[start:][order], best[start:][order], pool >= len(corpus))
+    return static, pools, exact
+
+
+def searched_without(
+    corpus: Corpus, queries: NDArray[np.float32], k: int, ignored: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float32], NDArray[np.int64], bool]:
+    """Return scores and rows (m, k) of the best documents, and whether that is exact.
+
+    Args:
+        corpus: The documents.
+        queries: (m, d) unit queries.
+        k: How many.
+        ignored: (m,) the row that each query never finds, -1 for none; None where none has one.
+    """
+    if ignored is None:
+        found = corpus.search(queries, k)
+        return found.scores, found.rows, found.exact
+    found = corpus.search(queries, min(k + 1, len(corpus)))
+    hidden = found.rows == ignored[:, None]
+    order = np.argsort(hidden, axis=1, kind="stable")[:, :k]
+    scores = np.take_along_axis(np.where(hidden, np.float32(-np.inf), found.scores), order, axis=1)
+    return scores, np.take_along_axis(np.where(hidden, len(corpus), found.rows), order, axis=1), found.exact
 
 
 def best_unlabelled(
-    corpus: Corpus, queries: NDArray[np.float32], labelled: NDArray[np.int64], k: int, depth: int = 0
+    corpus: Corpus,
+    queries: NDArray[np.float32],
+    labelled: NDArray[np.int64],
+    k: int,
+    depth: int = 0,
+    ignored: NDArray[np.int64] | None = None,
 ) -> Static:
-    """Return scores and rows (e, k) of the best documents that are not among the labelled rows.
+    """Return scores and rows (e, k) of the best documents that are not among the labelled rows, nor ignored (e,).
 
     Where most near documents are labelled, looking ``depth`` deep at once saves another search.
     """
     found = corpus.search(queries, _depth(corpus, labelled, k, max(4 * k, depth)))
-    return _static(corpus, queries, (found.scores, found.rows), labelled, k)
+    return _static(corpus, queries, (found.scores, found.rows), labelled, k, ignored)
 
 
 def _depth(corpus: Corpus, labelled: NDArray[np.int64], k: int, least: int) -> int:
@@ -118,20 +148,23 @@ def _static(
     found: tuple[NDArray[np.float32], NDArray[np.int64]],
     labelled: NDArray[np.int64],
     k: int,
+    ignored: NDArray[np.int64] | None,
 ) -> Static:
     """Return the best k documents that nobody labelled; searches deeper for queries whose pools hold too few."""
+    ignored = np.full(len(queries), -1) if ignored is None else ignored
+    most = len(corpus) - len(labelled) - ((ignored >= 0) & ~np.isin(ignored, labelled))
     depth = found[0].shape[1]
     scores = np.full((len(queries), k), -np.inf)
     rows = np.full((len(queries), k), len(corpus), dtype=np.int64)
     missing = np.arange(len(queries))
     while True:
-        free = ~np.isin(found[1], labelled) & (found[1] < len(corpus))
+        free = ~np.isin(found[1], labelled) & (found[1] < len(corpus)) & (found[1] != ignored[missing][:, None])
         first = np.argsort(~free, axis=1, kind="stable")[:, :k]
         taken = np.take_along_axis(free, first, axis=1)
         width = first.shape[1]
         scores[missing, :width] = np.where(taken, np.take_along_axis(found[0], first, axis=1), -np.inf)
         rows[missing, :width] = np.where(taken, np.take_along_axis(found[1], first, axis=1), len(corpus))
-        missing = missing[taken.sum(axis=1) < min(k, len(corpus) - len(labelled))]
+        missing = missing[taken.sum(axis=1) < np.minimum(k, most[missing])]
         if not len(missing) or depth >= len(corpus):
             return scores, rows
         depth = min(len(corpus), 16 * depth)

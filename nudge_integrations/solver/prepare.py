@@ -14,7 +14,7 @@ from scipy import sparse
 from nudge_integrations.corpus import Corpus, as_corpus
 from nudge_integrations.corpus.arrays import unit_block
 from nudge_integrations.errors import InputError
-from nudge_integrations.solver.inputs import apart_from, checked_side, groups_of, two_of
+from nudge_integrations.solver.inputs import apart_from, both_ignored, checked_side, groups_of, parts_of
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
 from nudge_integrations.solver.options import Options, OptionValues
 from nudge_integrations.solver.pools import Pools, searched
@@ -116,6 +116,7 @@ def prepare(
     *,
     validation: tuple[object, object] | None = None,
     groups: ArrayLike | Sequence[object] | None = None,
+    ignored: ArrayLike | None = None,
     **options: Unpack[OptionValues],
 ) -> Prepared:
     """Read of a corpus what labels need of it: one search, the labelled documents, and a sample.
@@ -127,8 +128,10 @@ def prepare(
         documents: A `Corpus`, or an (n, d) numpy array, torch tensor or memory map of any float type.
         queries: (m, d), the labelled queries.
         relevance: (m, n) scipy sparse gains, > 0 where a document answers a query. Duplicate entries are summed.
-        validation: ``(queries, relevance)`` held out to choose the step by; None for exact leave-one-out.
+        validation: ``(queries, relevance)`` held out to choose the step by, or with their ``ignored`` as a third; None
+            for exact leave-one-out.
         groups: (m,) names; queries of one group are left out together. None: those with equal vectors are one group.
+        ignored: (m,) whole numbers, the row of a document that each query never finds, such as itself; -1 for none.
         **options: See `Options`; the metric's cutoff, max_queries, normalize_queries and seed are fixed here.
 
     Raises:
@@ -139,7 +142,7 @@ def prepare(
         >>> prepare(np.eye(3), np.eye(3)[:2], sparse.csr_array(np.eye(3)[:2]))
         Prepared(3 documents of 3 dimensions, 2 labelled by 2 queries, 2 of which evaluate)
     """
-    return prepare_for(Options().changed(**options), documents, queries, relevance, validation, groups)
+    return prepare_for(Options().changed(**options), documents, queries, relevance, validation, groups, ignored=ignored)
 
 
 def prepare_for(
@@ -150,13 +153,14 @@ def prepare_for(
     validation: tuple[object, object] | None,
     groups: ArrayLike | Sequence[object] | None,
     *,
+    ignored: ArrayLike | None = None,
     softmax: bool = True,
     maps: bool = True,
 ) -> Prepared:
     """Do what `prepare` does; without a softmax or query maps less is searched."""
     corpus = as_corpus(documents, device=options.device, block_bytes=options.block_bytes, progress=options.progress)
-    train = checked_side(corpus, options, queries, relevance, "")
-    held_out = None if validation is None else checked_side(corpus, options, *two_of(validation), "validation ")
+    train = checked_side(corpus, options, (queries, relevance, ignored), "")
+    held_out = None if validation is None else checked_side(corpus, options, parts_of(validation), "validation ")
     if groups is not None and held_out is not None:
         raise InputError("groups= leaves groups out together, so it goes without validation=; give one of the two")
     codes = groups_of(groups, train[0])
@@ -165,15 +169,16 @@ def prepare_for(
     judge = train if held_out is None else held_out
     able = np.flatnonzero(np.diff(judge[1].indptr))
     own = _drawn(able, options.max_queries, random)
+    hidden = None if judge[2] is None else judge[2][own]
     left_out = own if held_out is None else None
     negatives, teaching = _searched_for(options, corpus, train[1], left_out, random, maps)
     device, k = train[0].device, options.measured.k
     documents_of = unit_block(torch.from_numpy(corpus.take(rows)).to(device), "documents", rows)
     evaluated = judge[0][torch.from_numpy(own).to(device)]
     drawn_with = np.arange(len(own)) if left_out is None else codes[own]
-    static, pools, exact = searched(
-        corpus, evaluated, left_out, train[0], teaching if maps else own[:0], rows, k=k, pool=_POOL if maps else 4 * k
-    )
+    pooled, pool = (teaching, _POOL) if maps else (own[:0], 4 * k)
+    both = both_ignored(hidden, train[2], len(own), len(train[0]))
+    static, pools, exact = searched(corpus, evaluated, left_out, train[0], pooled, rows, k=k, pool=pool, ignored=both)
     sample = torch.from_numpy(corpus.sample(_SAMPLE if softmax or maps else 0, options.seed)).to(device)
     sample = unit_block(sample, "sampled documents")
     return Prepared(
@@ -181,7 +186,7 @@ def prepare_for(
         options,
         Labels(train[0], _columns(train[1], rows), codes, rows, documents_of, negatives),
         None if held_out is None else (held_out[0], _columns(held_out[1], rows)),
-        EvaluationQueries(evaluated, _columns(judge[1][own], rows), left_out, drawn_with, *static),
+        EvaluationQueries(evaluated, _columns(judge[1][own], rows), left_out, drawn_with, *static, hidden),
         own,
         len(able),
         pools,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
-from nudge_integrations.solver.leave_one_out import Pairs, Scores
+from nudge_integrations.solver.leave_one_out import Scores
 from nudge_integrations.solver.path import Path
 from nudge_integrations.solver.segments import SLACK, ScorePaths
 
@@ -36,32 +36,33 @@ def candidate_segments(
     block: slice,
     k: int,
     scores: Scores,
-    pairs: Pairs,
+    apart: tuple[NDArray[np.int64], NDArray[np.int64]],
     at: float | None = None,
 ) -> Iterator[tuple[float, float, ScorePaths]]:
     """Yield segments of the path (begin, end) in order, with the documents that can be among a query's best k on each.
 
-    The labelled pairs are left out: their scores are worked out apart. With ``at`` the one segment is that parameter.
+    The pairs ``apart`` of queries and labelled documents are left out: their scores are worked out elsewhere, or do not
+    count. With ``at`` the one segment is that parameter.
     """
-    apart = tuple(torch.from_numpy(index).to(scores.base.device) for index in (pairs.query, pairs.column))
+    left_out = tuple(torch.from_numpy(index).to(scores.base.device) for index in apart)
     resting = _Resting(path, evaluation.scores[block], evaluation.rows[block])
     edges = [0.0, path.limit] if at is None else [at, at]
     whole = _whole_path(path, scores) if at is None else None
     if whole is not None:
         low, high = whole
-        low[apart] = -torch.inf
+        low[left_out] = -torch.inf
         floor = _kth(low, resting.low(0.0, path.limit), k) - SLACK
         mask = high >= floor[:, None]
-        mask[apart] = False
+        mask[left_out] = False
         if int(mask.sum()) <= _MANY * len(floor):
             yield 0.0, path.limit, _candidates(path, labels, scores, mask, resting, floor, edges)
             return
         edges = _edges(path, scores.cosine)
     for begin, end, low, high in _bounds(path, scores, edges):
-        low[apart] = -torch.inf
+        low[left_out] = -torch.inf
         floor = _kth(low, resting.low(begin, end), k) - _BLENDED
         mask = high >= floor[:, None]
-        mask[apart] = False
+        mask[left_out] = False
         yield begin, end, _candidates(path, labels, scores, mask, resting, floor, [begin, end])
 
 

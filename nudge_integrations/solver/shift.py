@@ -49,7 +49,8 @@ def with_shift(result: NudgeResult, prepared: Prepared) -> NudgeResult:
         raise InputError(f"shift=True moves every document and needs them as an array; got {type(corpus).__name__}")
     shift = mean_displacement(result.targets, labels, result.candidate.step)
     shifted = replace(corpus, shift=shift.cpu().numpy())
-    static = best_unlabelled(shifted, evaluation.queries.cpu().numpy(), labels.rows, options.measured.k)
+    queries, k = evaluation.queries.cpu().numpy(), options.measured.k
+    static = best_unlabelled(shifted, queries, labels.rows, k, ignored=evaluation.ignored)
     both = list(_evaluated(result, prepared, shift, static))
     scores = QueryScores(*(np.concatenate([np.zeros(0), *(part[side] for part in both)]) for side in (0, 1)))
     objective = scores.objective(options.unseen_weight) - result.baseline
@@ -91,13 +92,17 @@ def _evaluated(
         apart = (pairs.query, pairs.column)
         placed[apart] = np.where(pairs.resting, at_rest[apart], own)
         gains = evaluation.gains[block].tocoo()
-        relevant = tuple(axis.astype(np.int64) for axis in gains.coords)
-        mine = weights[evaluation.gains.indptr[block.start] : evaluation.gains.indptr[block.stop]]
+        query, column = (axis.astype(np.int64) for axis in gains.coords)
+        found = ~evaluation.ignores(query + block.start, labels.rows[column])
+        relevant = query[found], column[found]
+        mine = weights[evaluation.gains.indptr[block.start] : evaluation.gains.indptr[block.stop]][found]
         left = placed.copy()
         left[relevant] = at_rest[relevant]
+        for scores_at in (placed, left):
+            scores_at[evaluation.ignored_among(labels.rows, block)] = -np.inf
         rows = np.concatenate([np.broadcast_to(labels.rows, placed.shape), static[1][block]], axis=1)
         seen, unseen = (
-            _metric(metric, np.concatenate([values, static[0][block]], axis=1), rows, (relevant[0], relevant[1]), mine)
+            _metric(metric, np.concatenate([values, static[0][block]], axis=1), rows, relevant, mine)
             for values in (placed, left)
         )
         yield seen, unseen

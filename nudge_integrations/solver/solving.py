@@ -32,6 +32,7 @@ def solve(
     method: str = "auto",
     validation: tuple[object, object] | None = None,
     groups: ArrayLike | Sequence[object] | None = None,
+    ignored: ArrayLike | None = None,
     **options: Unpack[OptionValues],
 ) -> Solution:
     r"""Move the documents that queries ask for a bounded step towards those queries, as far as retrieval gains from it.
@@ -45,9 +46,11 @@ def solve(
         queries: (m, d), the labelled queries.
         relevance: (m, n) scipy sparse gains, > 0 where a document answers a query. Duplicate entries are summed.
         method: One of the methods of `Options`; ``"auto"`` is the best of nothing, nudge-n and contrastive.
-        validation: ``(queries, relevance)`` held out to choose the step by; None for exact leave-one-out.
+        validation: ``(queries, relevance)`` held out to choose the step by, or with their ``ignored`` as a third; None
+            for exact leave-one-out.
         groups: (m,) names; queries of one group (near-duplicates, one user) are left out together. None: those with
             equal vectors are one group.
+        ignored: (m,) whole numbers, the row of a document that each query never finds, such as itself; -1 for none.
         **options: See `Options`: metric="ndcg@10", step=None, unseen_weight=0.0, seed=0, ...
 
     Returns:
@@ -74,11 +77,13 @@ def solve(
         ('improved', True)
     """
     if isinstance(documents, Prepared):
-        prepared = prepared_options(documents, queries, relevance, validation, groups, {**options, "method": method})
+        beside = validation, groups, ignored
+        prepared = prepared_options(documents, queries, relevance, beside, {**options, "method": method})
     else:
         asked = Options().changed(**options, method=method)
         softmax = asked.temperatures != (None,)
-        prepared = prepare_for(asked, documents, queries, relevance, validation, groups, softmax=softmax, maps=False)
+        data = documents, queries, relevance, validation, groups
+        prepared = prepare_for(asked, *data, ignored=ignored, softmax=softmax, maps=False)
     solution = solve_prepared(prepared)
     log_outcome(solution)
     return solution
@@ -88,8 +93,7 @@ def prepared_options(
     prepared: Prepared,
     queries: object,
     relevance: object,
-    validation: object,
-    groups: object,
+    beside: tuple[object, ...],
     options: Mapping[str, object],
 ) -> Prepared:
     """Return something prepared with options changed that do not need the corpus again.
@@ -97,12 +101,11 @@ def prepared_options(
     Raises:
         InputError: If data was given as well, or an option is fixed by what was prepared.
     """
-    if any(value is not None for value in (queries, relevance, validation, groups)):
-        raise InputError("what was prepared holds queries, relevance, validation and groups; give it alone")
+    if any(value is not None for value in (queries, relevance, *beside)):
+        raise InputError("what was prepared holds queries, relevance, validation, groups and ignored; give it alone")
     asked, now = prepared.options.changed(**options), prepared.options
-    fixed = [
-        name for name in ("max_queries", "normalize_queries", "seed") if getattr(asked, name) != getattr(now, name)
-    ]
+    kept = ("max_queries", "normalize_queries", "seed", "ignore_identical_ids")
+    fixed = [name for name in kept if getattr(asked, name) != getattr(now, name)]
     if asked.measured.k > now.measured.k:
         fixed.append("metric")
     if fixed:

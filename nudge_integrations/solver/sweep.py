@@ -21,6 +21,8 @@ from nudge_integrations.solver.targets import Targets
 
 __all__ = ["Sweep"]
 
+Columns = tuple[NDArray[np.int64], NDArray[np.int64]]
+
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
@@ -46,9 +48,9 @@ class Sweep:
         With ``unseen`` every document that is relevant to a query rests for it, as if nobody had labelled it.
         """
         path, k, parts = targets.path, self.metric.k, []
-        for block, pairs, own in self._blocks(targets, unseen):
+        for block, apart, own in self._blocks(targets, unseen):
             scores, found = scores_of(targets, self.labels, self.evaluation, block), []
-            for begin, end, others in candidate_segments(path, self.labels, self.evaluation, block, k, scores, pairs):
+            for begin, end, others in candidate_segments(path, self.labels, self.evaluation, block, k, scores, apart):
                 segment = segment_of(path, ScorePaths.join(others, own), k, begin, end)
                 found.append((begin, changes_on(path, self.metric, segment, block.stop - block.start)))
             parts.append(one_after_another(found))
@@ -57,9 +59,9 @@ class Sweep:
     def values(self, targets: Targets, parameter: float, *, unseen: bool = False) -> NDArray[np.float64]:
         """Return (e,) float64, the metric at one parameter; ``unseen`` as in `changes`."""
         path, k, parts = targets.path, self.metric.k, [np.zeros(0)]
-        for block, pairs, own in self._blocks(targets, unseen):
+        for block, apart, own in self._blocks(targets, unseen):
             scores = scores_of(targets, self.labels, self.evaluation, block)
-            segments = candidate_segments(path, self.labels, self.evaluation, block, k, scores, pairs, at=parameter)
+            segments = candidate_segments(path, self.labels, self.evaluation, block, k, scores, apart, at=parameter)
             for _, _, others in segments:
                 paths = ScorePaths.join(others, own)
                 parts.append(values_at(path, self.metric, paths, parameter, block.stop - block.start))
@@ -77,8 +79,8 @@ class Sweep:
         order = np.argsort(evaluation.groups, kind="stable")
         return replace(self, labels=labels, evaluation=evaluation.take(order)), order
 
-    def _blocks(self, targets: Targets, unseen: bool) -> Iterator[tuple[slice, Pairs, ScorePaths]]:
-        """Yield blocks of queries with the pairs that their own labels name, and the paths of these."""
+    def _blocks(self, targets: Targets, unseen: bool) -> Iterator[tuple[slice, Columns, ScorePaths]]:
+        """Yield blocks of queries, the pairs that their labels name or that they ignore, and paths of the former."""
         weights, gains = self.metric.weights(self.evaluation.gains), self.evaluation.gains
         with tqdm(
             total=len(self.evaluation), desc="searching the step", unit="query", disable=not self.progress
@@ -93,12 +95,16 @@ class Sweep:
                     end, cosine = np.where(relevant, rest, end), np.where(relevant, 1.0, cosine)
                 coefficients = targets.path.coefficients(pairs.base, end, cosine)
                 rows = self.labels.rows[pairs.column]
-                yield (
-                    block,
-                    pairs,
-                    ScorePaths(pairs.query, rows, coefficients, relevant, np.where(relevant, weight, 0.0)),
-                )
+                own = ScorePaths(pairs.query, rows, coefficients, relevant, np.where(relevant, weight, 0.0))
+                ignored = self.evaluation.ignored_among(self.labels.rows, block)
+                if len(ignored[0]):
+                    own = own.take(~self.evaluation.ignores(pairs.query + block.start, rows))
+                yield block, _and(pairs, ignored), own
                 bar.update(block.stop - block.start)
+
+
+def _and(pairs: Pairs, more: Columns) -> Columns:
+    return np.concatenate([pairs.query, more[0]]), np.concatenate([pairs.column, more[1]])
 
 
 def _weights_at(pairs: Pairs, gains: sparse.csr_array, weights: NDArray[np.float64]) -> NDArray[np.float64]:

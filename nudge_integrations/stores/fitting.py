@@ -13,6 +13,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.pipeline import tries_query_maps
+from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.selection import CANDIDATES, select
 from nudge_integrations.solver import OptionValues, solve
 from nudge_integrations.stores.canary import Canary
@@ -73,13 +74,12 @@ def fit_store(
     gains = _gains(dataset, corpus, store)
     queries = _queries(dataset, encoder, query_vectors, corpus.dimension)
     groups = dataset.query_groups() if groups is None else groups
+    given: Any = {"groups": groups, "ignored": identical_rows(dataset.queries, corpus.row_of, options), **options}
     if tries_query_maps(method, options):
         candidates = CANDIDATES if method == "auto" else (method,)
-        solution = select(corpus, queries, gains, candidates=candidates, groups=groups, **options)
+        solution = select(corpus, queries, gains, candidates=candidates, **given)
     else:
-        solution = solve(
-            corpus, queries, gains, method="auto" if method == "nudge" else method, groups=groups, **options
-        )
+        solution = solve(corpus, queries, gains, method="auto" if method == "nudge" else method, **given)
     texts = [dataset.corpus.get(document_id) for document_id in corpus.ids]
     whole = all(texts[row] is not None for row in solution.rows)
     nudge = Nudge.from_solution(

@@ -14,12 +14,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Problem:
-    """Unit documents (n, d), unit queries (m, d), gains (m, n) and a group for each query."""
+    """Unit documents (n, d), unit queries (m, d), gains (m, n); a group, and the row to ignore (or -1), a query."""
 
     documents: Floats
     queries: Floats
     gains: Floats
     groups: NDArray[np.int64]
+    ignored: NDArray[np.int64] | None = None
 
     @property
     def relevance(self) -> sparse.csr_array:
@@ -28,7 +29,15 @@ class Problem:
     def part(self, rows: ArrayLike) -> Problem:
         """Return the problem with some of its queries."""
         index = np.asarray(rows)
-        return Problem(self.documents, self.queries[index], self.gains[index], self.groups[index])
+        ignored = None if self.ignored is None else self.ignored[index]
+        return Problem(self.documents, self.queries[index], self.gains[index], self.groups[index], ignored)
+
+    def metric(self, query: int | np.signedinteger[Any], scores: Floats, metric: str, ties: float = 0.0) -> float:
+        """Return one query's metric with scores of all documents, the one that it ignores taken out of the ranking."""
+        if self.ignored is not None and self.ignored[query] >= 0:
+            scores = scores.copy()
+            scores[self.ignored[query]] = -np.inf
+        return metric_of(scores, self.gains[query], metric, ties)
 
 
 def unit(rows: Floats) -> Floats:
@@ -167,7 +176,7 @@ def left_out(
         if shift is not None:
             still = np.linalg.norm(sums, axis=1) < 1e-6
             placed[still] = unit(problem.documents[still] + shift)
-        values.append(metric_of(placed @ problem.queries[query], problem.gains[query], metric, ties))
+        values.append(problem.metric(query, placed @ problem.queries[query], metric, ties))
     return np.array(values)
 
 
@@ -199,5 +208,5 @@ def held_out(
     for query in np.flatnonzero(evaluation.gains.sum(axis=1)):
         kept = np.where((evaluation.gains[query] > 0)[:, None], 0.0, sums) if unseen else sums
         placed = place(problem.documents, kept, method, step)
-        values.append(metric_of(placed @ evaluation.queries[query], evaluation.gains[query], metric, ties))
+        values.append(evaluation.metric(query, placed @ evaluation.queries[query], metric, ties))
     return float(np.mean(values)) if values else 0.0

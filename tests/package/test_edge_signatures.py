@@ -78,7 +78,7 @@ def test_the_engine_and_the_store_take_the_same_options_of_a_fit() -> None:
 
 @pytest.mark.parametrize("option", sorted({field.name for field in fields(Options)} - {"method"}))
 def test_no_function_declares_an_option_of_a_fit_again(option: str) -> None:
-    elsewhere = {"seed", "progress"}  # of generated questions
+    elsewhere = {"seed", "progress", "ignore_identical_ids"}  # of generated questions, and of evaluators
     assert option in elsewhere or option not in defaults()
 
 

@@ -14,6 +14,7 @@ from nudge_integrations.cli.options import (
     DebugOption,
     DeviceOption,
     DryRunOption,
+    IdenticalOption,
     JsonOption,
     MetricsOption,
     OptionalEncoderOption,
@@ -48,6 +49,7 @@ def evaluate(
     base: BaseOption = False,
     split: SplitOption = "test",
     metrics: MetricsOption = None,
+    ignore_identical_ids: IdenticalOption = False,
     run: RunOption = None,
     batch_size: BatchOption = 32,
     device: DeviceOption = None,
@@ -67,7 +69,14 @@ def evaluate(
     from nudge_integrations.evaluation import DEFAULT_METRICS, write_run
 
     choice = None if encoder is None else EncoderChoice(encoder, batch_size, device, cache)
-    evaluation = evaluate_source(source, LabelSource(dataset, split), choice, metrics or DEFAULT_METRICS, base=base)
+    evaluation = evaluate_source(
+        source,
+        LabelSource(dataset, split),
+        choice,
+        metrics or DEFAULT_METRICS,
+        base=base,
+        ignore_identical_ids=ignore_identical_ids,
+    )
     console = console_for(as_json)
     console.print(means_table(evaluation))
     seen = fitted_on(source, evaluation)

@@ -16,6 +16,7 @@ from nudge_integrations.cli.options import (
     DryRunOption,
     EncoderOption,
     ForceOption,
+    IdenticalOption,
     JsonOption,
     KeepOption,
     SeedOption,
@@ -59,6 +60,7 @@ def fit(
     unseen_weight: UnseenOption = None,
     max_seconds: SecondsOption = None,
     signals: SignalsOption = None,
+    ignore_identical_ids: IdenticalOption = False,
     batch_size: BatchOption = 32,
     device: DeviceOption = None,
     cache: CacheOption = None,
@@ -89,6 +91,7 @@ def fit(
         "metric": metric,
         "unseen_weight": unseen_weight,
         "max_seconds": max_seconds,
+        "ignore_identical_ids": ignore_identical_ids,
         "seed": seed,
     }
     given["progress"] = shows_bars()
