@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nudge_integrations.corpus.threads import in_threads
 from nudge_integrations.query_map.regression import Regression
 from nudge_integrations.query_map.ridge import FittedMaps, RidgeMaps, Setting
 from nudge_integrations.query_map.teaching import Teaching
@@ -60,10 +61,16 @@ class IteratedMaps:
         return FittedMaps(
             steps,
             lambda: self._map(self._whole, steps),
-            lambda: [(fold, self._map(part, steps)) for fold, part in self._folds],
+            lambda: self._maps(self._folds, steps),
             lambda code: self._map(self._clusters[code], steps),
-            lambda: [(fold, self._map(part, steps)) for fold, part in self._documents],
+            lambda: self._maps(self._documents, steps),
         )
+
+    def _maps(
+        self, folds: list[tuple[NDArray[np.bool_], _Part]], steps: int
+    ) -> list[tuple[NDArray[np.bool_], torch.Tensor]]:
+        self.maps.scale(self.setting)  # all of them share it
+        return in_threads(lambda one: (one[0], self._map(one[1], steps)), folds)
 
     def _map(self, part: _Part, steps: int) -> torch.Tensor:
         while len(part.maps) < steps:

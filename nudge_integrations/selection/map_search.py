@@ -36,9 +36,6 @@ TOLERATED = 0.001
 # of the best are then searched exactly.
 _FEWEST, _MOST, _COMPARED, _FINALISTS = 512, 2048, 8192, 2
 
-# So many documents stand for those outside a query's pool.
-_OUTSIDE = 64
-
 # So many settings are tried on other clusters at a time.
 _AT_ONCE = 6
 
@@ -161,8 +158,7 @@ class MapSearch:
         some = coarse_rows(prepared.evaluation.groups[rows], options.seed, most)
         places = np.searchsorted(teaching.rows, prepared.evaluation_rows)
         learner = teaching.with_support(prepared, _STEP_SUPPORT).turned(maps.axes)
-        asked = prepared.evaluation.queries[torch.from_numpy(rows[some])]
-        grid = StrengthGrid.of(full, some, maps.axes, asked, (_sample(prepared), len(prepared.corpus)))
+        grid = StrengthGrid.of(full, prepared, some, maps.axes)
         return cls(prepared, maps, full, grid, places, learner)
 
     def gains(self, settings: Sequence[Setting]) -> NDArray[np.float64]:
@@ -197,7 +193,14 @@ class MapSearch:
     def _risen(self, shifts: Shifts, settings: Sequence[Setting]) -> NDArray[np.float64]:
         """Return by how much each query's metric rises, (s, g, p)."""
         places = self.places[self.grid.rows]
-        return self.grid.values(shifts(settings, places)) - self.grid.unmapped[None, None]
+
+        def block(part: slice) -> torch.Tensor:
+            return shifts(settings, places[part])
+
+        # Queries for one document are left out together, for which some of them would cost as much as all.
+        every = shifts(settings, places) if shifts == self.maps.unseen else None
+        risen = self.grid.values(block if every is None else every.__getitem__)
+        return risen - self.grid.unmapped[None, None]
 
     def evaluated(self, setting: Setting, near: float) -> EvaluatedSetting:
         """Return a setting at the exact best of its strengths, by all queries, where the grid's best is near."""
@@ -217,18 +220,6 @@ class MapSearch:
         objective = mixed(seen, unseen, weight)
         parameter = best_step(STRENGTH, objective, bounds, end)
         return EvaluatedSetting(setting, parameter, objective, seen, tuple(bounds), end)
-
-
-def _sample(prepared: Prepared) -> torch.Tensor:
-    """Return a few documents of the corpus, of both kinds as many as it has; none where pools are all of it."""
-    random, labelled = np.random.default_rng(prepared.options.seed), len(prepared.labels.rows)
-    few = 0 if prepared.pools.whole else min(_OUTSIDE, len(prepared.corpus))
-    of_labelled = round(few * labelled / max(1, len(prepared.corpus)))
-    parts = []
-    for vectors, count in ((prepared.labels.documents, of_labelled), (prepared.sample, few - of_labelled)):
-        drawn = np.sort(random.choice(len(vectors), min(count, len(vectors)), replace=False))
-        parts.append(vectors[torch.from_numpy(drawn).to(vectors.device)])
-    return torch.cat(parts)
 
 
 def search_map(search: MapSearch, kinds: Sequence[str] = ("ridge", "iterated-ridge")) -> FoundMap | None:
@@ -273,7 +264,8 @@ def _cross_selected(search: MapSearch, finalists: list[EvaluatedSetting]) -> Fou
     seen = np.where(half, *(one.seen.at(parameter) for one, parameter in chosen))
     objective = np.where(half, *(one.objective.at(parameter) for one, parameter in chosen))
     best, grid = finalists[0], search.grid
-    unseen = grid.values(search.maps.unseen([best.setting], search.places[grid.rows]), (best.strength,))
+    at_rest = search.maps.unseen([best.setting], search.places[grid.rows])
+    unseen = grid.values(lambda part: at_rest[part], (best.strength,))
     (outside, at_outside), (inside, at_inside) = chosen
     return FoundMap(
         tuple(finalists),

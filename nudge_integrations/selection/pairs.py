@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nudge_integrations.corpus.threads import in_threads
 from nudge_integrations.query_map.ridge import Setting
 from nudge_integrations.selection.map_search import EvaluatedSetting, FoundMap, MapSearch
 from nudge_integrations.solver import Prepared
@@ -153,11 +154,15 @@ def fold_scores(
     """
     prepared, scores = search.prepared, np.zeros(len(rows))
     best = np.zeros((len(rows), prepared.options.measured.k), np.int64)
-    for fold, shifts in search.maps.by_fold(setting):
+
+    def add(one: tuple[NDArray[np.bool_], torch.Tensor]) -> None:
+        fold, shifts = one
         inside = np.flatnonzero(fold[search.places[rows]])
         if len(inside):
             labels = replace(adapted_labels(search, setting, strength, shifts), negatives=negatives)
             scores[inside], best[inside] = _values(prepared, labels, rows[inside], static, nudge, unseen=False)
+
+    in_threads(add, search.maps.by_fold(setting))
     return scores, best
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from nudge_integrations.corpus.metrics import Metric
+from nudge_integrations.corpus.threads import in_threads
 from nudge_integrations.corpus.topk import row_blocks
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.path import Strength
@@ -48,13 +49,15 @@ class PoolEvaluator:
         rows: (p,) int64, which of the evaluation queries these are, ascending.
         metric: What is measured.
         paths: The documents of every pool, with the queries' scores of them as they are.
-        table: (k, d) float32 unit vectors of the documents in any pool.
+        documents: (k,) int64, the corpus rows of the documents in any pool, ascending.
+        table: (k, d) float32, their unit vectors.
         place: (entries,) int64, which of them each document of the paths is.
     """
 
     rows: NDArray[np.int64]
     metric: Metric
     paths: ScorePaths
+    documents: NDArray[np.int64]
     table: torch.Tensor
     place: NDArray[np.int64]
 
@@ -65,17 +68,19 @@ class PoolEvaluator:
         documents, place = np.unique(paths.row, return_inverse=True)
         taken = torch.from_numpy(prepared.corpus.take(documents)).to(prepared.labels.queries.device)
         table = torch.nn.functional.normalize(taken, dim=1)
-        return cls(rows, prepared.options.measured, paths, table, place.astype(np.int64))
+        return cls(rows, prepared.options.measured, paths, documents, table, place.astype(np.int64))
 
     def changes(self, shifts: torch.Tensor, end: float = STRENGTH.limit) -> RankChanges:
         """Return the exact metric of the queries along the strength of their shifts (p, d), up to a parameter."""
-        paths, found = self._shifted(shifts), []
+        paths = self._shifted(shifts)
         many = int(paths.relevant.sum()) > _MANY * len(self.rows)
         edges = [edge for edge in _EDGES[:: 1 if many else _TOGETHER] if edge < end]
-        for begin, stop in pairwise([*edges, end]):
-            segment = segment_of(STRENGTH, paths, self.metric.k, begin, stop)
-            found.append((begin, changes_on(STRENGTH, self.metric, segment, len(self.rows))))
-        return one_after_another(found)
+
+        def changes_between(ends: tuple[float, float]) -> tuple[float, RankChanges]:
+            segment = segment_of(STRENGTH, paths, self.metric.k, *ends)
+            return ends[0], changes_on(STRENGTH, self.metric, segment, len(self.rows))
+
+        return one_after_another(in_threads(changes_between, pairwise([*edges, end])))
 
     def best_static(
         self, places: NDArray[np.int64], queries: torch.Tensor, labelled: NDArray[np.int64], k: int, nowhere: int

@@ -61,8 +61,10 @@ class Pairs:
     resting: NDArray[np.bool_]
 
 
-def query_blocks(evaluation: EvaluationQueries, labels: Labels, block_bytes: int) -> Iterator[slice]:
-    """Yield blocks of evaluation queries whose scores and labelled pairs fit in ``block_bytes``."""
+def query_blocks(
+    evaluation: EvaluationQueries, labels: Labels, block_bytes: int, most: int | None = None
+) -> Iterator[slice]:
+    """Yield blocks of at most so many evaluation queries whose scores and labelled pairs fit in ``block_bytes``."""
     documents, width = labels.documents.shape
     # A query takes as many rows of scores as its group has members, unless it follows one of them.
     sizes = np.stack([np.ones(len(evaluation.queries)), np.diff(evaluation.gains.indptr)])
@@ -76,6 +78,7 @@ def query_blocks(evaluation: EvaluationQueries, labels: Labels, block_bytes: int
     while start < len(size):
         limit = (size[start - 1] if start else 0.0) + block_bytes
         stop = max(start + 1, int(np.searchsorted(size, limit, side="right")))
+        stop = stop if most is None else min(stop, start + most)
         yield slice(start, stop)
         start = stop
 

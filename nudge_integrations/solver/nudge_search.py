@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nudge_integrations.corpus.threads import in_threads
 from nudge_integrations.solver.curve import Bound, Curve, best_step, curve_of, mixed
 from nudge_integrations.solver.decision import (
     QueryScores,
@@ -81,19 +81,29 @@ def search_nudges(
     lines: dict[float | None, Candidate] = {}
     if len(part) < len(evaluation):
         coarse = evaluated_by(prepared, part)
-        found = {result.candidate.temperature: result for result in _searched(coarse, options, tried)}
+        found = _searched(coarse, options, tried)
         lines = {temperature: result.candidate for temperature, result in found.items()}
         objectives = {key: result.scores.objective(options.unseen_weight) for key, result in found.items()}
         tried = _close_to_best(objectives, coarse)
-    results = {result.candidate.temperature: result for result in _searched(prepared, options, tried)}
+    results = _searched(prepared, options, tried)
     lines |= {temperature: result.candidate for temperature, result in results.items()}
     return max(results.values(), key=lambda result: result.candidate.gain), list(lines.values())
 
 
-def _searched(prepared: Prepared, options: Options, temperatures: tuple[float | None, ...]) -> Iterator[NudgeResult]:
-    """Yield the best step of the direction of each temperature."""
-    for name, targets in _named_targets(prepared, options, temperatures):
-        yield search_step(prepared, prepared.labels, name, targets, options)
+def _searched(
+    prepared: Prepared, options: Options, temperatures: tuple[float | None, ...]
+) -> dict[float | None, NudgeResult]:
+    """Return the best step of the direction of each temperature."""
+    labels = prepared.labels
+
+    def searched(direction: Direction) -> NudgeResult:
+        name = "nudge-n" if options.method == "auto" and direction.temperature is None else options.method
+        name = "contrastive" if name == "auto" else name
+        return search_step(prepared, labels, name, target_of(labels, direction, name, options), options)
+
+    directions = directions_of(prepared, options, labels, temperatures)
+    results = in_threads(searched, directions)
+    return {direction.temperature: result for direction, result in zip(directions, results, strict=True)}
 
 
 def evaluated_by(prepared: Prepared, part: NDArray[np.int64]) -> Prepared:
@@ -163,16 +173,6 @@ def _unseen_changes(sweep: Sweep, targets: Targets, protected: bool) -> RankChan
         return sweep.changes(targets, unseen=True)
     by_document, order = sweep.by_document()
     return by_document.changes(targets, unseen=True).placed(order)
-
-
-def _named_targets(
-    prepared: Prepared, options: Options, temperatures: tuple[float | None, ...]
-) -> Iterator[tuple[str, Targets]]:
-    """Yield each method that is asked for with where it sends the labelled documents."""
-    for direction in directions_of(prepared, options, prepared.labels, temperatures):
-        name = "nudge-n" if options.method == "auto" and direction.temperature is None else options.method
-        name = "contrastive" if name == "auto" else name
-        yield name, target_of(prepared.labels, direction, name, options)
 
 
 def target_of(labels: Labels, direction: Direction, method: str, options: Options) -> Targets:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,16 +14,20 @@ from scipy import sparse
 from tqdm import tqdm
 
 from nudge_integrations.corpus.metrics import Metric
+from nudge_integrations.corpus.threads import in_threads, thread_count
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
 from nudge_integrations.solver.leave_one_out import Pairs, labelled_pairs, query_blocks, scores_of
-from nudge_integrations.solver.pruning import candidate_segments
+from nudge_integrations.solver.pruning import candidates, segments
 from nudge_integrations.solver.rank_changes import RankChanges, changes_on, one_after_another, values_at
 from nudge_integrations.solver.segments import ScorePaths, segment_of
 from nudge_integrations.solver.targets import Targets
 
 __all__ = ["Sweep"]
 
-Columns = tuple[NDArray[np.int64], NDArray[np.int64]]
+Result = TypeVar("Result")
+
+# Fewer queries are not worth a thread of their own.
+_FEWEST = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,25 +53,29 @@ class Sweep:
 
         With ``unseen`` every document that is relevant to a query rests for it, as if nobody had labelled it.
         """
-        path, k, parts = targets.path, self.metric.k, []
-        for block, apart, own in self._blocks(targets, unseen):
-            scores, found = scores_of(targets, self.labels, self.evaluation, block), []
-            for begin, end, others in candidate_segments(path, self.labels, self.evaluation, block, k, scores, apart):
-                segment = segment_of(path, ScorePaths.join(others, own), k, begin, end)
-                found.append((begin, changes_on(path, self.metric, segment, block.stop - block.start)))
-            parts.append(one_after_another(found))
-        return RankChanges.side_by_side(parts)
+        path, k = targets.path, self.metric.k
+
+        def block_changes(block: slice) -> RankChanges:
+            paths, last = self._paths(targets, block, unseen=unseen)
+            return one_after_another(
+                [
+                    (segment.begin, changes_on(path, self.metric, segment, block.stop - block.start))
+                    for segment in segments(path, paths, k, last)
+                ]
+            )
+
+        return RankChanges.side_by_side(self._of_blocks(block_changes))
 
     def values(self, targets: Targets, parameter: float, *, unseen: bool = False) -> NDArray[np.float64]:
         """Return (e,) float64, the metric at one parameter; ``unseen`` as in `changes`."""
-        path, k, parts = targets.path, self.metric.k, [np.zeros(0)]
-        for block, apart, own in self._blocks(targets, unseen):
-            scores = scores_of(targets, self.labels, self.evaluation, block)
-            segments = candidate_segments(path, self.labels, self.evaluation, block, k, scores, apart, at=parameter)
-            for _, _, others in segments:
-                paths = ScorePaths.join(others, own)
-                parts.append(values_at(path, self.metric, paths, parameter, block.stop - block.start))
-        return np.concatenate(parts)
+        path, k = targets.path, self.metric.k
+
+        def block_values(block: slice) -> NDArray[np.float64]:
+            paths, _ = self._paths(targets, block, unseen=unseen)
+            there = segment_of(path, paths, k, parameter, parameter).paths
+            return values_at(path, self.metric, there, parameter, block.stop - block.start)
+
+        return np.concatenate([np.zeros(0), *self._of_blocks(block_values)])
 
     def by_document(self) -> tuple[Sweep, NDArray[np.int64]]:
         """Return the same with queries grouped by their most relevant document, and where each query is in it.
@@ -79,32 +89,50 @@ class Sweep:
         order = np.argsort(evaluation.groups, kind="stable")
         return replace(self, labels=labels, evaluation=evaluation.take(order)), order
 
-    def _blocks(self, targets: Targets, unseen: bool) -> Iterator[tuple[slice, Columns, ScorePaths]]:
-        """Yield blocks of queries, the pairs that their labels name or that they ignore, and paths of the former."""
-        weights, gains = self.metric.weights(self.evaluation.gains), self.evaluation.gains
-        with tqdm(
-            total=len(self.evaluation), desc="searching the step", unit="query", disable=not self.progress
-        ) as bar:
-            for block in query_blocks(self.evaluation, self.labels, self.block_bytes):
-                pairs = labelled_pairs(targets, self.labels, self.evaluation, block)
-                weight = _weights_at(pairs, gains[block], weights[gains.indptr[block.start] :])
-                relevant = ~np.isnan(weight)
-                end, cosine = pairs.end, pairs.cosine
-                if unseen:
-                    rest = targets.path.rest(torch.from_numpy(pairs.base)).numpy()
-                    end, cosine = np.where(relevant, rest, end), np.where(relevant, 1.0, cosine)
-                coefficients = targets.path.coefficients(pairs.base, end, cosine)
-                rows = self.labels.rows[pairs.column]
-                own = ScorePaths(pairs.query, rows, coefficients, relevant, np.where(relevant, weight, 0.0))
-                ignored = self.evaluation.ignored_among(self.labels.rows, block)
-                if len(ignored[0]):
-                    own = own.take(~self.evaluation.ignores(pairs.query + block.start, rows))
-                yield block, _and(pairs, ignored), own
+    def _of_blocks(self, function: Callable[[slice], Result]) -> list[Result]:
+        """Return what a function makes of each block of queries, in threads."""
+        threads = thread_count()
+        most = max(_FEWEST, -(-len(self.evaluation) // threads))
+        blocks = query_blocks(self.evaluation, self.labels, self.block_bytes // threads, most)
+        total = len(self.evaluation)
+        with tqdm(total=total, desc="searching the step", unit="query", disable=not self.progress) as bar:
+
+            def one(block: slice) -> Result:
+                result = function(block)
                 bar.update(block.stop - block.start)
+                return result
 
+            return in_threads(one, blocks)
 
-def _and(pairs: Pairs, more: Columns) -> Columns:
-    return np.concatenate([pairs.query, more[0]]), np.concatenate([pairs.column, more[1]])
+    def _paths(self, targets: Targets, block: slice, *, unseen: bool) -> tuple[ScorePaths, float]:
+        """Return the paths of all documents that may count for a block's queries, and where the last one stops."""
+        pairs, own = self._own(targets, block, unseen=unseen)
+        scores = scores_of(targets, self.labels, self.evaluation, block)
+        others = candidates(targets.path, self.labels, self.evaluation, block, self.metric.k, scores, pairs)
+        nearest = np.array([float(scores.cosine.min()) if scores.cosine.numel() else 1.0])
+        return ScorePaths.join(others, own), targets.path.end(nearest)
+
+    def _own(self, targets: Targets, block: slice, *, unseen: bool) -> tuple[Pairs, ScorePaths]:
+        """Return the pairs that the labels of a block's queries name, and the paths of these."""
+        gains, labels = self.evaluation.gains, self.labels
+        pairs = labelled_pairs(targets, labels, self.evaluation, block)
+        weight = _weights_at(pairs, gains[block], self.weights[gains.indptr[block.start] :])
+        relevant = ~np.isnan(weight)
+        end, cosine = pairs.end, pairs.cosine
+        if unseen:
+            rest = targets.path.rest(torch.from_numpy(pairs.base)).numpy()
+            end, cosine = np.where(relevant, rest, end), np.where(relevant, 1.0, cosine)
+        coefficients = targets.path.coefficients(pairs.base, end, cosine)
+        rows = labels.rows[pairs.column]
+        paths = ScorePaths(pairs.query, rows, coefficients, relevant, np.where(relevant, weight, 0.0))
+        if self.evaluation.ignored is not None:
+            paths = paths.take(~self.evaluation.ignores(pairs.query + block.start, rows))
+        return pairs, paths
+
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """The weight of each stored gain of the evaluation queries."""
+        return self.metric.weights(self.evaluation.gains)
 
 
 def _weights_at(pairs: Pairs, gains: sparse.csr_array, weights: NDArray[np.float64]) -> NDArray[np.float64]:

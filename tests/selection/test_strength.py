@@ -114,13 +114,10 @@ def test_a_mapped_query_is_ranked_among_its_pool_and_its_relevant_documents(
 def test_the_grid_is_that_of_sorted_rankings(metric: str) -> None:
     kept, shifts = np.arange(1, 40, 3), np.stack([shifts_of(seed) for seed in (3, 4)], axis=1)
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
-    queries = torch.from_numpy(PROBLEM.queries[kept]).float()
-    nothing = torch.zeros(0, 6), 60
-    grid = StrengthGrid.of(
-        evaluator_of(prepared_of(metric=metric)), kept, torch.from_numpy(turn).float(), queries, nothing
-    )
+    prepared = prepared_of(metric=metric)
+    grid = StrengthGrid.of(evaluator_of(prepared), prepared, kept, torch.from_numpy(turn).float())
     assert set(grid.rows) == set(kept)
-    found = grid.values(torch.from_numpy(shifts[grid.rows] @ turn).float())
+    found = grid.values(torch.from_numpy(shifts[grid.rows] @ turn).float().__getitem__)
     np.testing.assert_allclose(grid.unmapped, sorted_out(shifts[:, 0], 0.0, metric)[grid.rows], atol=1e-6)
     for number in range(2):
         for place, strength in enumerate(STRENGTHS):
@@ -130,20 +127,23 @@ def test_the_grid_is_that_of_sorted_rankings(metric: str) -> None:
 
 @pytest.mark.parametrize("depth", [3, 12])
 def test_the_grid_counts_documents_outside_the_pool_by_a_sample(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.import_module("nudge_integrations.selection.strength_grid"), "_DEPTH", depth)
+    module = importlib.import_module("nudge_integrations.selection.strength_grid")
+    monkeypatch.setattr(module, "_DEPTH", depth)
+    monkeypatch.setattr(importlib.import_module("nudge_integrations.solver.prepare"), "_POOL", 20)
     first = np.arange(60) == PROBLEM.gains.argmax(axis=1)[:, None]
     problem, shifts = replace(PROBLEM, gains=np.where(first, 1.0, 0.0)), shifts_of(3)
-    queries, evaluator = torch.from_numpy(problem.queries).float(), evaluator_of(prepared_of(problem))
+    prepared = prepared_of(problem)
 
-    def values(sample: torch.Tensor) -> Floats:
-        grid = StrengthGrid.of(evaluator, np.arange(40), torch.eye(6), queries, (sample, 60))
+    def values(outside: int) -> Floats:
+        monkeypatch.setattr(module, "_OUTSIDE", outside)
+        grid = StrengthGrid.of(evaluator_of(prepared), prepared, np.arange(40), torch.eye(6))
         assert grid.base.shape[1] == depth + 1
-        found = grid.values(torch.from_numpy(shifts[grid.rows, None]).float(), (0.1, 0.5, 2.0))[0]
+        found = grid.values(torch.from_numpy(shifts[grid.rows, None]).float().__getitem__, (0.1, 0.5, 2.0))[0]
         ordered: Floats = found[:, np.argsort(grid.rows)]
         return ordered
 
     # Where the sample is everything each document stands for itself, and nothing is lost by shallow pools.
-    found, none = values(torch.from_numpy(problem.documents).float()), values(torch.zeros(0, 6))
+    found, none = values(60), values(0)
     for number, strength in enumerate((0.1, 0.5, 2.0)):
         scores = (problem.queries + strength * shifts) @ problem.documents.T
         expected = [metric_of(row, gains, "ndcg@10") for row, gains in zip(scores, problem.gains, strict=True)]
