@@ -29,7 +29,7 @@ def candidates(
 ) -> ScorePaths:
     """Return the paths of the documents that may be among the best k of a block's queries somewhere.
 
-    The labelled pairs are left out, as their scores are worked out apart, and what queries ignore, as it does not count.
+    The labelled pairs are left out, their scores are worked out apart, and so is what queries ignore.
     """
     ignored = evaluation.ignored_among(labels.rows, block)
     columns = (np.concatenate(both) for both in zip((pairs.query, pairs.column), ignored, strict=True))

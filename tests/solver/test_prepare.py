@@ -453,7 +453,7 @@ def test_data_beside_what_was_prepared_is_refused() -> None:
         {"validation": (QUERIES, PROBLEM.relevance)},
     )
     for data in extra:
-        with pytest.raises(InputError, match="what was prepared holds queries, relevance, validation and groups"):
+        with pytest.raises(InputError, match="holds queries, relevance, validation, groups and ignored"):
             solve(prepared, **data)
 
 
