@@ -74,12 +74,13 @@ def _is_candidate(value: object) -> bool:
     return (
         isinstance(value, Mapping)
         and {"method", "temperature", *FIGURES_OF_A_CANDIDATE} <= value.keys()
-        and value.keys() <= {"method", "temperature", "queries", "exact", *FIGURES_OF_A_CANDIDATE}
+        and value.keys() <= {"method", "temperature", "queries", "exact", "note", *FIGURES_OF_A_CANDIDATE}
         and _is_text(value["method"])
         and all(_is_figure(value[name]) for name in FIGURES_OF_A_CANDIDATE)
         and _or_none(_is_figure)(value["temperature"])
         and _is_count(value.get("queries", 0))
         and isinstance(value.get("exact", True), bool)
+        and _is_text(value.get("note", ""))
     )
 
 

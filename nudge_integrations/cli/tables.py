@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from nudge_integrations.artifact import Nudge
 from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.measure import RANKS, Measured
 from nudge_integrations.cli.screen import print_json
@@ -113,7 +114,7 @@ def summary(measured: Measured) -> RenderableType:
         *_headline(measured.comparison, "test queries"),
         "",
         f"Method {nudge.method}, step {nudge.step:.3f}: {escape(nudge.reason)}",
-        *([] if nudge.fusion is None else [f"Scores are {nudge.fusion}: whatever serves the vectors must add it."]),
+        *_signals(nudge),
         seconds_line(measured.seconds),
         *_moved(measured.comparison, rose=3, fell=1),
     ]
@@ -156,6 +157,19 @@ def would_write(console: Console, paths: Sequence[Path], as_json: bool) -> None:
     console.print(f"All is well so far. Dry run: nothing was written; it would be: {named}", markup=False)
     if as_json:
         print_json({"dry_run": True, "would_write": [str(path) for path in paths]})
+
+
+def _signals(nudge: Nudge) -> list[str]:
+    """Say what scores are made of, or what BM25 would add to them."""
+    if nudge.fusion is not None:
+        return [f"Scores are {nudge.fusion}: whatever serves the vectors must add it."]
+    told = [one for one in nudge.candidates if "not served" in one.get("note", "")]
+    return [
+        f"BM25 would add {points(one['gain'])} points (standard error {100 * one['standard_error']:.1f}) to "
+        f"{metric_name(nudge.metric)}: fit with --signals bm25."
+        for one in told
+        if one["gain"] > 2.0 * one["standard_error"]
+    ]
 
 
 def _headline(comparison: Comparison, what: str) -> list[RenderableType]:

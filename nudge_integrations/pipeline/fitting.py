@@ -12,7 +12,8 @@ from nudge_integrations.corpus import as_matrix, as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.fusion import Bm25, LexicalIndex, LexicalSignal, Signal
+from nudge_integrations.fusion import Bm25, Signal
+from nudge_integrations.pipeline.asked_signals import AskedSignals
 from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.inner_product import InnerProduct, similarity_of
 from nudge_integrations.selection import CANDIDATES, SINGLE_CANDIDATES, select
@@ -76,7 +77,8 @@ def fit(
         signals: What may be added to the dense scores: ``"bm25"`` for English, ``"bm25:de"`` for another language, a
             `Bm25` with a tokenizer, or a `Scorer` of texts of queries and rows of ``dataset.document_ids``. Each gets
             the weight that is best, if it gains more than noise: ``nudge.fusion``. It must be added wherever the nudge
-            is served.
+            is served. Without any, a line of ``nudge.candidates`` (print the nudge) says what BM25 would add, where the
+            method is ``"auto"``, bm25s is installed and texts have up to 20 million characters.
         document_vectors: (n, d) base vectors in the order of ``dataset.document_ids``, if they are there already: an
             array, a tensor or a memory map. Texts may then be empty.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
@@ -115,7 +117,9 @@ def fit(
         groups = dataset.query_groups()
     queries = _query_vectors(dataset, encoder, query_vectors, "query_vectors")
     lifted = InnerProduct.of(documents) if similarity_of(encoder, similarity) == "dot" else None
-    beside = _signals(signals, dataset), list((validation or dataset).queries.values())
+    beside = AskedSignals.of(signals, dataset, list((validation or dataset).queries.values()))
+    if lifted is None and method == "auto" and tries_query_maps(method, options):
+        beside = beside.or_told(dataset)
     data = documents, queries, _relevance(dataset, dataset, twins)
     identical = identical_rows(dataset.queries, row_of, options)
     solution = _solution(data, held_out, identical, lifted, method, groups, beside, options)
@@ -141,24 +145,25 @@ def _solution(
     lifted: InnerProduct | None,
     method: str,
     groups: ArrayLike | Sequence[object] | None,
-    beside: tuple[list[Signal], list[str]],
+    beside: AskedSignals,
     options: OptionValues,
 ) -> Solution:
     """Solve, or select among query maps too, with signals beside; by inner product where documents are lifted."""
     maps = tries_query_maps(method, options, validation=held_out is not None)
-    signals, asked = beside
     if lifted is not None:
-        lifted.check(method, QUERY_MAPS, shift=bool(options.get("shift")), signals=bool(signals))
+        lifted.check(method, QUERY_MAPS, shift=bool(options.get("shift")), signals=bool(beside.signals))
         data, maps = (lifted.documents, lifted.queries(data[1]), data[2]), False
         held_out = None if held_out is None else (lifted.queries(held_out[0]), *held_out[1:])
     given: Any = {"groups": groups, "ignored": identical, **options}
     if maps:
         candidates = CANDIDATES if method == "auto" else (method,)
-        return select(*data, candidates=candidates, signals=signals, query_texts=asked, **given)
+        told: dict[str, Any] = {"query_texts": beside.texts, "serve_signals": beside.serve}
+        return select(*data, candidates=candidates, signals=beside.signals, **told, **given)
     single, given = "auto" if method == "nudge" else method, {"validation": held_out, **given}
-    if signals:
+    if beside.signals:
         prepared = prepare(*data, **given)
-        return fuse(prepared, solve(prepared, method=single), signals, asked)
+        solution = solve(prepared, method=single)
+        return fuse(prepared, solution, beside.signals, beside.texts, serve=beside.serve)
     solution = solve(*data, method=single, **given)
     return solution if lifted is None else lifted.lowered(solution)
 
@@ -188,19 +193,6 @@ def tries_query_maps(method: str, options: OptionValues, *, validation: bool = F
             f"method={method!r} is evaluated by leave-one-out and takes no {', '.join(given)}=; leave it out"
         )
     return method in QUERY_MAPS or (method == "auto" and not given)
-
-
-def _signals(asked: Sequence[str | Bm25 | Signal], dataset: RetrievalDataset) -> list[Signal]:
-    """Return signals that know the documents."""
-    found: list[Signal] = []
-    for signal in (asked,) if isinstance(asked, str) else asked:
-        if isinstance(signal, str | Bm25):
-            index = LexicalIndex(signal if isinstance(signal, Bm25) else Bm25.named(signal))
-            index.insert(dataset.document_ids, list(dataset.corpus.values()))
-            found.append(LexicalSignal(index))
-        else:
-            found.append(signal)
-    return found
 
 
 def _check(dataset: RetrievalDataset, validation: RetrievalDataset | None, *, blank_texts_allowed: bool) -> None:

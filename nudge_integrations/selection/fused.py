@@ -38,6 +38,9 @@ _EDGES = (0.0, 0.1, 0.2, 0.35, 0.6, 1.0)
 # How often the weights of several signals are searched in turn.
 _ROUNDS = 3
 
+# How many smaller weights are looked at for one that is as good within noise.
+_SMALLER = 24
+
 
 @dataclass(frozen=True, eq=False)
 class FusedPools:
@@ -97,20 +100,35 @@ class FusedPools:
 
 
 def best_weights(
-    seen: FusedPools, unseen: FusedPools | None, unseen_weight: float, tried: Sequence[int]
+    seen: FusedPools, unseen: FusedPools | None, unseen_weight: float, tried: Sequence[int], count: int | None = None
 ) -> NDArray[np.float64]:
-    """Return the weights (s,) that are best together; those of signals that are not tried are 0."""
+    """Return the weights (s,) that are best together, and those of signals that are not tried as 0.
+
+    Each is the smallest whose loss against the best is within one standard error, paired over queries. Without a
+    query's own labels dense scores are a little weaker than those that are served, and other queries want smaller
+    weights more often than larger ones. The error is that of ``count`` such queries; None for as many as there are.
+    """
     weights = np.zeros(len(seen.signals))
     for _ in range(_ROUNDS if len(tried) > 1 else 1):
         before = weights.copy()
         for signal in tried:
             changes = seen.changes(weights, signal)
             other = None if unseen is None or not unseen_weight else unseen.changes(weights, signal)
-            parameter = best_step(_LINE, mixed(changes, other, unseen_weight), (), _LINE.limit)
-            weights[signal] = _LINE.steps(np.array(parameter))
+            weights[signal] = _LINE.steps(np.array(_smallest_as_good(mixed(changes, other, unseen_weight), count)))
         if np.allclose(weights, before):
             break
     return weights
+
+
+def _smallest_as_good(changes: RankChanges, count: int | None) -> float:
+    """Return the parameter of the smallest weight that is no worse than the best by more than a standard error."""
+    best = best_step(_LINE, changes, (), _LINE.limit)
+    most, count = changes.at(best), count or max(1, len(changes.start))
+    for parameter in np.linspace(0.0, best, _SMALLER, endpoint=False):
+        lost = most - changes.at(float(parameter))
+        if lost.mean() <= lost.std() / np.sqrt(count):
+            return float(parameter)
+    return best
 
 
 _Part = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]

@@ -18,13 +18,16 @@ from nudge_integrations.selection.outcome import Fitted
 from nudge_integrations.selection.pairs import FoundPair, adapted_labels
 from nudge_integrations.solver import Candidate, PerQuery, Prepared, Solution
 from nudge_integrations.solver.decision import QueryScores, decide, gain_and_error, mean, noise_groups
-from nudge_integrations.solver.nudge_search import target_of
+from nudge_integrations.solver.nudge_search import coarse_rows, target_of
 from nudge_integrations.solver.served_scores import ServedQueries, served_by_nudge
 
 __all__ = ["fuse"]
 
 # What queries for documents that nobody labelled may lose where they are protected: a tenth of a point.
 _UNSEEN_LOSS = 0.001
+
+# What signals would gain is told by the queries of about so many groups.
+_TOLD = 256
 
 _ADD_THEM = (
     "the score counts signals beside the vectors: the retrievers of this package add BM25, whatever else serves the "
@@ -52,7 +55,7 @@ def fuse(
         signals: The signals.
         texts: (m,) the texts of the queries that evaluate: of the labelled ones, or of the validation set.
         fitted: The query maps and pairs that it was chosen from.
-        serve: False to only say in the table of candidates what the signals would gain.
+        serve: False to only say in the table of candidates what the signals would gain, by some of the queries.
 
     Raises:
         InputError: If there is not a text a query, two signals have one name, or documents that nobody labelled shift.
@@ -60,17 +63,26 @@ def fuse(
     _check(prepared, signals, texts)
     if not signals or texts is None or not len(prepared.evaluation):
         return solution
-    winner = next((one for one in fitted if one.candidate.method == solution.method), None)
-    if solution.query_map is None or winner is None:
-        served = [[part] for part in served_by_nudge(prepared, solution)]
-    elif isinstance(winner.found, FoundMap):
-        served = [[part] for part in _served_by_map(winner.search, winner.found)]
-    else:
-        served = _served_by_pair(winner.search, winner.found)
+    served = _served(prepared, solution, fitted)
+    if not serve:
+        rows = coarse_rows(prepared.evaluation.groups, prepared.options.seed, _TOLD)
+        served = [[part.only(rows) for part in parts] for parts in served]
+        evaluation = prepared.evaluation.take(rows)
+        prepared = replace(prepared, evaluation=evaluation, evaluation_rows=prepared.evaluation_rows[rows])
     asked = [texts[row] for row in prepared.evaluation_rows]
     seen, unseen = (FusedPools.of(prepared, parts, signals, asked) for parts in served)
     search = _Search(prepared, seen, unseen, [signal.name for signal in signals], solution)
     return search.solution(signals, serve=serve)
+
+
+def _served(prepared: Prepared, solution: Solution, fitted: Sequence[Fitted]) -> list[list[ServedQueries]]:
+    """Return the evaluation queries as a solution without their labels serves them, seen and unseen."""
+    winner = next((one for one in fitted if one.candidate.method == solution.method), None)
+    if solution.query_map is None or winner is None:
+        return [[part] for part in served_by_nudge(prepared, solution)]
+    if isinstance(winner.found, FoundMap):
+        return [[part] for part in _served_by_map(winner.search, winner.found)]
+    return _served_by_pair(winner.search, winner.found)
 
 
 def _check(prepared: Prepared, signals: Sequence[Signal], texts: Sequence[str] | None) -> None:
@@ -116,7 +128,10 @@ class _Search:
                 break
             best, scores = found[first], found[first].scores
             left.remove(first)
-        start = replace(self.start, candidates=(*self.start.candidates, *lines))
+        names = ", ".join(repr(name) for name in self.names)
+        note = "above the same without it" if serve else f"not served: ask for it with signals=({names},)"
+        noted = (replace(line, note=note) for line in lines)
+        start = replace(self.start, candidates=(*self.start.candidates, *noted))
         if best is None or not serve:
             return start
         return self._fused(start, best, dense, signals)
@@ -145,7 +160,7 @@ class _Search:
     def _best(self, tried: Sequence[int], queries: NDArray[np.bool_]) -> NDArray[np.float64]:
         weight = self.prepared.options.unseen_weight
         unseen = self.unseen.only(queries) if weight else None
-        return best_weights(self.seen.only(queries), unseen, weight, tried)
+        return best_weights(self.seen.only(queries), unseen, weight, tried, self.seen.count)
 
     def _worth_it(self, found: _Weighed, before: QueryScores) -> bool:
         options = self.prepared.options

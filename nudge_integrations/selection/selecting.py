@@ -49,6 +49,7 @@ def select(
     ignored: ArrayLike | None = None,
     signals: Sequence[Signal] = (),
     query_texts: Sequence[str] | None = None,
+    serve_signals: bool = True,
     **options: Unpack[OptionValues],
 ) -> Solution:
     r"""Choose the best of nudging documents, mapping queries, both, and doing nothing.
@@ -83,6 +84,7 @@ def select(
         signals: What may be added to the dense scores of the best candidate, such as a `LexicalSignal`: each with the
             weight that is best, where it gains more than noise. ``solution.fusion`` has the weights.
         query_texts: (m,) the texts of the queries, for signals.
+        serve_signals: False to only say in the table of candidates what signals would add, by about 256 of the queries.
         **options: See `Options`: metric="ndcg@10", unseen_weight=0.0, max_seconds=None, seed=0, ...
 
     Returns:
@@ -115,7 +117,7 @@ def select(
     if given.step is not None or given.shift or prepared.held_out is not None:
         raise InputError("select() compares by leave-one-out: give step=, shift= and validation= to solve()")
     prepared = prepared.with_options(replace(given, method="auto"))
-    solution = _Selection(prepared, asked, start, signals, query_texts).solution()
+    solution = _Selection(prepared, asked, start, signals, query_texts, serve_signals).solution()
     log_outcome(solution)
     return solution
 
@@ -129,6 +131,7 @@ class _Selection:
     start: float
     signals: Sequence[Signal]
     texts: Sequence[str] | None
+    serve_signals: bool
 
     def solution(self) -> Solution:
         options = self.prepared.options
@@ -141,7 +144,9 @@ class _Selection:
         gains = decision.status == "improved"
         fitted, notes = self._fitted(alone, gains, nudge_seconds) if self.asked.maps else ([], ())
         best = solution_with(self.prepared, nudge, fitted, notes, with_nudge=self.asked.nudge)
-        return fuse(self.prepared, best, self.signals, self.texts, fitted)
+        if not self.serve_signals and self._too_late(0.0):
+            return best
+        return fuse(self.prepared, best, self.signals, self.texts, fitted, serve=self.serve_signals)
 
     def _fitted(
         self, alone: NudgeResult, alone_gains: bool, nudge_seconds: float

@@ -44,6 +44,12 @@ class ServedQueries:
     parameter: float = 0.0
     unseen: bool = False
 
+    def only(self, rows: NDArray[np.int64]) -> ServedQueries:
+        """Return those of the queries that are among some, ascending evaluation queries, numbered as these are."""
+        kept = np.flatnonzero(np.isin(self.places, rows))
+        places = np.searchsorted(rows, self.places[kept])
+        return replace(self, places=places, evaluation=self.evaluation.take(kept))
+
     def blocks(self, block_bytes: int) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Yield blocks of the queries with their scores (c, u) of all labelled documents."""
         for block in query_blocks(self.evaluation, self.labels, block_bytes):

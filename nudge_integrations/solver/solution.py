@@ -52,10 +52,12 @@ class Candidate:
         step: Its own best step.
         score: The metric there.
         unseen_score: The metric there for documents that nobody labelled.
-        gain: How much what was maximised rose above doing nothing, mean over queries.
+        gain: How much what was maximised rose above doing nothing, mean over queries; of signals, above the same
+            without them.
         standard_error: The standard error of that gain, paired over queries (or groups).
         queries: How many queries these are means over: those that fell behind early were evaluated by some only.
         exact: False where queries were ranked among the documents of their pools only.
+        note: What a reader of its line should know.
     """
 
     method: str
@@ -67,6 +69,7 @@ class Candidate:
     standard_error: float
     queries: int = 0
     exact: bool = True
+    note: str = ""
 
 
 def table_of(candidates: Sequence[Candidate]) -> str:
@@ -79,6 +82,7 @@ def table_of(candidates: Sequence[Candidate]) -> str:
         lines.append(
             f"{one.method:<26}{temperature:>6}{one.step:>8.3f}{one.score:>9.4f}{one.unseen_score:>9.4f}"
             f"{one.gain:>+10.4f}{one.standard_error:>12.4f}{one.queries:>9}{'' if one.exact else '  on pools'}"
+            f"{one.note and f'  {one.note}'}"
         )
     return "\n".join(lines)
 

@@ -72,6 +72,16 @@ def test_both_edges_and_the_command_line_find_the_same_documents(fitted: tuple[P
         assert [document.id for document in retriever.invoke(text)] == list(kept.after[query][:10])
 
 
+def test_plain_fit_says_what_bm25_would_add(folder: Path, tmp_path: Path) -> None:
+    result = run("fit", folder, "-e", ENCODER_PATH, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "BM25 would add +" in result.output
+    assert "fit with --signals bm25" in " ".join(result.output.split())
+    nudge = Nudge.load(tmp_path / "out")
+    assert nudge.fusion is None
+    assert "not served: ask for it with signals=('bm25',)" in str(nudge)
+
+
 def test_evaluate_adds_the_signals_too(fitted: tuple[Path, dict[str, Any]], folder: Path) -> None:
     output, result = fitted
     for arguments in ((output,), (output, folder, "-e", ENCODER_PATH)):
