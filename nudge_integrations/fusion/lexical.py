@@ -20,7 +20,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from nudge_integrations.errors import CorruptArtifactError, InputError, MissingExtraError
-from nudge_integrations.fusion.tokens import Bm25, Tokenizer, tokenizer_of
+from nudge_integrations.fusion.tokens import Bm25, Tokenizer, coder_of, tokenizer_of
 from nudge_integrations.storage import load_files, save_files
 
 if TYPE_CHECKING:
@@ -119,10 +119,9 @@ class LexicalIndex:
         if len(ids) != len(texts):
             raise InputError(f"{len(ids)} ids came with {len(texts)} texts; there must be one each")
         with self._lock:
-            known = self._vocabulary
+            codes_of = coder_of(self._settings, self._vocabulary)
             for document_id, text in zip(ids, texts, strict=True):
-                codes = [known.setdefault(token, len(known)) for token in self._tokens_of(text)]
-                self._documents[document_id] = np.array(codes, np.int32)
+                self._documents[document_id] = np.array(codes_of(text), np.int32)
             self._built = None
 
     def delete(self, ids: Iterable[str]) -> None:

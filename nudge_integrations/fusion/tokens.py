@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nudge_integrations.errors import InputError, MissingExtraError
 
-__all__ = ["LANGUAGES", "Bm25", "Tokenizer", "has_bm25", "tokenizer_of"]
+__all__ = ["LANGUAGES", "Bm25", "Tokenizer", "coder_of", "has_bm25", "tokenizer_of"]
 
 Tokenizer = Callable[[str], Sequence[str]]
 
@@ -143,9 +143,48 @@ def tokenizer_of(settings: Bm25) -> Tokenizer:
     """
     if settings.tokenizer is not None:
         return settings.tokenizer
+    token_of = _token_of(settings)
+    if token_of is None:
+        return _words
+    return lambda text: [token for word in _words(text) if (token := token_of(word))]
+
+
+def coder_of(settings: Bm25, vocabulary: dict[str, int]) -> Callable[[str], list[int]]:
+    """Return what makes the codes of its tokens of a text, and takes new tokens into the vocabulary.
+
+    The same as `tokenizer_of`, but each word is looked up once, however many texts have it.
+
+    Example:
+        >>> vocabulary = {}
+        >>> coder_of(Bm25(language=""), vocabulary)("A dog, two dogs, a dog"), vocabulary
+        ([0, 1, 2, 0], {'dog': 0, 'two': 1, 'dogs': 2})
+    """
+    token_of = None if settings.tokenizer is not None else _token_of(settings)
+    if token_of is None:
+        tokenize = tokenizer_of(settings)
+        return lambda text: [vocabulary.setdefault(token, len(vocabulary)) for token in tokenize(text)]
+    codes = _Codes(token_of, vocabulary)
+    return lambda text: [code for code in map(codes.__getitem__, _words(text)) if code >= 0]
+
+
+class _Codes(dict[str, int]):
+    """Word -> the code of its token, -1 where it has none."""
+
+    def __init__(self, token_of: Callable[[str], str], vocabulary: dict[str, int]) -> None:
+        super().__init__()
+        self._token_of, self._vocabulary = token_of, vocabulary
+
+    def __missing__(self, word: str) -> int:
+        token, known = self._token_of(word), self._vocabulary
+        code = self[word] = known.setdefault(token, len(known)) if token else -1
+        return code
+
+
+def _token_of(settings: Bm25) -> Callable[[str], str] | None:
+    """Return what makes a token of a word, ``""`` of a stop word; None where words are taken as they are."""
     language = _LANGUAGES.get(settings.language)
     if language is None:
-        return _words
+        return None
     try:
         import Stemmer
         from bm25s import stopwords
@@ -153,7 +192,7 @@ def tokenizer_of(settings: Bm25) -> Tokenizer:
         raise MissingExtraError("bm25s", "lexical") from error
     stop_words = frozenset(getattr(stopwords, language.stop_words)) if language.stop_words else frozenset()
     stem = lru_cache(_REMEMBERED)(Stemmer.Stemmer(language.stemmer).stemWord)
-    return lambda text: [stem(word) for word in _words(text) if word not in stop_words]
+    return lambda word: "" if word in stop_words else stem(word)
 
 
 def _words(text: str) -> list[str]:
