@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nudge_integrations.artifact import Nudge
@@ -115,3 +120,81 @@ def test_signals_that_are_not_saved_are_not_served(nudge: Nudge) -> None:
     mine = dataclasses.replace(nudge, fusion=Fusion({"mine": 1.0}, None, 10, 0.1, 0.01))
     with pytest.raises(InputError, match="'mine', which is not saved"):
         index_of(mine, corpus(), vectors_of(300))
+
+
+# All but d1, since a nudge none of whose documents is there is refused.
+ANY_IDS = st.lists(st.sampled_from([f"d{row}" for row in range(12) if row != 1]), min_size=1, max_size=4, unique=True)
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["insert", "delete", "discard", "save", "pickle", "search"]), ANY_IDS, st.integers(0, 99)
+    ),
+    max_size=12,
+)
+
+
+def changed(index: NudgedIndex, change: str, ids: list[str], seed: int) -> NudgedIndex:
+    """Do one thing to an index; what is deleted must be there, what is discarded need not be."""
+    random = np.random.default_rng(seed)
+    if change == "insert":
+        moved = {document_id for document_id in ids if document_id == "d2"}
+        vectors = [vectors_of(300)[int(i[1:])] if i in moved else vectors_of(1, seed)[0] for i in ids]
+        texts = [corpus()[i] if i in moved else " ".join(random.choice(["xk007", "series", "part"], 3)) for i in ids]
+        index.insert(ids, vectors, texts, [{"row": int(random.integers(9))} for _ in ids])
+    elif change == "delete":
+        index.delete([document_id for document_id in ids if document_id in index])
+    elif change == "discard":
+        index.discard(ids)
+    elif change == "save":
+        with TemporaryDirectory() as folder:
+            index.save(folder)
+            loaded = NudgedIndex.load(folder)
+            return pickle.loads(pickle.dumps(loaded))  # noqa: S301  # copied out of a folder that goes; our own bytes
+    elif change == "pickle":
+        return pickle.loads(pickle.dumps(index))  # noqa: S301  # our own bytes
+    else:
+        index.search(vectors_of(1, seed)[0], 3, text="xk007 series")
+    return index
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=CHANGES, k=st.integers(1, 15), most=st.none() | st.integers(0, 9))
+def test_after_any_changes_the_best_are_those_of_an_index_built_at_once(
+    nudge: Nudge, changes: list[tuple[str, list[str], int]], k: int, most: int | None
+) -> None:
+    index = index_of(nudge, corpus(10), vectors_of(300)[:10])
+    for change in changes:
+        index = changed(index, *change)
+    found = index.snapshot()
+    again = NudgedIndex()
+    again.insert([*found.texts], found.vectors, [*found.texts.values()], found.metadata)
+    again.apply(nudge)
+    where = None if most is None else {"row": {"$lte": most}}
+    for number, text in enumerate((*QUERIES, "xk007 series")):
+        query = vectors_of(1, 50 + number)[0]
+        one, other = (each.search(query, k, text=text, where=where) for each in (index, again))
+        assert [(hit.id, hit.text, hit.metadata) for hit in one] == [(h.id, h.text, h.metadata) for h in other]
+        np.testing.assert_allclose([hit.score for hit in one], [hit.score for hit in other], atol=1e-6)
+
+
+def test_searches_while_documents_come_and_go_find_documents_of_one_moment(nudge: Nudge) -> None:
+    index, stop, wrong = index_of(nudge, corpus(), vectors_of(300)), threading.Event(), list[BaseException]()
+
+    def search() -> None:
+        try:
+            while not stop.is_set():
+                hits = index.search(vectors_of(1, 4)[0], 10, text="xk007 of series three")
+                assert len({hit.id for hit in hits}) == 10
+                assert all(np.diff([hit.score for hit in hits]) <= 1e-9)
+        except BaseException as error:
+            wrong.append(error)
+
+    reader = threading.Thread(target=search)
+    reader.start()
+    for turn in range(30):
+        index.insert([f"n{turn}"], vectors_of(1, turn), [f"xk007 again {turn}"], [{"row": turn}])
+        if turn >= 5:
+            index.delete([f"n{turn - 5}"])
+    stop.set()
+    reader.join()
+    assert not wrong
+    check(index)

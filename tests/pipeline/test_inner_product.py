@@ -58,7 +58,16 @@ def test_a_nudge_is_worth_under_inner_product_what_its_fit_said(method: str, tmp
     np.testing.assert_array_equal(loaded.apply(IDS, encoder.documents), served)
 
 
-@pytest.mark.parametrize("asked", [{"method": "ridge"}, {"method": "query-map"}, {"shift": True, "method": "nudge-n"}])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"method": "ridge"},
+        {"method": "query-map"},
+        {"shift": True, "method": "nudge-n"},
+        {"signals": ("bm25",)},
+        {"signals": ("bm25",), "method": "nudge-n"},
+    ],
+)
 def test_what_cannot_be_fitted_by_inner_product_is_refused(asked: Any) -> None:
     with pytest.raises(InputError, match="ranked by inner product"):
         fit(labels(), DotEncoder(), **asked)
