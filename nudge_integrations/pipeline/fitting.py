@@ -19,7 +19,8 @@ from nudge_integrations.pipeline.inner_product import InnerProduct, similarity_o
 from nudge_integrations.selection import CANDIDATES, SINGLE_CANDIDATES, select
 from nudge_integrations.selection.fusing import fuse
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
-from nudge_integrations.solver import Options, OptionValues, Solution, prepare, solve
+from nudge_integrations.solver import Options, OptionValues, Solution, solve
+from nudge_integrations.solver.prepare import prepare_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,11 +158,12 @@ def _solution(
     given: Any = {"groups": groups, "ignored": identical, **options}
     if maps:
         candidates = CANDIDATES if method == "auto" else (method,)
-        told: dict[str, Any] = {"query_texts": beside.texts, "serve_signals": beside.serve}
-        return select(*data, candidates=candidates, signals=beside.signals, **told, **given)
+        given |= {"signals": beside.signals, "query_texts": beside.texts, "serve_signals": beside.serve}
+        return select(*data, candidates=candidates, **given)
     single, given = "auto" if method == "nudge" else method, {"validation": held_out, **given}
     if beside.signals:
-        prepared = prepare(*data, **given)
+        apart: Any = held_out
+        prepared = prepare_for(Options().changed(**options), *data, apart, groups, ignored=identical, maps=False)
         solution = solve(prepared, method=single)
         return fuse(prepared, solution, beside.signals, beside.texts, serve=beside.serve)
     solution = solve(*data, method=single, **given)

@@ -143,8 +143,8 @@ class _Search:
         half = random.permutation(int(groups.max()) + 1)[groups] % 2 == 0
         weights = self._best(tried, np.full(len(groups), True))
         seen, unseen = np.zeros(len(groups)), np.zeros(len(groups))
-        for side in (half, ~half):
-            other = self._best(tried, ~side) if side.any() and not side.all() else weights
+        for side in filter(np.any, (half, ~half)):
+            other = weights if side.all() else self._best(tried, ~side)
             seen[side] = self.seen.only(side).values(other)
             unseen[side] = self.unseen.only(side).values(other)
         scores = QueryScores(seen, unseen)

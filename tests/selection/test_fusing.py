@@ -197,7 +197,7 @@ def test_what_is_not_served_is_still_told() -> None:
 def test_what_would_be_gained_is_told_by_some_of_the_queries_as_by_all() -> None:
     corpus, queries, gains = planted(1, queries=1200, turned=1.0)
     documents, texts = coded(gains, 0.4)
-    given = {"signals": [bm25(documents)], "query_texts": texts}
+    given: dict[str, Any] = {"signals": [bm25(documents)], "query_texts": texts}
     told = select(corpus, queries, gains, serve_signals=False, **given).candidates[-1]
     alone, served = select(corpus, queries, gains), select(corpus, queries, gains, **given)
     assert served.fusion is not None
