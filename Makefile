@@ -19,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fuzz test-stores test-oldest lint format clean
+.PHONY: help demo docs test test-docs test-fuzz test-stores test-oldest lint format clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do \
@@ -32,6 +32,13 @@ demo: $(VENV)/.demo ## Install what the demo needs into .venv, then run it (abou
 test: lint ## Install the development extras into .venv, then run ruff, mypy --strict and pytest
 	@echo "==> pytest"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=logical --dist=loadfile # a worker and a thread a core
+
+docs: $(VENV)/.docs ## Build the site into build/site; a dead link or an unlisted page is an error
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "==> build/site/index.html"
+
+test-docs: $(VENV)/.dev ## Run the code of README.md and of every page on the whole of the demo's data (a few minutes)
+	@NUDGE_DOCS=whole $(BIN)/python -m pytest tests/package/test_docs.py
 
 test-fuzz: $(VENV)/.dev ## Read ten thousand damaged files of every format: errors of this package, or the right content
 	@NUDGE_MUTANTS=$${NUDGE_MUTANTS:-10000} $(BIN)/python -m pytest tests/fuzz
@@ -77,6 +84,11 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	@echo "==> installing the package with its development extras"
 	@$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.dev
+	@echo "==> installing what builds the site"
+	@$(PIP) -e '.[docs]'
+	@touch $@
 
 $(OLDEST)/.installed: pyproject.toml
 	@$(PYTHON) -m venv $(OLDEST)

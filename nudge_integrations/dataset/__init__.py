@@ -9,8 +9,9 @@
 Numbers and texts only: nothing here loads torch or a framework.
 """
 
+from nudge_integrations.dataset.demo import load_demo
 from nudge_integrations.dataset.retrieval_dataset import RetrievalDataset
 from nudge_integrations.dataset.train_test import Splits
 from nudge_integrations.dataset.validation import ValidationReport
 
-__all__ = ["RetrievalDataset", "Splits", "ValidationReport"]
+__all__ = ["RetrievalDataset", "Splits", "ValidationReport", "load_demo"]

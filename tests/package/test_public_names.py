@@ -14,7 +14,14 @@ import nudge_integrations
 # Removing or renaming one of these breaks code that others have written.
 PUBLIC = {
     "nudge_integrations": (
-        *("RetrievalDataset", "ValidationReport", "Encoder", "SentenceTransformerEncoder", "CachedEncoder"),
+        *(
+            "RetrievalDataset",
+            "ValidationReport",
+            "load_demo",
+            "Encoder",
+            "SentenceTransformerEncoder",
+            "CachedEncoder",
+        ),
         *("Corpus", "ArrayCorpus", "prepare", "Prepared", "solve", "Solution", "select", "Options"),
         *("fit", "Nudge", "NudgeDiff", "ExactIndex", "evaluate", "Evaluation"),
         *("NudgeError", "InputError", "DatasetError", "SimilarityError", "ArtifactError", "CorruptArtifactError"),
@@ -40,7 +47,7 @@ PUBLIC = {
     ),
     "nudge_integrations.query_map": ("Evaluate", "QueryMap", "fit_trained"),
     "nudge_integrations.selection": ("CANDIDATES", "SINGLE_CANDIDATES", "select"),
-    "nudge_integrations.dataset": ("RetrievalDataset", "Splits", "ValidationReport"),
+    "nudge_integrations.dataset": ("RetrievalDataset", "Splits", "ValidationReport", "load_demo"),
     "nudge_integrations.encoding": (
         *("CachedEncoder", "Encoder", "SentenceTransformerEncoder", "bundled_model", "text_hash"),
     ),
