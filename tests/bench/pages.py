@@ -108,11 +108,12 @@ def readme() -> str:
     tables = {"accuracy": accuracy_table(read("accuracy.json")["tables"]["test"], "nDCG@10", "ndcg@10", TEN_ROWS)}
     tables["cost"] = cost_table()
     for name, table in tables.items():
-        place = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        place = re.compile(rf"<!-- table: {name} -->\n.*?<!-- end -->", re.DOTALL)
         count = len(place.findall(text))
         if count != 1:
             raise SystemExit(f"README.md has {count} places for the table {name!r}; expected 1")
-        text = place.sub(lambda ends, table=table: f"{ends[1]}\n{table}\n\n{ends[2]}", text)
+        start, end = place.search(text).span()  # type: ignore[union-attr]  # counted
+        text = f"{text[:start]}<!-- table: {name} -->\n\n{table}\n\n<!-- end -->{text[end:]}"
     return text
 
 

@@ -100,8 +100,8 @@ def runner() -> Iterator[subprocess.Popen[str]]:
     """Start the process that runs the programs."""
     command = [sys.executable, "-W", "error", "-c", RUNNER, *(["--whole"] if WHOLE else [])]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, text=True, env=environment, **pipes) as process:
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, text=True, env=environment, stdin=pipe, stdout=pipe, stderr=nowhere) as process:
         yield process
         process.kill()
 
