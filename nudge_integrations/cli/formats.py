@@ -1,9 +1,10 @@
 """Datasets in files of several forms, told apart by what a path is called.
 
-beir        a folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv
+beir        a folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv, or the same in parts: corpus/*.jsonl, ...
 qa          NAME.json: LlamaIndex's question-answer JSON
 langsmith   NAME.jsonl: exported examples, {"inputs": {"question": ...}, "outputs": {"doc_ids": [...]}} a line, or a
             JSON list of such; they name documents by id, so their texts come from elsewhere
+table       NAME.csv, NAME.tsv, or rows in NAME.jsonl or a JSON list: named columns, as of Ragas; can only be read
 qrels       NAME.qrels: TREC's four columns, for trec_eval and ir_measures; labels alone, so it can only be written
 """
 
@@ -15,22 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from nudge_integrations.dataset import RetrievalDataset
-from nudge_integrations.dataset.files import read_jsonl, read_text, read_texts
+from nudge_integrations.dataset.beir import read_corpus as read_beir_corpus
+from nudge_integrations.dataset.files import holds_list, read_jsonl, read_text, read_texts
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation.run_files import column
 from nudge_integrations.storage import write_atomically
 
 __all__ = ["FORMS", "ExampleKeys", "form_of", "read_corpus", "read_dataset", "read_json_list", "write_dataset"]
 
-FORMS = ("beir", "qa", "langsmith", "qrels")
+FORMS = ("beir", "qa", "langsmith", "table", "qrels")
 
 
 @dataclass(frozen=True)
 class ExampleKeys:
-    """Where the question and the document ids are in a LangSmith example."""
+    """Where a LangSmith example, or a row of a table, has the question and the documents; None for the usual names."""
 
-    question: str = "question"
-    doc_ids: str = "doc_ids"
+    question: str | None = None
+    doc_ids: str | None = None
 
 
 def form_of(path: Path, form: str | None = None) -> str:
@@ -51,9 +53,13 @@ def form_of(path: Path, form: str | None = None) -> str:
         raise InputError(f"there is no form {form!r}; expected one of {', '.join(FORMS)}")
     if form is not None:
         return form
-    if path.suffix == ".json":
-        return "langsmith" if path.is_file() and read_text(path).lstrip().startswith("[") else "qa"
-    return {".jsonl": "langsmith", ".qrels": "qrels"}.get(path.suffix, "qa" if path.is_file() else "beir")
+    if path.suffix == ".json" and not (path.is_file() and holds_list(path)):
+        return "qa"
+    if path.suffix in (".json", ".jsonl"):
+        first = next(iter(_examples(path)), None) if path.is_file() else None
+        return "langsmith" if first is None or (isinstance(first, dict) and "inputs" in first) else "table"
+    named = {".qrels": "qrels", ".csv": "table", ".tsv": "table"}
+    return named.get(path.suffix, "qa" if path.is_file() else "beir")
 
 
 def read_dataset(
@@ -65,8 +71,8 @@ def read_dataset(
         path: The file or folder.
         form: One of `FORMS`.
         split: Which qrels of a BEIR folder.
-        corpus: What holds the documents of LangSmith examples, as for `read_corpus`.
-        keys: Where a LangSmith example holds what.
+        corpus: What holds the documents that LangSmith examples or rows of a table name by id, as for `read_corpus`.
+        keys: Where an example or a row holds what.
 
     Raises:
         DatasetError: If it cannot be read.
@@ -74,7 +80,7 @@ def read_dataset(
     """
     if not path.exists():
         raise DatasetError(
-            f"{path} does not exist; expected a BEIR folder, a question-answer JSON or LangSmith examples"
+            f"{path} does not exist; expected a BEIR folder, a question-answer JSON, LangSmith examples or a table"
         )
     if form == "beir":
         return RetrievalDataset.from_beir(path, split)
@@ -82,11 +88,14 @@ def read_dataset(
         return RetrievalDataset.from_json(path)
     if form == "qrels":
         raise InputError(f"{path} holds labels without texts, so it can only be written; read a BEIR folder or a JSON")
-    if corpus is None:
-        raise InputError(f"{path} names documents by id: say where their texts are with --corpus")
-    keys = keys or ExampleKeys()
+    keys, documents = keys or ExampleKeys(), None if corpus is None else read_corpus(corpus)
+    if form == "table":
+        return RetrievalDataset.from_table(path, query=keys.question, documents=keys.doc_ids, corpus=documents)
+    if documents is None:
+        raise InputError(f"{path} names documents by id: say where their texts are with nudge convert --corpus")
+    question, doc_ids = keys.question or "question", keys.doc_ids or "doc_ids"
     return RetrievalDataset.from_langsmith(
-        _examples(path), corpus=read_corpus(corpus), question_key=keys.question, doc_ids_key=keys.doc_ids
+        _examples(path), corpus=documents, question_key=question, doc_ids_key=doc_ids
     )
 
 
@@ -97,7 +106,7 @@ def read_corpus(path: Path) -> dict[str, str]:
         DatasetError: If they cannot be read.
     """
     if path.is_dir():
-        return read_texts(path / "corpus.jsonl")
+        return read_beir_corpus(path)
     if path.suffix == ".jsonl":
         return read_texts(path)
     return dict(RetrievalDataset.from_json(path).corpus)
@@ -115,6 +124,8 @@ def write_dataset(
         dataset.to_beir(path, split)
     elif form == "qa":
         dataset.to_json(path)
+    elif form == "table":
+        raise InputError(f"{path}: tables can only be read; write a BEIR folder, a .json, a .jsonl or a .qrels")
     else:
         write_atomically(path, [_qrels(dataset) if form == "qrels" else _example_lines(dataset, keys or ExampleKeys())])
 
@@ -151,8 +162,8 @@ def _example_lines(dataset: RetrievalDataset, keys: ExampleKeys) -> str:
         binary = all(grade == 1 for grade in grades.values())
         example = {
             "id": query,
-            "inputs": {keys.question: text},
-            "outputs": {keys.doc_ids: list(grades) if binary else dict(grades)},
+            "inputs": {keys.question or "question": text},
+            "outputs": {keys.doc_ids or "doc_ids": list(grades) if binary else dict(grades)},
         }
         lines.append(json.dumps(example) + "\n")
     return "".join(lines)

@@ -1,8 +1,8 @@
 """A retrieval dataset: documents, queries and relevance labels, read, checked, split and written.
 
-    files, records -> RetrievalDataset --+-> validation   what is wrong with it, and what a repair leaves out
-    (BEIR, JSON,                         +-> splits       parts by query, by document or by cluster of queries
-     logs)                               +-> train_test   Splits: train, validation and test, read or drawn
+    forms -> RetrievalDataset -----------+-> validation   what is wrong with it, and what a repair leaves out
+    (beir, files, tables,                +-> splits       parts by query, by document or by cluster of queries
+     records)                            +-> train_test   Splits: train, validation and test, read or drawn
                                          +-> content      its hash, a union of two, the matrix that the solver takes
                                          +-> alignment    the same labels over the documents that are served
 

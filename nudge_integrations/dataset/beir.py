@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nudge_integrations.dataset.files import (
     Judgements,
     Parts,
+    Texts,
     add_judgement,
     plain_grade,
     read_jsonl,
@@ -21,9 +22,10 @@ from nudge_integrations.dataset.files import (
 from nudge_integrations.errors import DatasetError
 from nudge_integrations.storage import write_atomically
 
-__all__ = ["qrels_file", "read_beir", "write_beir"]
+__all__ = ["grade_of", "has_split", "read_beir", "read_corpus", "write_beir"]
 
 _SUFFIXES = (".tsv", ".jsonl", ".qrels", ".txt")
+_PART = re.compile(r"-[0-9]{5}-of-[0-9]{5}$")  # as in test-00000-of-00002
 _COLUMNS = ("query-id", "corpus-id", "score")
 # Other names of the columns in headers and records, with "_" written as "-".
 _SAME = {
@@ -36,21 +38,73 @@ _SAME = {
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*|\s*[+-]?(nan|inf)\s*")
 
 
-def qrels_file(directory: Path, split: str) -> Path | None:
-    """Find the labels of a split: ``qrels/<split>`` with .tsv, .jsonl, .qrels or .txt, the first there is."""
-    paths = (directory / "qrels" / f"{split}{suffix}" for suffix in _SUFFIXES)
-    return next((path for path in paths if path.exists()), None)
+def has_split(directory: Path, split: str) -> bool:
+    """Say whether a folder has labels of a split, in any form that is read."""
+    return bool(_qrels_files(directory, split))
 
 
-def _read_qrels(path: Path) -> Judgements:
+def _qrels_files(directory: Path, split: str) -> list[Path]:
+    """Find the labels of a split: ``qrels/<split>`` with .tsv, .jsonl, .qrels or .txt, or the parts of such a file."""
+    found = _label_files(directory)
+    whole = [path for suffix in _SUFFIXES for path in found if path.name == split + suffix]
+    return whole[:1] or [path for path in found if _split_of(path) == split]
+
+
+def _label_files(directory: Path) -> list[Path]:
+    return sorted(path for path in (directory / "qrels").glob("*.*") if path.suffix in _SUFFIXES)
+
+
+def _split_of(path: Path) -> str:
+    return _PART.sub("", path.stem)
+
+
+def _texts_files(directory: Path, name: str) -> list[Path]:
+    """Find ``corpus.jsonl`` or, as the hub lays it out, the parts ``corpus/*.jsonl``; likewise for queries.
+
+    Raises:
+        DatasetError: If there are only files of another format.
+    """
+    whole, folder = directory / f"{name}.jsonl", directory / name
+    if whole.exists() or not folder.is_dir():
+        return [whole]
+    parts = sorted(folder.glob("*.jsonl"))
+    if not parts:
+        others = sorted(path.name for path in folder.iterdir())
+        raise DatasetError(
+            f"{folder} holds no .jsonl file, only {', '.join(others[:5]) or 'nothing'}: write its table as JSON lines "
+            "(in pandas: to_json(..., orient='records', lines=True))"
+        )
+    return parts
+
+
+def read_corpus(directory: Path) -> Texts:
+    """Read the documents of a folder: ``corpus.jsonl``, or ``corpus/*.jsonl``.
+
+    Raises:
+        DatasetError: A file is absent or malformed, or an id is given twice.
+    """
+    return read_texts(*_texts_files(directory, "corpus"))
+
+
+def grade_of(score: object, where: str) -> float:
+    """Read a grade.
+
+    Raises:
+        DatasetError: It is no plain number.
+    """
+    if isinstance(score, bool) or not _NUMBER.fullmatch(str(score)):
+        raise DatasetError(f"{where}: expected a number for score, found {str(score)[:80]!r}")
+    return float(str(score))
+
+
+def _read_qrels(paths: Sequence[Path]) -> Judgements:
     """Read judgements as lines (BEIR or TREC) or as JSON records."""
     qrels: Judgements = {}
     repeats = 0
-    for where, query_id, document_id, score in (_records if path.suffix == ".jsonl" else _lines)(path):
-        if not _NUMBER.fullmatch(score):
-            raise DatasetError(f"{where}: expected a number for score, found {score[:80]!r}")
-        repeats += add_judgement(qrels, query_id, document_id, float(score), where)
-    warn_of_repeats(repeats, str(path))
+    for path in paths:
+        for where, query_id, document_id, score in (_records if path.suffix == ".jsonl" else _lines)(path):
+            repeats += add_judgement(qrels, query_id, document_id, grade_of(score, where), where)
+    warn_of_repeats(repeats, str(paths[0]))
     return qrels
 
 
@@ -96,16 +150,16 @@ def _column(name: str) -> str:
 
 def read_beir(directory: Path, split: str) -> Parts:
     """Read one split of a BEIR folder; queries that the split does not judge belong to other splits and stay out."""
-    path = qrels_file(directory, split)
-    if path is None:
-        splits = sorted({found.stem for found in (directory / "qrels").glob("*.*") if found.suffix in _SUFFIXES})
+    paths = _qrels_files(directory, split)
+    if not paths:
+        splits = sorted({_split_of(path) for path in _label_files(directory)})
         raise DatasetError(
             f"{directory / 'qrels' / split}.tsv does not exist; splits in this folder: {', '.join(splits) or 'none'}"
         )
-    qrels = _read_qrels(path)
-    queries = read_texts(directory / "queries.jsonl")
+    qrels = _read_qrels(paths)
+    queries = read_texts(*_texts_files(directory, "queries"))
     judged = {query_id: text for query_id, text in queries.items() if query_id in qrels}
-    return read_texts(directory / "corpus.jsonl"), judged, qrels
+    return read_corpus(directory), judged, qrels
 
 
 def write_beir(directory: Path, split: str, parts: Parts) -> None:
@@ -117,9 +171,10 @@ def write_beir(directory: Path, split: str, parts: Parts) -> None:
                 f"id {identifier!r} holds a tab, a line break or half a character; BEIR qrels cannot; rename it"
             )
     known = directory / "corpus.jsonl"
-    if known.exists() and read_texts(known) != corpus:
+    if (known.exists() or (directory / "corpus").is_dir()) and read_corpus(directory) != corpus:
         raise DatasetError(f"{known} holds another corpus; write to an empty folder")
-    kept = read_texts(directory / "queries.jsonl") if (directory / "queries.jsonl").exists() else {}
+    asked = _texts_files(directory, "queries")
+    kept = read_texts(*asked) if asked[0].exists() else {}
     for query_id in kept.keys() & queries.keys():
         if kept[query_id] != queries[query_id]:
             raise DatasetError(

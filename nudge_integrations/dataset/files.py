@@ -10,6 +10,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ __all__ = [
     "Parts",
     "Texts",
     "add_judgement",
+    "holds_list",
     "parse_question_answer",
     "plain_grade",
     "question_answer_json",
+    "read_json",
     "read_jsonl",
     "read_question_answer_json",
     "read_text",
@@ -105,9 +108,23 @@ def _parse_json(text: str, where: str) -> Any:
         raise DatasetError(f"{where}: not valid JSON: {error}") from error
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file in which no object has a key twice.
+
+    Raises:
+        DatasetError: The file is absent, or no such JSON.
+    """
+    return _parse_json(read_text(path), str(path))
+
+
+def holds_list(path: Path) -> bool:
+    """Say whether a JSON file holds a list, as far as its first character tells."""
+    return path.exists() and read_text(path).lstrip().startswith("[")
+
+
 def read_question_answer_json(path: Path) -> Parts:
     """Read the JSON that LlamaIndex's ``EmbeddingQAFinetuneDataset.save_json`` writes."""
-    data = _parse_json(read_text(path), str(path))
+    data = read_json(path)
     if not isinstance(data, Mapping):
         raise DatasetError(
             f"{path} holds a JSON {type(data).__name__}, expected an object with queries, corpus, relevant_docs"
@@ -121,6 +138,12 @@ def parse_question_answer(source: Any, where: str) -> Parts:
     data: Mapping[str, Any] = (
         source if isinstance(source, Mapping) else {key: getattr(source, key, None) for key in keys}
     )
+    if hasattr(source, "queries_ids") and hasattr(source, "corpus_ids"):
+        # sentence-transformers' InformationRetrievalEvaluator: texts in the order of their ids.
+        queries = dict(zip(source.queries_ids, source.queries, strict=True))
+        labels = {query: source.relevant_docs[query] for query in queries}
+        corpus = dict(zip(source.corpus_ids, source.corpus, strict=True))
+        data = {"queries": queries, "corpus": corpus, "relevant_docs": labels}
     missing = [key for key in ("queries", "corpus", "relevant_docs") if not isinstance(data.get(key), Mapping)]
     if missing:
         raise DatasetError(
@@ -207,11 +230,12 @@ def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield where, record
 
 
-def read_texts(path: Path) -> Texts:
-    """Read ``_id``, ``text`` and, where given, ``title`` of each line; the title goes before the text."""
+def read_texts(*paths: Path) -> Texts:
+    """Read ``_id`` (or ``id``), ``text`` and, where given, ``title`` of each line; the title goes before the text."""
     texts: Texts = {}
-    for where, record in read_jsonl(path):
-        identifier, title, text = record.get("_id"), record.get("title") or "", record.get("text")
+    for where, record in chain.from_iterable(map(read_jsonl, paths)):
+        identifier = record.get("_id", record.get("id"))
+        title, text = record.get("title") or "", record.get("text")
         if not isinstance(identifier, str | int) or not isinstance(text, str) or not isinstance(title, str):
             raise DatasetError(f"{where}: expected '_id' and 'text', both text; found the keys {sorted(record)}")
         identifier = str(identifier)

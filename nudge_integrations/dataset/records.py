@@ -9,12 +9,14 @@ from nudge_integrations.dataset.content import content_id
 from nudge_integrations.dataset.files import Judgements, Parts, Texts, add_judgement, warn_of_repeats
 from nudge_integrations.errors import DatasetError
 
+__all__ = ["collected", "parts_from_examples", "parts_from_records"]
+
 Answers = str | Iterable[str] | Mapping[str, float]
 
 
 def parts_from_records(records: Iterable[tuple[str, Answers]], corpus: Mapping[str, str] | None) -> Parts:
     """Collect (query, documents) records; see ``RetrievalDataset.from_records``."""
-    return _collect(((f"record {row}", None, *_pair(record, row)) for row, record in enumerate(records)), corpus)
+    return collected(((f"record {row}", None, *_pair(record, row)) for row, record in enumerate(records)), corpus)
 
 
 def _pair(record: Any, row: int) -> tuple[str, Any]:
@@ -44,7 +46,7 @@ def parts_from_examples(
             answers = _value(_field(example, "outputs"), doc_ids_key, f"{where}, outputs")
             yield where, None if identifier is None else str(identifier), question, answers
 
-    return _collect(read(), corpus)
+    return collected(read(), corpus)
 
 
 def _field(example: Any, name: str) -> Any:
@@ -58,8 +60,19 @@ def _value(fields: Any, key: str, where: str) -> Any:
     return fields[key]
 
 
-def _collect(rows: Iterable[tuple[str, str | None, Any, Any]], corpus: Mapping[str, str] | None) -> Parts:
-    """Collect (where, query id or None, query text, answers) rows; a query without an id is named by its text."""
+def collected(
+    rows: Iterable[tuple[str, str | None, Any, Any]], corpus: Mapping[str, str] | None, *, several_rows: bool = False
+) -> Parts:
+    """Collect (where, query id or None, query text, answers) rows; a query without an id is named by its text.
+
+    Args:
+        rows: The rows.
+        corpus: Document id to text; None where documents are texts.
+        several_rows: Whether a query with an id may have several rows.
+
+    Raises:
+        DatasetError: If a row holds something else, an id has two texts, or a document is not in the corpus.
+    """
     documents: Texts = dict(corpus or {})
     by_text = {text: identifier for identifier, text in documents.items()}
     queries: Texts = {}
@@ -68,7 +81,9 @@ def _collect(rows: Iterable[tuple[str, str | None, Any, Any]], corpus: Mapping[s
     for where, identifier, query, answers in rows:
         if not isinstance(query, str):
             raise DatasetError(f"{where}: the query is {query!r}, expected text")
-        if identifier is not None and identifier in queries:
+        if identifier is not None and identifier in queries and several_rows and queries[identifier] != query:
+            raise DatasetError(f"{where}: id {identifier!r} has two texts; every id must be unique")
+        if identifier is not None and identifier in queries and not several_rows:
             raise DatasetError(f"{where}: id {identifier!r} appears twice; every id must be unique")
         query_id = content_id(query) if identifier is None else identifier
         queries[query_id] = query

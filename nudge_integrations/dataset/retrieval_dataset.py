@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from nudge_integrations.dataset import beir, files
-from nudge_integrations.dataset import records as records_of
 from nudge_integrations.dataset.content import content_hash, groups_of_equal_text, merged, relevance_matrix, size
+from nudge_integrations.dataset.files import Parts
+from nudge_integrations.dataset.forms import DatasetForms
 from nudge_integrations.dataset.splits import split_queries
 from nudge_integrations.dataset.validation import ValidationReport, checked_qrels, checked_texts, inspect, repair
 
@@ -22,7 +21,7 @@ __all__ = ["RetrievalDataset"]
 
 
 @dataclass(frozen=True, repr=False)
-class RetrievalDataset:
+class RetrievalDataset(DatasetForms):
     """Documents, queries and graded judgements of which document is relevant to which query.
 
     The three mappings are copied and read-only afterwards. Types, and grades that are no finite number, are checked
@@ -58,7 +57,7 @@ class RetrievalDataset:
         # A read-only mapping cannot be copied to another process, or deeply; the dictionaries in it can.
         return type(self), self._parts()
 
-    def _parts(self) -> files.Parts:
+    def _parts(self) -> Parts:
         return dict(self.corpus), dict(self.queries), {query: dict(judged) for query, judged in self.qrels.items()}
 
     def __len__(self) -> int:
@@ -91,118 +90,6 @@ class RetrievalDataset:
     def hash(self) -> str:
         """The sha256, as hex, of all ids, texts and grades; the order in which they came does not matter."""
         return content_hash(self.corpus, self.queries, self.qrels)
-
-    @classmethod
-    def from_json(cls, path: str | Path) -> Self:
-        """Read the JSON of LlamaIndex's former ``EmbeddingQAFinetuneDataset``, or our own ``to_json``.
-
-        Args:
-            path: A file with ``queries``, ``corpus`` and ``relevant_docs``; grades in ``relevance`` where they differ.
-
-        Raises:
-            DatasetError: The file is absent, not such JSON, or gives an id twice.
-        """
-        return cls(*files.read_question_answer_json(Path(path)))
-
-    def to_json(self, path: str | Path) -> None:
-        """Write what ``EmbeddingQAFinetuneDataset.save_json`` would, byte for byte, when all grades are 1.
-
-        Other grades go to an extra key ``relevance``, which the former reader ignores. The file appears whole or not.
-
-        Args:
-            path: The file to write; its folder is created where it is absent.
-        """
-        files.write_question_answer_json(Path(path), self.corpus, self.queries, self.qrels)
-
-    @classmethod
-    def from_beir(cls, directory: str | Path, split: str = "test") -> Self:
-        """Read one split of a BEIR folder: ``corpus.jsonl``, ``queries.jsonl``, ``qrels/<split>.tsv`` (or ``.jsonl``).
-
-        A document's text is its title, a space and its text, or whichever of the two there is. Queries that the split
-        does not judge belong to other splits and are not part of the result. Labels may have TREC's four columns.
-
-        Raises:
-            DatasetError: A file is absent or malformed, or an id is given twice; with file and line.
-        """
-        return cls(*beir.read_beir(Path(directory), split))
-
-    def to_beir(self, directory: str | Path, split: str = "test") -> None:
-        """Write one split of a BEIR folder, beside the splits of the same corpus that are there already.
-
-        Raises:
-            DatasetError: The folder holds another corpus, another text for one of the queries, or an id holds a tab or
-                line break, which this format has no way to write.
-        """
-        beir.write_beir(Path(directory), split, self._parts())
-
-    @classmethod
-    def from_records(
-        cls,
-        records: Iterable[tuple[str, str | Iterable[str] | Mapping[str, float]]],
-        corpus: Mapping[str, str] | None = None,
-    ) -> Self:
-        """Collect (query, documents) records, as they come out of a log or a feedback form.
-
-        Args:
-            records: Query text with the documents that answer it: one, several, or {document: grade}.
-            corpus: Document id to text; documents are then named by id, or by their exact text. Without it documents
-                are texts, and are the corpus. Ids that are not given are made from the content, so the same query in
-                two records is one query, and batches merge.
-
-        Raises:
-            DatasetError: A document is not in the corpus, or a pair has two grades; with the record's number.
-
-        Example:
-            >>> RetrievalDataset.from_records([("who purrs?", "cats purr"), ("who barks?", ["dogs bark"])])
-            RetrievalDataset(2 documents, 2 queries, 2 judgements)
-        """
-        return cls(*records_of.parts_from_records(records, corpus))
-
-    @classmethod
-    def from_langsmith(
-        cls,
-        examples: Iterable[Any],
-        *,
-        corpus: Mapping[str, str],
-        question_key: str = "question",
-        doc_ids_key: str = "doc_ids",
-    ) -> Self:
-        """Collect LangSmith examples: objects or dictionaries with ``inputs``, ``outputs`` and perhaps ``id``.
-
-        Args:
-            examples: ``inputs[question_key]`` is the query, ``outputs[doc_ids_key]`` its document ids or {id: grade}.
-            corpus: Document id to text.
-            question_key: Where the query is in ``inputs``.
-            doc_ids_key: Where the documents are in ``outputs``.
-
-        Raises:
-            DatasetError: A key is absent, an id is given twice, or a document is not in the corpus; with the example.
-
-        Example:
-            >>> example = {"inputs": {"question": "who purrs?"}, "outputs": {"doc_ids": ["d1"]}}
-            >>> len(RetrievalDataset.from_langsmith([example], corpus={"d1": "cats purr"}))
-            1
-        """
-        return cls(*records_of.parts_from_examples(examples, corpus, question_key, doc_ids_key))
-
-    @classmethod
-    def from_object(cls, source: Any, split: str = "test") -> RetrievalDataset:
-        """Accept whatever holds a dataset.
-
-        Args:
-            source: A ``RetrievalDataset`` (returned as it is), a path to a JSON file or BEIR folder, or an object or
-                mapping with ``queries``, ``corpus`` and ``relevant_docs`` such as an ``EmbeddingQAFinetuneDataset``, or
-                the sets of document ids that sentence-transformers' ``InformationRetrievalEvaluator`` takes.
-            split: The split to read if it is a BEIR folder.
-
-        Raises:
-            DatasetError: It is none of these, or cannot be read.
-        """
-        if isinstance(source, RetrievalDataset):
-            return source
-        if isinstance(source, str | Path):
-            return cls.from_beir(source, split) if Path(source).is_dir() else cls.from_json(source)
-        return cls(*files.parse_question_answer(source, type(source).__name__))
 
     def validate(self) -> ValidationReport:
         """Look for what well-typed data can still have wrong; nothing is changed."""

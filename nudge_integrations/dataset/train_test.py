@@ -1,11 +1,11 @@
-"""Train, validation and test labels over one corpus: read from a BEIR folder or a question-answer JSON, or drawn."""
+"""Train, validation and test labels over one corpus: read from a BEIR folder or from a file, or drawn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from nudge_integrations.dataset.beir import qrels_file
+from nudge_integrations.dataset.beir import has_split
 from nudge_integrations.dataset.retrieval_dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError
 
@@ -42,12 +42,13 @@ class Splits:
     def read(cls, path: str | Path, seed: int = 0) -> Splits:
         """Read a dataset and its splits.
 
-        A BEIR folder with ``qrels/train.tsv`` and ``qrels/test.tsv`` keeps them, and ``qrels/dev.tsv`` for validation
-        where it exists. All labels of any other folder, and of a JSON, are pooled and split by query, 70 / 10 / 20,
-        the shares of the NUDGE paper; with fewer than 50 queries 80 / 20, without validation.
+        A BEIR folder with labels ``train`` and ``test`` (``qrels/train.tsv``, or in another form that
+        `RetrievalDataset.from_beir` reads) keeps them, and ``dev`` for validation where it exists. All labels of any
+        other folder, and of a file, are pooled and split by query, 70 / 10 / 20, the shares of the NUDGE paper; with
+        fewer than 50 queries 80 / 20, without validation.
 
         Args:
-            path: A BEIR folder or a LlamaIndex question-answer JSON.
+            path: A BEIR folder, a LlamaIndex question-answer JSON, or a table as `RetrievalDataset.from_table` reads.
             seed: Seed of a random split.
 
         Raises:
@@ -55,13 +56,13 @@ class Splits:
         """
         path = Path(path)
         if not path.exists():
-            raise DatasetError(f"{path} does not exist; expected a BEIR folder or a LlamaIndex question-answer JSON")
+            raise DatasetError(f"{path} does not exist; expected a BEIR folder, a question-answer JSON or a table")
         if path.is_file():
-            return cls._drawn(RetrievalDataset.from_json(path), seed)
-        names = [name for name in ("train", "dev", "test") if qrels_file(path, name)]
+            return cls._drawn(RetrievalDataset.from_object(path), seed)
+        names = [name for name in ("train", "dev", "test") if has_split(path, name)]
         if not names:
             raise DatasetError(
-                f"{path} holds no qrels/train.tsv, qrels/dev.tsv or qrels/test.tsv: it is no BEIR folder"
+                f"{path} holds no labels of train, dev or test (qrels/train.tsv or .jsonl, ...): it is no BEIR folder"
             )
         parts = {name: RetrievalDataset.from_beir(path, name) for name in names}
         if "train" in parts and "test" in parts:

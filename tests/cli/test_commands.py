@@ -22,6 +22,7 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.cli import demo
 from nudge_integrations.cli.app import app
 from nudge_integrations.cli.edge_check import EdgeCheck
+from nudge_integrations.cli.formats import form_of
 from nudge_integrations.cli.measure import measure
 from nudge_integrations.cli.vector_files import read_ids
 from nudge_integrations.dataset import RetrievalDataset, Splits
@@ -55,6 +56,31 @@ def beir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fitted(beir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     output = tmp_path_factory.mktemp("fit") / "out"
     return output, done("fit", beir, "-e", ENCODER_PATH, "-o", output, "--method", "nudge-n", "--json")
+
+
+# --- labels
+
+
+def test_tables_are_recognised_converted_fitted_and_evaluated(tmp_path: Path) -> None:
+    dataset = animal_dataset()
+    rows = [
+        {"user_input": dataset.queries[query], "reference_contexts": [dataset.corpus[i] for i in grades]}
+        for query, grades in dataset.qrels.items()
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    cells = (f"{row['user_input']},{row['reference_contexts'][0]}\n" for row in rows)
+    (tmp_path / "rows.csv").write_text("ask,tell\n" + "".join(cells))
+    for name in ("rows.jsonl", "rows.json"):
+        assert form_of(tmp_path / name) == "table"
+        assert done("convert", tmp_path / name, tmp_path / "qa.json", "--json")["judgements"] == 120
+    keys = ["--question-key", "ask", "--doc-ids-key", "tell"]
+    assert done("convert", tmp_path / "rows.csv", tmp_path / "qa.json", "--json", *keys)["queries"] == 120
+    assert "'ask', 'tell'" in run("convert", tmp_path / "rows.csv", tmp_path / "qa.json").output
+    assert "can only be read" in run("convert", tmp_path / "qa.json", tmp_path / "other.csv").output
+    fitted = done("fit", tmp_path / "rows.jsonl", "-e", ENCODER_PATH, "-o", tmp_path / "out", "--json")
+    assert fitted["queries"] == 24
+    assert done("evaluate", tmp_path / "out", tmp_path / "rows.jsonl", "-e", ENCODER_PATH, "--json")["queries"] == 120
 
 
 # --- fit

@@ -368,7 +368,7 @@ def test_beir_reads_windows_lines_a_byte_order_mark_and_no_header(tmp_path: Path
         ("corpus.jsonl", '{"_id": "d1", "text": "again"}', "corpus.jsonl:3: id 'd1' appears twice"),
         ("corpus.jsonl", '{"_id": "d3", "_id": "d4", "text": ""}', "'_id'"),
         ("corpus.jsonl", '{"_id": "d3"}', "corpus.jsonl:3"),
-        ("corpus.jsonl", '{"id": "d3", "text": "x"}', "corpus.jsonl:3"),
+        ("corpus.jsonl", '{"key": "d3", "text": "x"}', "corpus.jsonl:3"),
         ("corpus.jsonl", '{"_id": "d3", "text": "x"', "corpus.jsonl:3: not valid JSON"),
         ("corpus.jsonl", '"d3"', "corpus.jsonl:3: expected a JSON object"),
         ("queries.jsonl", '{"_id": "q1", "text": "again"}', "queries.jsonl:3: id 'q1' appears twice"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -184,6 +186,41 @@ def _question_answer_content(folder: Path) -> Any:
     _use(RetrievalDataset.from_json(folder / "dataset.json"))
 
 
+def _tables(folder: Path) -> None:
+    rows = [
+        {"user_input": text, "reference_contexts": [DATASET.corpus[i] for i in DATASET.qrels[query]]}
+        for query, text in DATASET.queries.items()
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "rows.json").write_text(json.dumps(rows))
+    with (folder / "rows.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _tables_content(folder: Path) -> Any:
+    errors = []
+    for name in ("rows.jsonl", "rows.json", "rows.csv"):
+        try:
+            _use(RetrievalDataset.from_object(folder / name))
+        except DatasetError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _hub(folder: Path) -> None:
+    DATASET.to_beir(folder, "test")
+    for name in ("corpus", "queries"):
+        (folder / name).mkdir()
+        (folder / f"{name}.jsonl").rename(folder / name / "test-00000-of-00001.jsonl")
+
+
+def _hub_content(folder: Path) -> Any:
+    _use(RetrievalDataset.from_beir(folder))
+
+
 def _run_files(folder: Path) -> None:
     run = {query: IDS for query in DATASET.queries}
     write_run(run, folder / "run.json")
@@ -221,6 +258,8 @@ FORMATS = (
     Format("journal", _journal, _journal_content),
     Format("BEIR folder", _beir, _beir_content, checked=False),
     Format("question-answer JSON", _question_answer, _question_answer_content, checked=False),
+    Format("tables", _tables, _tables_content, checked=False),
+    Format("folder of the hub", _hub, _hub_content, checked=False),
     Format("run files", _run_files, _run_files_content, checked=False),
     Format("configuration", _config, _config_content, checked=False),
 )

@@ -16,10 +16,12 @@ EXAMPLES = (
     "nudge convert scifact scifact.json --split train",
     "nudge convert labels.json labels-beir --split test",
     "nudge convert examples.jsonl labels.json --corpus scifact",
+    "nudge convert testset.csv labels.json    # Ragas' rows, or any two columns",
+    "nudge convert pairs.csv labels.json --question-key title --doc-ids-key body",
     "nudge convert scifact scifact.qrels --split test",
 )
 
-_FORMS = "beir, qa, langsmith or qrels; by default what the path's name says."
+_FORMS = "beir, qa, langsmith, table or qrels; by default what the path's name says."
 
 SourceArgument = Annotated[Path, typer.Argument(help="What to read.")]
 TargetArgument = Annotated[Path, typer.Argument(help="What to write.")]
@@ -27,10 +29,14 @@ FromOption = Annotated[str | None, typer.Option("--from", help=f"Form of the sou
 ToOption = Annotated[str | None, typer.Option("--to", help=f"Form of the target: {_FORMS}")]
 CorpusOption = Annotated[
     Path | None,
-    typer.Option("--corpus", help="Documents of LangSmith examples: a BEIR folder, its corpus.jsonl, or a JSON."),
+    typer.Option("--corpus", help="Documents that are named by id: a BEIR folder, its corpus.jsonl, or a JSON."),
 ]
-QuestionOption = Annotated[str, typer.Option("--question-key", help="Where a LangSmith example holds its question.")]
-DocumentsOption = Annotated[str, typer.Option("--doc-ids-key", help="Where it holds its document ids.")]
+QuestionOption = Annotated[
+    str | None, typer.Option("--question-key", help="Where an example, or which column of a table, holds the question.")
+]
+DocumentsOption = Annotated[
+    str | None, typer.Option("--doc-ids-key", help="Where it holds its document ids, or the documents themselves.")
+]
 
 
 def convert(
@@ -40,17 +46,18 @@ def convert(
     target_form: ToOption = None,
     split: SplitOption = "test",
     corpus: CorpusOption = None,
-    question_key: QuestionOption = "question",
-    doc_ids_key: DocumentsOption = "doc_ids",
+    question_key: QuestionOption = None,
+    doc_ids_key: DocumentsOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Turn labels from one form into another: BEIR folder, question-answer JSON, LangSmith examples, TREC qrels.
+    """Turn labels from one form into another: BEIR folder, question-answer JSON, LangSmith examples, table, TREC qrels.
 
-    A folder is BEIR, NAME.json the question-answer JSON of LlamaIndex, NAME.jsonl (or a JSON list) LangSmith examples,
-    NAME.qrels TREC's labels, which trec_eval and ir_measures read. What is there already is replaced as a whole; a
+    A folder is BEIR, NAME.json the question-answer JSON of LlamaIndex, NAME.jsonl (or a JSON list) LangSmith examples
+    or rows of a table, NAME.csv and NAME.tsv a table with named columns, NAME.qrels TREC's labels, which trec_eval and
+    ir_measures read. What is there already is replaced as a whole; a
     BEIR folder gains a split.
     """
     from nudge_integrations.cli.formats import ExampleKeys, form_of, read_dataset, write_dataset

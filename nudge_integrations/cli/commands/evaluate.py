@@ -34,7 +34,7 @@ EXAMPLES = (
 SourceArgument = Annotated[Path, typer.Argument(help="A run file (TREC or JSON), or the folder of a nudge.")]
 DatasetArgument = Annotated[
     Path | None,
-    typer.Argument(help="Labels to evaluate with: a BEIR folder or a JSON. A run folder brings its own test labels."),
+    typer.Argument(help="Labels to evaluate with: a BEIR folder, a file or a table. A run folder brings its own."),
 ]
 BaseOption = Annotated[bool, typer.Option("--base", help="Evaluate the base vectors instead of the nudged ones.")]
 RunOption = Annotated[

@@ -40,7 +40,9 @@ EXAMPLES = (
     "nudge fit --config nudge.toml --dry-run",
 )
 
-DatasetArgument = Annotated[Path, typer.Argument(help="A BEIR folder or a LlamaIndex question-answer JSON.")]
+DatasetArgument = Annotated[
+    Path, typer.Argument(help="A BEIR folder, a LlamaIndex question-answer JSON, or a table: .csv, .tsv, .jsonl.")
+]
 # What these mean, and are by default, is shown as `nudge_integrations.Options` says it; see `OptionsCommand`.
 MethodOption = Annotated[str, typer.Option("--method")]
 MetricOption = Annotated[str | None, typer.Option("--metric")]
