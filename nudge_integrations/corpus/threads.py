@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["in_threads", "thread_count"]
+__all__ = ["in_threads", "share_of", "thread_count"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,7 +26,7 @@ _running: list[int] = []
 
 def thread_count() -> int:
     """Return how many threads `in_threads` would use: torch's number, and 1 in a thread that it has started."""
-    return 1 if getattr(_thread, "started", False) else torch.get_num_threads()
+    return 1 if hasattr(_thread, "beside") else torch.get_num_threads()
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -42,12 +42,17 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
     workers = min(len(every), thread_count())
     if workers < 2:
         return [function(item) for item in every]
-    with _one_thread_each(), ThreadPoolExecutor(workers, initializer=_start) as threads:
+    with _one_thread_each(), ThreadPoolExecutor(workers, initializer=_start, initargs=(workers,)) as threads:
         return list(threads.map(function, every))
 
 
-def _start() -> None:
-    _thread.started = True
+def share_of(memory: int) -> int:
+    """Return the part of a bound on memory that each of the threads that run side by side may take."""
+    return memory // getattr(_thread, "beside", thread_count())
+
+
+def _start(beside: int) -> None:
+    _thread.beside = beside
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.cluster.vq import kmeans, vq
 
+from nudge_integrations.corpus.threads import share_of
 from nudge_integrations.corpus.topk import row_blocks
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.labels import Labels, group_codes
@@ -83,7 +84,7 @@ class Teaching(LabelledQueries):
     ) -> dict[float, torch.Tensor]:
         """Return R (r, d) float32 for each temperature, for queries (r, d) of any length and their positives (r, d)."""
         found = {temperature: positives.clone() for temperature in temperatures}
-        for block in row_blocks(len(queries), max(1, block_bytes // (24 * max(1, len(self.support))))):
+        for block in row_blocks(len(queries), max(1, share_of(block_bytes) // (24 * max(1, len(self.support))))):
             scores = queries[block] @ self.support.T
             for temperature, residual in found.items():
                 weights = torch.softmax((scores / temperature).add_(self.log_weight), dim=1)

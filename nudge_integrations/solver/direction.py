@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from nudge_integrations.corpus.threads import share_of
 from nudge_integrations.corpus.topk import row_blocks
 from nudge_integrations.solver.labels import Labels
 from nudge_integrations.solver.ragged import ragged
@@ -102,7 +103,7 @@ def sums(direction: Direction, labels: Labels, block_bytes: int) -> torch.Tensor
     """Return G = W^T Q for the labelled documents, (u, d) float32 on the device of the queries."""
     total = _weighted_sums(direction.weights(labels.gains).T.tocsr(), labels.queries).to(labels.documents.dtype)
     if direction.temperature is not None:
-        at_once = max(1, block_bytes // (12 * max(1, len(labels.documents))))
+        at_once = max(1, share_of(block_bytes) // (12 * max(1, len(labels.documents))))
         for block in row_blocks(len(labels.negatives), at_once):
             rows = labels.negatives[block]
             queries = labels.queries[torch.from_numpy(rows).to(labels.queries.device)]
@@ -155,7 +156,7 @@ def log_normalisers(
     offset = torch.zeros(len(candidates), device=queries.device)
     if len(sample):
         offset[len(documents) :] = math.log(others / len(sample))
-    for block in row_blocks(len(queries), max(1, block_bytes // (24 * max(1, len(candidates))))):
+    for block in row_blocks(len(queries), max(1, share_of(block_bytes) // (24 * max(1, len(candidates))))):
         scores = queries[block] @ candidates.T
         for temperature, values in normaliser.items():
             values[block] = torch.logsumexp(scores / temperature + offset, dim=1)

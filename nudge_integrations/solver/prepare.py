@@ -29,7 +29,7 @@ _SAMPLE = 8192
 _POOL = 200
 
 # Queries that teach a query map: as many as their search costs no more than that of the evaluation queries, in scores.
-_MOST_TEACHING, _SCORES = 16_384, 800_000_000
+_MOST_TEACHING, _SCORES = 8_192, 800_000_000
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from scipy import sparse
 from tqdm import tqdm
 
 from nudge_integrations.corpus.metrics import Metric
-from nudge_integrations.corpus.threads import in_threads, thread_count
+from nudge_integrations.corpus.threads import in_threads, share_of, thread_count
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
 from nudge_integrations.solver.leave_one_out import Pairs, labelled_pairs, query_blocks, scores_of
 from nudge_integrations.solver.pruning import candidates, segments
@@ -91,9 +91,8 @@ class Sweep:
 
     def _of_blocks(self, function: Callable[[slice], Result]) -> list[Result]:
         """Return what a function makes of each block of queries, in threads."""
-        threads = thread_count()
-        most = max(_FEWEST, -(-len(self.evaluation) // threads))
-        blocks = query_blocks(self.evaluation, self.labels, self.block_bytes // threads, most)
+        most = max(_FEWEST, -(-len(self.evaluation) // thread_count()))
+        blocks = query_blocks(self.evaluation, self.labels, share_of(self.block_bytes), most)
         total = len(self.evaluation)
         with tqdm(total=total, desc="searching the step", unit="query", disable=not self.progress) as bar:
 
