@@ -152,13 +152,13 @@ class MapSearch:
         options = prepared.options
         teaching = teaching_of(prepared)
         maps = RidgeMaps.of(teaching, prepared.covariance, options.seed, TEMPERATURES, options.block_bytes)
-        full = PoolEvaluator.of(prepared, rows)
+        full = PoolEvaluator.of(prepared, rows, maps.axes)
         relevant = int(full.paths.relevant.sum()) / max(1, len(rows))
         most = max(_FEWEST, min(_MOST, int(_COMPARED / (1.0 + relevant))))
         some = coarse_rows(prepared.evaluation.groups[rows], options.seed, most)
         places = np.searchsorted(teaching.rows, prepared.evaluation_rows)
         learner = teaching.with_support(prepared, _STEP_SUPPORT).turned(maps.axes)
-        grid = StrengthGrid.of(full, prepared, some, maps.axes)
+        grid = StrengthGrid.of(full, prepared, some)
         return cls(prepared, maps, full, grid, places, learner)
 
     def gains(self, settings: Sequence[Setting]) -> NDArray[np.float64]:
@@ -210,7 +210,7 @@ class MapSearch:
         end = STRENGTH.parameter(STRENGTHS[beyond]) if beyond < len(STRENGTHS) else STRENGTH.limit
 
         def changes(shifts: Shifts) -> RankChanges:
-            return evaluator.changes(maps.as_given(shifts([setting], places)[:, 0]), end)
+            return evaluator.changes(shifts([setting], places)[:, 0], end)
 
         seen = changes(maps.seen)
         unseen = changes(maps.unseen) if weight else None

@@ -50,7 +50,8 @@ class PoolEvaluator:
         metric: What is measured.
         paths: The documents of every pool, with the queries' scores of them as they are.
         documents: (k,) int64, the corpus rows of the documents in any pool, ascending.
-        table: (k, d) float32, their unit vectors.
+        axes: (d, d) float32, the axes along which shifts come, one a column.
+        table: (k, d) float32, the documents' unit vectors along these.
         place: (entries,) int64, which of them each document of the paths is.
     """
 
@@ -58,17 +59,18 @@ class PoolEvaluator:
     metric: Metric
     paths: ScorePaths
     documents: NDArray[np.int64]
+    axes: torch.Tensor
     table: torch.Tensor
     place: NDArray[np.int64]
 
     @classmethod
-    def of(cls, prepared: Prepared, rows: NDArray[np.int64]) -> PoolEvaluator:
-        """Gather the pools of some evaluation queries, and the documents that are relevant to them."""
+    def of(cls, prepared: Prepared, rows: NDArray[np.int64], axes: torch.Tensor) -> PoolEvaluator:
+        """Gather the pools of some evaluation queries, and the documents that are relevant to them, along some axes."""
         paths = _paths(prepared, rows)
         documents, place = np.unique(paths.row, return_inverse=True)
         taken = torch.from_numpy(prepared.corpus.take(documents)).to(prepared.labels.queries.device)
-        table = torch.nn.functional.normalize(taken, dim=1)
-        return cls(rows, prepared.options.measured, paths, documents, table, place.astype(np.int64))
+        table = torch.nn.functional.normalize(taken, dim=1) @ axes
+        return cls(rows, prepared.options.measured, paths, documents, axes, table, place.astype(np.int64))
 
     def changes(self, shifts: torch.Tensor, end: float = STRENGTH.limit) -> RankChanges:
         """Return the exact metric of the queries along the strength of their shifts (p, d), up to a parameter."""
@@ -96,7 +98,7 @@ class PoolEvaluator:
         """
         kept = np.isin(self.paths.query, places) & ~np.isin(self.paths.row, labelled)
         query, row, place = np.searchsorted(places, self.paths.query[kept]), self.paths.row[kept], self.place[kept]
-        score = _scores(queries, self.table, query, place).double().cpu().numpy()
+        score = _scores(queries @ self.axes, self.table, query, place).double().cpu().numpy()
         order = np.lexsort((row, -score, query))
         query, row, score = query[order], row[order], score[order]
         rank = np.arange(len(query)) - np.searchsorted(query, query)

@@ -44,7 +44,7 @@ class StrengthGrid:
     Attributes:
         rows: (p,) int64, which of the evaluation queries these are, those with most relevant documents first.
         metric: What is measured.
-        table: (k, d) float32 unit vectors of all their documents.
+        table: (k, d) float32 unit vectors of the documents, along the axes of the evaluator.
         place: (p, w) int64, which of them each query has, the relevant ones first.
         base: (p, w) float32, the queries' scores of them; -inf where there is none.
         weight: (p, r) float64, the weights of the relevant ones.
@@ -66,24 +66,20 @@ class StrengthGrid:
     stands_for: float
 
     @classmethod
-    def of(
-        cls, evaluator: PoolEvaluator, prepared: Prepared, kept: NDArray[np.int64], axes: torch.Tensor
-    ) -> StrengthGrid:
-        """Take some of an evaluator's queries, by their ascending place in its rows, with vectors along other axes.
+    def of(cls, evaluator: PoolEvaluator, prepared: Prepared, kept: NDArray[np.int64]) -> StrengthGrid:
+        """Take some of an evaluator's queries, by their ascending place in its rows.
 
         Args:
             evaluator: Has the documents of the pools.
             prepared: The labels and the pools.
             kept: (p,) which of the evaluator's queries.
-            axes: (d, d), one a column.
         """
         rows = evaluator.rows[kept]
         evaluation, outside = prepared.evaluation.take(rows), _sample(prepared)
         own_rows, own_scores, weight = _relevant(prepared, evaluation)
         pool_rows, pool_scores = _best_others(prepared, evaluation, rows)
         base, row = np.hstack([own_scores, pool_scores]), np.hstack([own_rows, pool_rows])
-        used, place = np.unique(np.where(np.isfinite(base), row, row[0, 0]), return_inverse=True)
-        table = evaluator.table[torch.from_numpy(np.searchsorted(evaluator.documents, used))] @ axes
+        place = np.searchsorted(evaluator.documents, np.where(np.isfinite(base), row, evaluator.documents[0]))
         last = np.where(np.isfinite(pool_scores), pool_scores, np.inf).min(axis=1, initial=np.inf)
         others = (evaluation.queries @ outside.T).cpu().numpy()
         others[others >= last[:, None] - SLACK] = -np.inf
@@ -93,12 +89,12 @@ class StrengthGrid:
         return cls(
             rows[order],
             evaluator.metric,
-            table,
-            torch.from_numpy(place.reshape(row.shape)[order]),
+            evaluator.table,
+            torch.from_numpy(place[order]),
             base[order],
             weight[order],
             relevant[order],
-            outside @ axes,
+            outside @ evaluator.axes,
             others[order],
             float(beyond / max(1.0, np.isfinite(others).sum(axis=1).mean())),
         )

@@ -22,6 +22,7 @@ from nudge_integrations.solver.curve import Bound, best_step
 from nudge_integrations.solver.rank_changes import RankChanges
 
 PROBLEM = random_problem(0, documents=60, queries=40, width=6)
+TURN = torch.from_numpy(np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]).float()
 GRID = np.linspace(0.0, 1.0, 401)
 METRICS = ("hit@3", "recall@5", "precision@5", "mrr@10", "map@10", "ndcg@10")
 
@@ -31,12 +32,16 @@ def prepared_of(problem: Problem = PROBLEM, **options: Any) -> Prepared:
 
 
 def evaluator_of(prepared: Prepared) -> PoolEvaluator:
-    return PoolEvaluator.of(prepared, np.arange(len(prepared.evaluation)))
+    return PoolEvaluator.of(prepared, np.arange(len(prepared.evaluation)), TURN)
 
 
 def shifts_of(seed: int, queries: int = 40) -> Floats:
     found: Floats = np.random.default_rng(seed).normal(size=(queries, 6)).astype(np.float32).astype(np.float64)
     return found
+
+
+def along_axes(shifts: Floats) -> torch.Tensor:
+    return torch.from_numpy(shifts).float() @ TURN
 
 
 def sorted_out(
@@ -60,7 +65,7 @@ def steps(parameter: float) -> float:
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_curve_is_that_of_sorted_rankings_and_its_maximum_is_never_below_a_grids(metric: str) -> None:
     shifts = shifts_of(1)
-    changes = evaluator_of(prepared_of(metric=metric)).changes(torch.from_numpy(shifts).float())
+    changes = evaluator_of(prepared_of(metric=metric)).changes(along_axes(shifts))
     values = [sorted_out(shifts, strength, metric) for strength in GRID]
     for strength, value in zip(GRID, values, strict=True):
         np.testing.assert_allclose(at(changes, strength), value, atol=1e-9)
@@ -82,8 +87,8 @@ def test_no_shift_changes_nothing() -> None:
 def test_the_best_strength_within_bounds_is_never_below_a_grids(seed: int, loss: float, standard_errors: float) -> None:
     evaluator = evaluator_of(prepared_of())
     mine, others = shifts_of(seed), [0.3 * shifts_of(seed + 10), 0.3 * shifts_of(seed + 20)]
-    bounds = [Bound(evaluator.changes(torch.from_numpy(one).float()), loss, standard_errors) for one in others]
-    best = best_step(STRENGTH, evaluator.changes(torch.from_numpy(mine).float()), bounds, STRENGTH.limit)
+    bounds = [Bound(evaluator.changes(along_axes(one)), loss, standard_errors) for one in others]
+    best = best_step(STRENGTH, evaluator.changes(along_axes(mine)), bounds, STRENGTH.limit)
 
     def allowed(strength: float) -> bool:
         lost = [sorted_out(one, strength) - sorted_out(one, 0.0) for one in others]
@@ -104,7 +109,7 @@ def test_a_mapped_query_is_ranked_among_its_pool_and_its_relevant_documents(
     assert not prepared.pools.whole
     base = PROBLEM.queries @ PROBLEM.documents.T
     nearest = np.argsort(np.argsort(-base, axis=1), axis=1)
-    changes = evaluator_of(prepared).changes(torch.from_numpy(shifts).float())
+    changes = evaluator_of(prepared).changes(along_axes(shifts))
     for strength in GRID[::20]:
         expected = sorted_out(shifts, strength, pools=(nearest < pool) | (PROBLEM.gains > 0))
         np.testing.assert_allclose(at(changes, strength), expected, atol=1e-9)
@@ -113,11 +118,10 @@ def test_a_mapped_query_is_ranked_among_its_pool_and_its_relevant_documents(
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_grid_is_that_of_sorted_rankings(metric: str) -> None:
     kept, shifts = np.arange(1, 40, 3), np.stack([shifts_of(seed) for seed in (3, 4)], axis=1)
-    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
     prepared = prepared_of(metric=metric)
-    grid = StrengthGrid.of(evaluator_of(prepared), prepared, kept, torch.from_numpy(turn).float())
+    grid = StrengthGrid.of(evaluator_of(prepared), prepared, kept)
     assert set(grid.rows) == set(kept)
-    found = grid.values(torch.from_numpy(shifts[grid.rows] @ turn).float().__getitem__)
+    found = grid.values(along_axes(shifts[grid.rows]).__getitem__)
     np.testing.assert_allclose(grid.unmapped, sorted_out(shifts[:, 0], 0.0, metric)[grid.rows], atol=1e-6)
     for number in range(2):
         for place, strength in enumerate(STRENGTHS):
@@ -136,9 +140,9 @@ def test_the_grid_counts_documents_outside_the_pool_by_a_sample(depth: int, monk
 
     def values(outside: int) -> Floats:
         monkeypatch.setattr(module, "_OUTSIDE", outside)
-        grid = StrengthGrid.of(evaluator_of(prepared), prepared, np.arange(40), torch.eye(6))
+        grid = StrengthGrid.of(evaluator_of(prepared), prepared, np.arange(40))
         assert grid.base.shape[1] == depth + 1
-        found = grid.values(torch.from_numpy(shifts[grid.rows, None]).float().__getitem__, (0.1, 0.5, 2.0))[0]
+        found = grid.values(along_axes(shifts[grid.rows, None]).__getitem__, (0.1, 0.5, 2.0))[0]
         ordered: Floats = found[:, np.argsort(grid.rows)]
         return ordered
 
@@ -159,7 +163,7 @@ def test_documents_that_surface_join_the_pools(monkeypatch: pytest.MonkeyPatch) 
     prepared = prepared_of().with_documents(surfaced)
     inside = np.argsort(np.argsort(-(PROBLEM.queries @ PROBLEM.documents.T), axis=1), axis=1) < 10
     inside |= (surfaced[:, :, None] == np.arange(60)).any(axis=1) | (PROBLEM.gains > 0)
-    changes = evaluator_of(prepared).changes(torch.from_numpy(shifts).float())
+    changes = evaluator_of(prepared).changes(along_axes(shifts))
     for strength in GRID[::20]:
         np.testing.assert_allclose(at(changes, strength), sorted_out(shifts, strength, pools=inside), atol=1e-9)
 
