@@ -8,7 +8,7 @@ How large a weight is worth it is found out by `nudge_integrations.selection`, w
 """
 
 from nudge_integrations.fusion.lexical import LexicalIndex, LexicalScores
-from nudge_integrations.fusion.signals import LexicalSignal, QueryScorer, Scorer, Signal
+from nudge_integrations.fusion.signals import LexicalSignal, QueryScorer, Scorer, SearchSignal, Signal
 from nudge_integrations.fusion.tokens import LANGUAGES, Bm25, has_bm25
 from nudge_integrations.fusion.weights import Fusion
 
@@ -21,6 +21,7 @@ __all__ = [
     "LexicalSignal",
     "QueryScorer",
     "Scorer",
+    "SearchSignal",
     "Signal",
     "has_bm25",
 ]

@@ -10,11 +10,12 @@ import numpy as np
 
 from nudge_integrations.errors import InputError
 from nudge_integrations.fusion.lexical import LexicalIndex
+from nudge_integrations.fusion.weights import over_largest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LexicalSignal", "QueryScorer", "Scorer", "Signal"]
+__all__ = ["LexicalSignal", "QueryScorer", "Scorer", "SearchSignal", "Signal"]
 
 
 class QueryScorer(Protocol):
@@ -80,6 +81,49 @@ class Scorer:
     def of(self, queries: Sequence[str]) -> QueryScorer:
         """Return the scores of some queries."""
         return _Called(self, queries)
+
+
+@dataclass(frozen=True, eq=False)
+class SearchSignal:
+    """The text search that a store has of its own: full text or sparse vectors, as it ranks them.
+
+    What a query finds is divided by its largest score; what it does not find scores 0. The weight is thus learned on
+    the scores that are served: see `Fusion.ranked`.
+
+    Attributes:
+        name: What its weight is called.
+        search: Takes a query and k, returns the ids of the k best documents with their scores, the best first.
+        ids: The ids of all documents in the order of their rows, as ``dataset.document_ids`` has them.
+        depth: How many a query is asked for.
+
+    Example:
+        >>> found = SearchSignal("fts", lambda query, k: [("b", 4.0), ("a", 1.0)][:k], ["a", "b", "c"])
+        >>> found.of(["any query"]).at(np.array([[0, 1, 2]])).tolist()
+        [[0.25, 1.0, 0.0]]
+    """
+
+    name: str
+    search: Callable[[str, int], Sequence[tuple[str, float]]]
+    ids: Sequence[str]
+    depth: int = 100
+
+    def of(self, queries: Sequence[str]) -> QueryScorer:
+        """Search for each query.
+
+        Raises:
+            InputError: If the search finds a document that is not among ``ids``, or its scores are no finite numbers.
+        """
+        row_of = {document_id: row for row, document_id in enumerate(self.ids)}
+        scores = np.zeros((len(queries), len(row_of)), np.float32)
+        for number, query in enumerate(queries):
+            for document_id, score in over_largest(self.name, self.search(query, self.depth)).items():
+                if document_id not in row_of:
+                    raise InputError(
+                        f"signal {self.name!r} found document {document_id!r}, which is not among the {len(row_of)} "
+                        "ids; give the ids of all documents that it searches"
+                    )
+                scores[number, row_of[document_id]] = score
+        return _Table(scores)
 
 
 @dataclass(frozen=True, eq=False)

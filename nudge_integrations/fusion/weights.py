@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from nudge_integrations.errors import InputError
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["Fusion"]
+__all__ = ["Fusion", "over_largest"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,47 @@ class Fusion:
             raise InputError(f"the signal {missing[0]!r} is missing; give the scores of {', '.join(self.weights)}")
         return dense + sum(weight * signals[name] for name, weight in self.weights.items())
 
+    def ranked(
+        self,
+        dense: Iterable[tuple[str, float]],
+        found: Mapping[str, Iterable[tuple[str, float]]],
+        k: int,
+        *,
+        dense_of: Callable[[list[str]], Sequence[float]] | None = None,
+    ) -> list[tuple[str, float]]:
+        """Return the k best documents of what a store's searches found, by the fused score.
+
+        Search with at least ``depth`` documents each. Signals are divided by the query's largest score, as in the fit.
+
+        Args:
+            dense: Ids with their inner products or cosines, as the store found them by vectors.
+            found: Signal -> ids with scores, as the store found them by text.
+            k: How many at most.
+            dense_of: Takes the ids that text alone found, returns their inner products. None: that of the last that
+                vectors found, which is an upper bound.
+
+        Raises:
+            InputError: If a signal is missing, nothing but text found documents, or a score is no finite number.
+
+        Example:
+            >>> fusion = Fusion({"fts": 0.5}, None, 100, 0.05, 0.01)
+            >>> fusion.ranked([("a", 0.75), ("b", 0.5)], {"fts": [("b", 12.0), ("c", 3.0)]}, k=2)
+            [('b', 1.0), ('a', 0.75)]
+        """
+        scores = dict(dense)
+        signals = {name: over_largest(name, entries) for name, entries in found.items()}
+        others = [one for name in self.weights for one in signals.get(name, ()) if one not in scores]
+        others = list(dict.fromkeys(others))
+        if others and dense_of is None and not scores:
+            raise InputError("no document was found by its vector; search by vectors as well, or give dense_of=")
+        least = min(scores.values(), default=0.0)
+        scores |= dict(zip(others, dense_of(others) if dense_of else [least] * len(others), strict=True))
+        fused = {
+            document_id: self.fused(score, {name: entries.get(document_id, 0.0) for name, entries in signals.items()})
+            for document_id, score in scores.items()
+        }
+        return sorted(fused.items(), key=lambda one: -one[1])[:k]
+
     def as_rank_expression(
         self, kind: Literal["qdrant", "elasticsearch"], *, largest: Mapping[str, float] | None = None
     ) -> dict[str, Any]:
@@ -106,3 +145,21 @@ class Fusion:
     def __str__(self) -> str:
         parts = " + ".join(f"{weight:.3g} {name}" for name, weight in self.weights.items())
         return f"dense + {parts}"
+
+
+def over_largest(name: str, found: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return id -> score over the largest, of what one query found; scores below 0 count as 0.
+
+    Raises:
+        InputError: If a score is no finite number.
+
+    Example:
+        >>> over_largest("fts", [("a", 4.0), ("b", 1.0)])
+        {'a': 1.0, 'b': 0.25}
+    """
+    scores = {document_id: float(score) for document_id, score in found}
+    odd = [document_id for document_id, score in scores.items() if not math.isfinite(score)]
+    if odd:
+        raise InputError(f"signal {name!r} scores document {odd[0]!r} with {scores[odd[0]]}, which is no finite number")
+    largest = max(scores.values(), default=0.0)
+    return {i: max(0.0, score) / largest if largest > 0.0 else 0.0 for i, score in scores.items()}
