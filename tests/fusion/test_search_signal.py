@@ -129,8 +129,11 @@ def test_searches_that_cannot_be_used_are_refused(scores: list[tuple[str, float]
 def test_documents_that_text_alone_found_take_the_last_dense_score_or_their_own() -> None:
     fusion = Fusion({"fts": 0.5}, None, 100, 0.1, 0.01)
     dense, found = [("a", 0.9), ("b", 0.2)], {"fts": [("c", 2.0), ("b", 1.0)]}
-    assert fusion.ranked(dense, found, 3) == [("a", 0.9), ("c", 0.7), ("b", pytest.approx(0.45))]
-    assert fusion.ranked(dense, found, 1, dense_of=lambda ids: [0.8 for _ in ids]) == [("c", pytest.approx(1.3))]
+    best = fusion.ranked(dense, found, 3)
+    assert [document_id for document_id, _ in best] == ["a", "c", "b"]
+    assert [score for _, score in best] == pytest.approx([0.9, 0.7, 0.45])
+    ((first, score),) = fusion.ranked(dense, found, 1, dense_of=lambda ids: [0.8 for _ in ids])
+    assert (first, score) == ("c", pytest.approx(1.3))
     with pytest.raises(InputError, match="'fts' is missing"):
         fusion.ranked(dense, {}, 3)
     with pytest.raises(InputError, match="no document was found by its vector"):
