@@ -39,6 +39,9 @@ def main() -> None:
         if error.name is None or error.name.split(".")[0] not in {"typer", "rich"}:
             raise
         sys.exit(f"nudge: {MissingExtraError(error.name, 'cli')}")
+    from nudge_integrations.cli.screen import Lines
+
     # What the package wants known, such as a loss for documents that nobody labelled, goes to stderr as a line.
-    logging.basicConfig(level=logging.WARNING, format="nudge: %(message)s")
+    logging.basicConfig(level=logging.WARNING, handlers=[Lines()])
+    logging.captureWarnings(True)
     app(prog_name="nudge")

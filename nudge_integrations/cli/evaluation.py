@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
+from nudge_integrations.cli.encoders import EncoderChoice
 from nudge_integrations.cli.formats import form_of, read_dataset
+from nudge_integrations.cli.given_vectors import GivenVectors, VectorFiles, reused
 from nudge_integrations.cli.measure import evaluate_vectors
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation import Evaluation, Run, RunFolder, evaluate, read_run
 from nudge_integrations.evaluation.rankings import depth_of
@@ -47,6 +49,7 @@ def evaluate_source(
     source: Path,
     labels: LabelSource,
     encoder: EncoderChoice | None,
+    files: VectorFiles,
     metrics: Sequence[str],
     *,
     base: bool,
@@ -58,6 +61,7 @@ def evaluate_source(
         source: A run file, or a folder with a nudge.
         labels: The labels; none needed for a run folder, which has test labels of its own.
         encoder: What encodes the labels' documents and queries, for a nudge.
+        files: Vectors of these that are there already, beside those that the run kept.
         metrics: Names with a cutoff.
         base: Whether to evaluate the base vectors instead of the nudged ones.
         ignore_identical_ids: Leave out of each ranking the document that has the query's id.
@@ -71,10 +75,7 @@ def evaluate_source(
         run = RunFolder.load(source)
         return _whole(run.before if base else run.after, run.test, metrics, ignore_identical_ids)
     nudge, dataset = Nudge.load(source), labels.read(source)
-    if encoder is None:
-        raise InputError(f"{source} holds vectors: give the --encoder that they come from, to encode {labels.path}")
-    model = load_encoder(encoder)
-    nudge.check_encoder(model)
+    model = _model(source, nudge, encoder, files, labels.path)
     documents = model.encode_documents(list(dataset.corpus.values()))
     queries = model.encode_queries(list(dataset.queries.values()))
     return evaluate_vectors(
@@ -86,6 +87,21 @@ def evaluate_source(
         similarity=similarity_of(model),
         ignore_identical_ids=ignore_identical_ids,
     )
+
+
+def _model(
+    source: Path, nudge: Nudge, choice: EncoderChoice | None, files: VectorFiles, dataset: Path
+) -> GivenVectors | Encoder:
+    """Return the nudge's model, or the vectors that are there: in files, or kept by the run."""
+    if choice is None and files == VectorFiles():
+        model: GivenVectors | Encoder = GivenVectors(None, nudge.encoder)
+    else:
+        model = GivenVectors.of(choice, files, dataset)
+        if choice is None and isinstance(model, GivenVectors):
+            # Of which model the vectors are, the nudge tells by those of the documents that it moved.
+            model = replace(model, fingerprint=nudge.encoder)
+    nudge.check_encoder(model)
+    return reused(model, source, asked=False)[0]
 
 
 def fitted_on(source: Path, evaluation: Evaluation) -> str | None:

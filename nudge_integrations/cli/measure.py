@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from nudge_integrations.evaluation import DEFAULT_METRICS, Comparison, Evaluation, RunFolder, compare, evaluate
@@ -90,7 +90,7 @@ def splits_for(splits: Splits, method: str, options: OptionValues, signals: Sequ
     for name in signals:
         LexicalIndex(Bm25.named(name))
     if splits.validation is not None and method in QUERY_MAPS:
-        splits = replace(splits, train=splits.train.merge(splits.validation), validation=None)
+        splits = splits.without_validation()
     tries_query_maps(method, options, validation=splits.validation is not None)
     splits.check()
     return splits

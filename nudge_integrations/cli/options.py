@@ -20,6 +20,8 @@ __all__ = [
     "ConfigOption",
     "DebugOption",
     "DeviceOption",
+    "DocumentIdsOption",
+    "DocumentVectorsOption",
     "DryRunOption",
     "EncoderOption",
     "ForceOption",
@@ -31,7 +33,10 @@ __all__ = [
     "OptionalEncoderOption",
     "OptionalKeepOption",
     "OptionsCommand",
+    "QueryIdsOption",
+    "QueryVectorsOption",
     "ResamplesOption",
+    "ReuseOption",
     "SeedOption",
     "SignalsOption",
     "SplitOption",
@@ -65,6 +70,20 @@ DeviceOption = Annotated[str | None, typer.Option("--device", help="Where to enc
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, say what would be written, and write nothing.")
 ]
+DocumentVectorsOption = Annotated[
+    Path | None,
+    typer.Option("--document-vectors", help="Base vectors of the documents, in their order: .npy, .npz, .safetensors."),
+]
+DocumentIdsOption = Annotated[
+    Path | None, typer.Option("--document-ids", help="Their ids, where the order is another: a line each, or JSON.")
+]
+QueryVectorsOption = Annotated[
+    Path | None,
+    typer.Option("--query-vectors", help="Vectors of the queries of all splits, in the order of the file of queries."),
+]
+QueryIdsOption = Annotated[
+    Path | None, typer.Option("--query-ids", help="Their ids, where the order is another: a line each, or JSON.")
+]
 EncoderOption = Annotated[str, typer.Option("--encoder", "-e", help=_ENCODER)]
 OptionalEncoderOption = Annotated[str | None, typer.Option("--encoder", "-e", help=_ENCODER)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the run that the output folder holds.")]
@@ -81,6 +100,10 @@ MetricsOption = Annotated[
 ]
 NudgeArgument = Annotated[Path, typer.Argument(help="Folder of a saved nudge.")]
 ResamplesOption = Annotated[int, typer.Option("--resamples", min=1, help="Draws behind every interval and test.")]
+ReuseOption = Annotated[
+    Path | None,
+    typer.Option("--reuse", help="Kept run whose embeddings are taken where texts are the same."),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
 SignalsOption = Annotated[
     list[str] | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from tqdm import tqdm
 
-__all__ = ["console_for", "harmless", "print_json", "shows_bars"]
+__all__ = ["Lines", "console_for", "harmless", "print_json", "shows_bars"]
 
 # No width on the screen: all control characters but tab and newline. Half of a character cannot be printed at all.
 _HARMFUL: dict[int, str | None] = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))
@@ -31,6 +33,19 @@ def harmless(text: str) -> str:
 def shows_bars() -> bool:
     """Tell whether anybody watches: a log file or a pipe is given no progress bars."""
     return sys.stderr.isatty()
+
+
+class Lines(logging.Handler):
+    """Shows what is logged as one line a message on stderr, above any progress bar, and without escape sequences."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message; those of other packages say whose they are."""
+        try:
+            said = " ".join(record.getMessage().split())
+            whose = "" if record.name.startswith("nudge_integrations") else f"{record.name}: "
+            tqdm.write(f"nudge: {harmless(whose + said)}", file=sys.stderr)
+        except Exception:
+            self.handleError(record)
 
 
 class _Screen(Console):

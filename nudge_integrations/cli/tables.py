@@ -18,11 +18,14 @@ from nudge_integrations.cli.screen import print_json
 from nudge_integrations.dataset import Splits
 from nudge_integrations.evaluation import Comparison, Difference, Evaluation, MovedQuery
 from nudge_integrations.evaluation.report.wording import MINUS, interval, metric_name, percent, points, shortened
+from nudge_integrations.pipeline import QUERY_MAPS, tries_query_maps
+from nudge_integrations.solver import OptionValues
 
 __all__ = [
     "comparison_tables",
     "differences_table",
     "edge_check_lines",
+    "how_chosen",
     "means_table",
     "moved_table",
     "seconds_line",
@@ -137,6 +140,15 @@ def splits_line(splits: Splits) -> str:
     validation = f", {len(splits.validation):,} to validate on" if splits.validation is not None else ""
     counts = f"{len(splits.train):,} queries to train on{validation}, {len(splits.test):,} to test on"
     return f"{len(splits.test.corpus):,} documents; {counts}: {splits.origin}."
+
+
+def how_chosen(splits: Splits, method: str, options: OptionValues) -> str:
+    """Say what chooses the step, and whether query maps are tried."""
+    if splits.validation is None or method in QUERY_MAPS:
+        maps = " among nudges and query maps" if tries_query_maps(method, options) else " how far documents move"
+        return f"Each train query is left out in turn to choose{maps}."
+    untried = ": query maps, which need leave-one-out, are not tried (--leave-one-out tries them)"
+    return f"The {len(splits.validation):,} dev queries choose the step{untried if method == 'auto' else ''}."
 
 
 def edge_check_lines(check: EdgeCheck) -> RenderableType:

@@ -1,10 +1,12 @@
-"""Vectors and their ids in files: .npy and .safetensors, read by memory map and written block by block."""
+"""Vectors and their ids in files: .npy, .npz and .safetensors, read by memory map and written block by block."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -23,25 +25,26 @@ __all__ = ["BLOCK_ROWS", "check_kind", "read_ids", "read_vectors", "write_vector
 BLOCK_ROWS = 65_536
 """How many vectors are in memory at a time, where the format allows."""
 
-_KINDS = (".npy", ".safetensors")
+_WRITTEN = (".npy", ".safetensors")
+_READ = (*_WRITTEN, ".npz")
 
 
-def check_kind(path: Path) -> None:
-    """Refuse a file of vectors whose name says no kind that can be read and written.
+def check_kind(path: Path, kinds: tuple[str, ...] = _WRITTEN) -> None:
+    """Refuse a file of vectors whose name says no kind that can be written, or another of some kinds.
 
     Raises:
-        InputError: If it ends in neither ``.npy`` nor ``.safetensors``.
+        InputError: If it ends in none of them.
     """
-    if path.suffix not in _KINDS:
-        raise InputError(f"{path} is no file of vectors: its name must end in {' or '.join(_KINDS)}")
+    if path.suffix not in kinds:
+        raise InputError(f"{path} is no file of vectors: its name must end in {' or '.join(kinds)}")
 
 
 def read_vectors(path: Path, tensor: str | None = None) -> NDArray[Any]:
     """Open a file of vectors.
 
     Args:
-        path: ``.npy``, which is mapped into memory, or ``.safetensors``.
-        tensor: Which tensor of a ``.safetensors`` file; None where there is one.
+        path: ``.npy``, which is mapped into memory, ``.npz`` or ``.safetensors``.
+        tensor: Which tensor of a ``.safetensors`` or ``.npz`` file; None where there is one.
 
     Returns:
         The (n, d) array as it is stored.
@@ -49,12 +52,12 @@ def read_vectors(path: Path, tensor: str | None = None) -> NDArray[Any]:
     Raises:
         InputError: If it cannot be read, or holds something else.
     """
-    check_kind(path)
+    check_kind(path, _READ)
     if not path.is_file():
-        raise InputError(f"{path} does not exist; expected vectors as .npy or .safetensors")
+        raise InputError(f"{path} does not exist; expected vectors as .npy, .npz or .safetensors")
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False) if path.suffix == ".npy" else _tensor(path, tensor)
-    except (ValueError, TypeError, SafetensorError, EOFError) as error:
+    except (ValueError, TypeError, SafetensorError, EOFError, BadZipFile, zlib.error) as error:
         raise InputError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
     if stored.ndim != 2 or stored.dtype.kind != "f":
         raise InputError(f"{path} holds {stored.dtype} {stored.shape}, expected (n, d) floating-point numbers")
@@ -112,10 +115,20 @@ def write_vectors(path: Path, blocks: Iterable[NDArray[np.float32]], shape: tupl
 
 
 def _tensor(path: Path, name: str | None) -> NDArray[Any]:
-    with safe_open(path, framework="numpy") as file:
-        names = list(file.keys())
-        chosen = names[0] if name is None and len(names) == 1 else name
-        if chosen not in names:
-            raise InputError(f"{path} holds the tensors {', '.join(names)}: name one of them with --tensor")
-        stored: NDArray[Any] = file.get_tensor(chosen)
-        return stored
+    stored: NDArray[Any]
+    if path.suffix == ".npz":
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            stored = archive[_chosen(path, list(archive.keys()), name)]
+    else:
+        with safe_open(path, framework="numpy") as file:
+            stored = file.get_tensor(_chosen(path, list(file.keys()), name))
+    return stored
+
+
+def _chosen(path: Path, names: list[str], name: str | None) -> str:
+    chosen = names[0] if len(names) == 1 and name is None else name or "vectors"
+    if chosen not in names:
+        raise InputError(
+            f"{path} holds {', '.join(names) or 'nothing'}: name one of them with --tensor, or call it 'vectors'"
+        )
+    return chosen

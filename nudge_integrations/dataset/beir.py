@@ -22,7 +22,7 @@ from nudge_integrations.dataset.files import (
 from nudge_integrations.errors import DatasetError
 from nudge_integrations.storage import write_atomically
 
-__all__ = ["grade_of", "has_split", "read_beir", "read_corpus", "write_beir"]
+__all__ = ["grade_of", "has_split", "read_beir", "read_corpus", "read_queries", "write_beir"]
 
 _SUFFIXES = (".tsv", ".jsonl", ".qrels", ".txt")
 _PART = re.compile(r"-[0-9]{5}-of-[0-9]{5}$")  # as in test-00000-of-00002
@@ -84,6 +84,15 @@ def read_corpus(directory: Path) -> Texts:
         DatasetError: A file is absent or malformed, or an id is given twice.
     """
     return read_texts(*_texts_files(directory, "corpus"))
+
+
+def read_queries(directory: Path) -> Texts:
+    """Read the queries of all splits of a folder, in their order: ``queries.jsonl``, or ``queries/*.jsonl``.
+
+    Raises:
+        DatasetError: A file is absent or malformed, or an id is given twice.
+    """
+    return read_texts(*_texts_files(directory, "queries"))
 
 
 def grade_of(score: object, where: str) -> float:
@@ -157,7 +166,7 @@ def read_beir(directory: Path, split: str) -> Parts:
             f"{directory / 'qrels' / split}.tsv does not exist; splits in this folder: {', '.join(splits) or 'none'}"
         )
     qrels = _read_qrels(paths)
-    queries = read_texts(*_texts_files(directory, "queries"))
+    queries = read_queries(directory)
     judged = {query_id: text for query_id, text in queries.items() if query_id in qrels}
     return read_corpus(directory), judged, qrels
 

@@ -81,6 +81,16 @@ class Splits:
         train, *validation, test = dataset.split(fractions, seed=seed)
         return cls(train, validation[0] if validation else None, test, f"{shares} by query, seed {seed}")
 
+    def without_validation(self) -> Splits:
+        """Return the same with the validation labels to learn from, so that each query is left out in turn.
+
+        Raises:
+            DatasetError: If train and validation contradict each other.
+        """
+        if self.validation is None:
+            return self
+        return Splits(self.train.merge(self.validation), None, self.test, self.origin)
+
     def check(self) -> None:
         """Refuse what `fit` and `evaluate` would refuse, before anything is encoded.
 

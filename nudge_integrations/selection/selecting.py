@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Unpack
 
 import numpy as np
@@ -17,6 +17,7 @@ from nudge_integrations.selection.fusing import fuse
 from nudge_integrations.selection.map_search import MapSearch, search_map
 from nudge_integrations.selection.outcome import Fitted, confirmed, fitted_map, fitted_pair, solution_with
 from nudge_integrations.selection.pairs import search_pair
+from nudge_integrations.selection.stages import Stages
 from nudge_integrations.solver import Options, OptionValues, Prepared, Solution
 from nudge_integrations.solver.decision import decide, mean
 from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, search_nudges
@@ -34,6 +35,9 @@ _SCORES, _COMPARISONS, _COMPARED = 12_000_000, 4_000_000, 1024
 
 # A search for a map takes about so many times as long as setting it up.
 _SEARCH = 4
+
+# Parts of the time of a selection, in percent, that have passed after nudges, query maps and both were searched.
+_NUDGES, _MAPS, _PAIRS = 10, 65, 80
 
 # How often what was confirmed may send the search back.
 _ROUNDS = 2
@@ -132,14 +136,20 @@ class _Selection:
     signals: Sequence[Signal]
     texts: Sequence[str] | None
     serve_signals: bool
+    stages: Stages = field(init=False)
 
     def solution(self) -> Solution:
+        with Stages(disable=not (self.prepared.options.progress and self.asked.maps)) as self.stages:
+            return self._solution()
+
+    def _solution(self) -> Solution:
         options = self.prepared.options
         alone, lines = search_nudges(self.prepared, options)
         decision = decide(
             self.prepared, alone.candidate, mean(alone.baseline), standard_errors=options.standard_errors, fixed=False
         )
         nudge_seconds = time.monotonic() - self.start
+        self.stages.reached("query maps", _NUDGES)
         nudge = solution_of(self.prepared, alone, lines, decision)
         gains = decision.status == "improved"
         fitted, notes = self._fitted(alone, gains, nudge_seconds) if self.asked.maps else ([], ())
@@ -167,6 +177,7 @@ class _Selection:
             if self._too_late(_SEARCH * (time.monotonic() - seconds)):
                 return [], (late,)
             found = search_map(search, self.asked.map_kinds)
+            self.stages.reached("both", _MAPS)
             if found is None:
                 return [], ()
             fitted = [fitted_map(search, found)] if self.asked.map_alone else []
@@ -175,6 +186,7 @@ class _Selection:
             elif self.asked.pairs:
                 pair = search_pair(search, found, alone, self.asked.pair_method, alone_gains=alone_gains)
                 fitted += [] if pair is None else [fitted_pair(search, pair)]
+            self.stages.reached("exact figures", _PAIRS)
             least = alone.candidate.gain if alone_gains and self.asked.nudge else 0.0
             fitted, surfaced = confirmed(self.prepared, fitted, alone, least)
             if surfaced is None or round_number == _ROUNDS - 1:

@@ -19,7 +19,7 @@ EXAMPLES = (
     "nudge apply nudged queries.npy --queries -o queries-mapped.npy",
 )
 
-VectorsArgument = Annotated[Path, typer.Argument(help="Base vectors, (n, d): .npy or .safetensors.")]
+VectorsArgument = Annotated[Path, typer.Argument(help="Base vectors, (n, d): .npy, .npz or .safetensors.")]
 IdsOption = Annotated[
     Path | None, typer.Option("--ids", help="Document ids in the order of the vectors: a line each, .jsonl or .json.")
 ]

@@ -13,11 +13,15 @@ from nudge_integrations.cli.options import (
     ConfigOption,
     DebugOption,
     DeviceOption,
+    DocumentIdsOption,
+    DocumentVectorsOption,
     DryRunOption,
     IdenticalOption,
     JsonOption,
     MetricsOption,
     OptionalEncoderOption,
+    QueryIdsOption,
+    QueryVectorsOption,
     SplitOption,
 )
 from nudge_integrations.cli.screen import console_for, print_json
@@ -29,6 +33,7 @@ EXAMPLES = (
     "nudge evaluate nudged    # the fit's test queries with the nudge",
     "nudge evaluate nudged --base    # and without it",
     "nudge evaluate nudged scifact -e all-MiniLM-L6-v2 --metric map@100 --run after.trec",
+    "nudge evaluate nudged scifact --document-vectors corpus.npy --query-vectors queries.npy",
 )
 
 SourceArgument = Annotated[Path, typer.Argument(help="A run file (TREC or JSON), or the folder of a nudge.")]
@@ -54,6 +59,10 @@ def evaluate(
     batch_size: BatchOption = 32,
     device: DeviceOption = None,
     cache: CacheOption = None,
+    document_vectors: DocumentVectorsOption = None,
+    document_ids: DocumentIdsOption = None,
+    query_vectors: QueryVectorsOption = None,
+    query_ids: QueryIdsOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
@@ -62,9 +71,11 @@ def evaluate(
     """Evaluate a ranking: of a run file, of a nudge on any labels, or of a fit on its own test labels.
 
     Every query of the labels counts, one without results as zero. Definitions are trec_eval's, by ir_measures.
+    Embeddings that the run kept, or that are given as files, are not made again; without --encoder all must be there.
     """
     from nudge_integrations.cli.encoders import EncoderChoice
     from nudge_integrations.cli.evaluation import LabelSource, evaluate_source, fitted_on
+    from nudge_integrations.cli.given_vectors import VectorFiles
     from nudge_integrations.cli.tables import means_table
     from nudge_integrations.evaluation import DEFAULT_METRICS, write_run
 
@@ -73,6 +84,7 @@ def evaluate(
         source,
         LabelSource(dataset, split),
         choice,
+        VectorFiles(document_vectors, document_ids, query_vectors, query_ids),
         metrics or DEFAULT_METRICS,
         base=base,
         ignore_identical_ids=ignore_identical_ids,

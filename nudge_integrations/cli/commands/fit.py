@@ -13,12 +13,17 @@ from nudge_integrations.cli.options import (
     ConfigOption,
     DebugOption,
     DeviceOption,
+    DocumentIdsOption,
+    DocumentVectorsOption,
     DryRunOption,
-    EncoderOption,
     ForceOption,
     IdenticalOption,
     JsonOption,
     KeepOption,
+    OptionalEncoderOption,
+    QueryIdsOption,
+    QueryVectorsOption,
+    ReuseOption,
     SeedOption,
     SignalsOption,
 )
@@ -37,6 +42,7 @@ EXAMPLES = (
     "nudge fit labels.json -e ./my-model -o nudged --metric hit@1 --cache embeddings",
     "nudge fit scifact -e my_package.models:encoder -o nudged --json",
     "nudge fit scifact -e all-MiniLM-L6-v2 -o nudged --signals bm25",
+    "nudge fit scifact -o nudged --document-vectors corpus.npy --query-vectors queries.npy",
     "nudge fit --config nudge.toml --dry-run",
 )
 
@@ -48,6 +54,10 @@ MethodOption = Annotated[str, typer.Option("--method")]
 MetricOption = Annotated[str | None, typer.Option("--metric")]
 UnseenOption = Annotated[float | None, typer.Option("--unseen-weight")]
 SecondsOption = Annotated[float | None, typer.Option("--max-seconds")]
+LeaveOneOutOption = Annotated[
+    bool,
+    typer.Option("--leave-one-out", help="Learn from dev queries too; leave-one-out chooses, as query maps need."),
+]
 RepairOption = Annotated[
     bool, typer.Option("--repair", help="Leave out what is wrong with the data, and say what, instead of refusing it.")
 ]
@@ -55,8 +65,8 @@ RepairOption = Annotated[
 
 def fit(
     dataset: DatasetArgument,
-    encoder: EncoderOption,
     output: KeepOption,
+    encoder: OptionalEncoderOption = None,
     method: MethodOption = "auto",
     metric: MetricOption = None,
     unseen_weight: UnseenOption = None,
@@ -66,6 +76,12 @@ def fit(
     batch_size: BatchOption = 32,
     device: DeviceOption = None,
     cache: CacheOption = None,
+    document_vectors: DocumentVectorsOption = None,
+    document_ids: DocumentIdsOption = None,
+    query_vectors: QueryVectorsOption = None,
+    query_ids: QueryIdsOption = None,
+    reuse: ReuseOption = None,
+    leave_one_out: LeaveOneOutOption = False,
     seed: SeedOption = 0,
     repair: RepairOption = False,
     force: ForceOption = False,
@@ -77,39 +93,42 @@ def fit(
     """Fit on a dataset's train queries, show what that is worth on its test queries, and keep the run.
 
     A folder's own train, dev and test qrels are used where they exist; else its labels are split 70 / 10 / 20.
+    Dev queries choose how far documents move. Query maps are judged by leave-one-out and so are tried only where there
+    are no dev queries, or with --leave-one-out. Without --encoder all vectors are to be given as files.
     Where nothing gains beyond noise, nothing moves: the status is then no_gain, and the exit code is still 0.
 
     The folder holds the nudge, result.json, the labels, the test queries' results before and after, and the
     embeddings: all that `nudge report` needs, and all of it under checksums.
     """
-    from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
+    from nudge_integrations.cli.encoders import EncoderChoice
+    from nudge_integrations.cli.given_vectors import GivenVectors, VectorFiles, reused
     from nudge_integrations.cli.measure import measure, splits_for
-    from nudge_integrations.cli.tables import summary, would_write
+    from nudge_integrations.cli.tables import how_chosen, summary, would_write
     from nudge_integrations.evaluation import RunFolder
 
     console = console_for(as_json)
     RunFolder.check_target(output, overwrite=force)
-    given: dict[str, object] = {
-        "metric": metric,
-        "unseen_weight": unseen_weight,
-        "max_seconds": max_seconds,
-        "ignore_identical_ids": ignore_identical_ids,
-        "seed": seed,
-    }
-    given["progress"] = shows_bars()
-    options = cast("OptionValues", {name: value for name, value in given.items() if value is not None})
-    splits = _splits(console, dataset, seed, repair)
+    options = _given(metric=metric, unseen_weight=unseen_weight, max_seconds=max_seconds, seed=seed)
+    options["ignore_identical_ids"] = ignore_identical_ids
+    splits = _splits(console, dataset, seed, repair, leave_one_out)
+    console.print(how_chosen(splits, method, options))
+    files = VectorFiles(document_vectors, document_ids, query_vectors, query_ids)
     if dry_run:
         splits_for(splits, method, options, signals or ())
+        if encoder is None:
+            GivenVectors.of(None, files, dataset)
         return would_write(console, [output], as_json)
-    model = load_encoder(EncoderChoice(encoder, batch_size, device, cache))
+    choice = None if encoder is None else EncoderChoice(encoder, batch_size, device, cache)
+    model, again = reused(GivenVectors.of(choice, files, dataset), reuse or output, asked=reuse is not None)
+    if again:
+        console.print(again, markup=False)
     measured = measure(splits, model, method, signals=signals or (), **options)
     result = {
         **measured.result(),
         "status": measured.nudge.status,
         "differences": {metric: difference.to_dict() for metric, difference in measured.comparison.differences.items()},
         "dataset": str(dataset),
-        "encoder": encoder,
+        "encoder": encoder or model.fingerprint,
         "split": splits.origin,
     }
     console.print(summary(measured))
@@ -120,7 +139,13 @@ def fit(
     return None
 
 
-def _splits(console: Console, dataset: Path, seed: int, repair: bool) -> Splits:
+def _given(**options: object) -> OptionValues:
+    """Return the options that were given; the others are left to `Options`."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return cast("OptionValues", {**given, "progress": shows_bars()})
+
+
+def _splits(console: Console, dataset: Path, seed: int, repair: bool, leave_one_out: bool) -> Splits:
     from nudge_integrations.cli.tables import splits_line
     from nudge_integrations.dataset import Splits
 
@@ -129,5 +154,7 @@ def _splits(console: Console, dataset: Path, seed: int, repair: bool) -> Splits:
         splits, left_out = splits.repaired()
         for line in left_out:
             console.print(line, markup=False)
+    if leave_one_out:
+        splits = splits.without_validation()
     console.print(splits_line(splits))
     return splits
