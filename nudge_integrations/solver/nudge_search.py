@@ -46,8 +46,8 @@ _PATHS: dict[str, Path] = {
 _UNSEEN_LOSS = 0.001
 
 # Directions are compared by the queries of about so many groups first; the best of them, and those within a standard
-# error of it, by all, but no more than so many.
-_COARSE, _FINALISTS = 384, 2
+# error of it, but no more than so many, by more, and the best of these by all.
+_ROUNDS = ((384, 3), (1152, 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,15 +76,17 @@ def search_nudges(
 ) -> tuple[NudgeResult, list[Candidate]]:
     """Return the best direction with its best step, and what every direction was worth."""
     tried = options.temperatures if temperatures is None else temperatures
-    evaluation = prepared.evaluation
-    part = coarse_rows(evaluation.groups, options.seed, _COARSE) if len(tried) > 1 else np.arange(len(evaluation))
+    groups = prepared.evaluation.groups
     lines: dict[float | None, Candidate] = {}
-    if len(part) < len(evaluation):
+    for most, finalists in _ROUNDS:
+        part = coarse_rows(groups, options.seed, most)
+        if len(tried) == 1 or len(part) == len(groups):
+            break
         coarse = evaluated_by(prepared, part)
         found = _searched(coarse, options, tried)
-        lines = {temperature: result.candidate for temperature, result in found.items()}
+        lines |= {temperature: result.candidate for temperature, result in found.items()}
         objectives = {key: result.scores.objective(options.unseen_weight) for key, result in found.items()}
-        tried = _close_to_best(objectives, coarse)
+        tried = _close_to_best(objectives, coarse, finalists)
     results = _searched(prepared, options, tried)
     lines |= {temperature: result.candidate for temperature, result in results.items()}
     return max(results.values(), key=lambda result: result.candidate.gain), list(lines.values())
@@ -125,11 +127,13 @@ def coarse_rows(groups: NDArray[np.int64], seed: int, most: int) -> NDArray[np.i
     return np.flatnonzero(np.isin(groups, drawn))
 
 
-def _close_to_best(objectives: dict[float | None, NDArray[np.float64]], prepared: Prepared) -> tuple[float | None, ...]:
+def _close_to_best(
+    objectives: dict[float | None, NDArray[np.float64]], prepared: Prepared, most: int
+) -> tuple[float | None, ...]:
     """Return the temperature of the best, and of those that are no more than a standard error behind."""
     ranked = sorted(objectives, key=lambda temperature: -mean(objectives[temperature]))
     best, near = objectives[ranked[0]], [ranked[0]]
-    for temperature in ranked[1:_FINALISTS]:
+    for temperature in ranked[1:most]:
         behind, error = gain_and_error(best - objectives[temperature], noise_groups(prepared))
         if behind <= error:
             near.append(temperature)

@@ -168,7 +168,7 @@ def test_candidates_that_fall_behind_on_a_sample_of_384_groups_are_evaluated_onl
     solution = fit(problem)
     counts = [candidate.queries for candidate in solution.candidates]
     assert set(counts) == {384, 1300}
-    assert 1 <= counts.count(1300) <= 2
+    assert 1 <= counts.count(1300) <= 3
     assert all(candidate.exact for candidate in solution.candidates)
     complete = [candidate for candidate in solution.candidates if candidate.queries == 1300]
     best = max(complete, key=lambda candidate: candidate.gain)
@@ -182,6 +182,16 @@ def test_candidates_that_fall_behind_on_a_sample_of_384_groups_are_evaluated_onl
     # Whole groups are drawn.
     pairs = fit(problem, groups=np.arange(1300) // 2)
     assert {candidate.queries for candidate in pairs.candidates} == {768, 1300}
+
+
+def test_of_many_queries_all_evaluate_only_the_best_of_the_few_that_1152_groups_compare() -> None:
+    solution = fit(learnable(5, documents=300, queries=2000))
+    counts = [candidate.queries for candidate in solution.candidates]
+    assert counts.count(2000) == 1
+    assert counts.count(1152) <= 2
+    assert set(counts) <= {384, 1152, 2000}
+    (best,) = (candidate for candidate in solution.candidates if candidate.queries == 2000)
+    assert (solution.method, solution.temperature, solution.score) == (best.method, best.temperature, best.score)
 
 
 def test_auto_tries_nudge_n_and_every_temperature_and_takes_the_best() -> None:
