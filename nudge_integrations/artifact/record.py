@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from html import escape
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -138,6 +139,20 @@ class NudgeRecord:
         from nudge_integrations.solver import Candidate, table_of
 
         return f"{self!r}\n{table_of([Candidate(**candidate) for candidate in self.candidates])}"
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook: what it is worth, and everything that was tried."""
+        cells = {
+            "documents moved": f"{len(self.ids):,}",
+            "queries": "as they are" if self.query_map is None else "mapped",
+            "method": f"{self.method}, step {self.step:.4g}, ranked by {self.similarity}",
+            self.metric: f"{100 * self.baseline:.1f} -> {100 * self.score:.1f} over {self.queries:,} queries",
+            "unlabelled documents": f"{100 * self.unseen_baseline:.1f} -> {100 * self.unseen_score:.1f}",
+            "status": f"{self.status}: {self.reason}",
+        }
+        rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in cells.items())
+        tried = f"<details><summary>what was tried</summary><pre>{escape(str(self))}</pre></details>"
+        return f"<table>{rows}</table>{tried if self.candidates else ''}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What is cached on it are read-only mappings, which cannot be copied to another process.

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Breakdown", "Group", "by_documents", "by_labels"]
 
 SEEN, PART, UNSEEN = "seen", "in part", "unseen"
+RARE = "1 label"
 
 # The most labels that any relevant document of a query has in train: the group up to which it belongs.
-_LABEL_GROUPS = ((0, "0 labels"), (1, "1 label"), (3, "2 to 3 labels"))
+_LABEL_GROUPS = ((0, "0 labels"), (1, RARE), (3, "2 to 3 labels"))
 _MORE_LABELS = "4 or more labels"
 
 

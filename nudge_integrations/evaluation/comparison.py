@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from nudge_integrations.corpus import unit_rows
 from nudge_integrations.dataset.clusters import cluster
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation.breakdown import Breakdown, Group, by_documents, by_labels
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from nudge_integrations.dataset import RetrievalDataset
 
 __all__ = ["Comparison", "compare"]
+
+# A cluster is named by the two queries in its middle, cut to so many characters.
+_EXAMPLE = 48
 
 _Differ: TypeAlias = Callable[[Sequence[str]], dict[str, Difference]]
 
@@ -90,6 +95,27 @@ class Comparison:
         """Show the differences."""
         figures = ", ".join(f"{d.metric} {d.before:.4f} -> {d.after:.4f}" for d in self.differences.values())
         return f"Comparison({figures}, queries={self.queries})"
+
+    def _repr_html_(self) -> str:
+        from nudge_integrations.evaluation.report.notebook import comparison_fragment
+
+        return comparison_fragment(self)
+
+    def to_junit(self, metric: str | None = None) -> str:
+        """Return the comparison as JUnit XML, for a CI that shows tests: one test for each metric, and a group each.
+
+        A test fails where its difference is a loss beyond noise; that of ``metric`` also where there is no gain beyond
+        noise. Write it with ``Path("nudge.xml").write_text(comparison.to_junit())``.
+
+        Args:
+            metric: The metric that must gain; None asks for no gain.
+
+        Raises:
+            InputError: If that metric was not compared.
+        """
+        from nudge_integrations.evaluation.junit import junit_of
+
+        return junit_of(self, metric)
 
     def __str__(self) -> str:
         """Show all figures as a table of plain text."""
@@ -259,7 +285,12 @@ def _by_cluster(
     dataset: RetrievalDataset, query_vectors: NDArray[Any], clusters: int, seed: int
 ) -> dict[str, list[str]]:
     numbers = cluster(query_vectors, clusters, seed=seed, ids=dataset.query_ids)
-    groups: dict[str, list[str]] = {f"cluster {number + 1}": [] for number in range(clusters)}
-    for query, number in zip(dataset.query_ids, numbers.tolist(), strict=True):
-        groups[f"cluster {number + 1}"].append(query)
+    ids, vectors = np.array(dataset.query_ids), unit_rows(query_vectors, "query_vectors")
+    groups: dict[str, list[str]] = {}
+    for number in range(clusters):
+        inside = np.flatnonzero(numbers == number)
+        central = inside[np.argsort(-(vectors[inside] @ vectors[inside].sum(axis=0)), kind="stable")]
+        texts = dict.fromkeys(shorten(dataset.queries[query], _EXAMPLE, placeholder=" ...") for query in ids[central])
+        examples = ", ".join(f'"{text}"' for text in list(texts)[:2])
+        groups[f"cluster {number + 1}: {examples}"] = ids[inside].tolist()
     return groups

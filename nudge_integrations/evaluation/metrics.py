@@ -47,6 +47,17 @@ class Evaluation:
         figures = ", ".join(f"{name}={value:.4f}" for name, value in self.means.items())
         return f"Evaluation({figures}, queries={self.queries})"
 
+    def _repr_html_(self) -> str:
+        from nudge_integrations.evaluation.report.elements import element
+        from nudge_integrations.evaluation.report.notebook import fragment
+        from nudge_integrations.evaluation.report.wording import metric_name, percent
+
+        head = element("tr", *(element("th", metric_name(name)) for name in self.means))
+        cells = element("tr", *(element("td", percent(value)) for value in self.means.values()))
+        return fragment(
+            element("table", element("caption", f"{self.queries:,} queries, in percent"), head, cells),
+        )
+
 
 def evaluate(
     retriever_or_run: Source,

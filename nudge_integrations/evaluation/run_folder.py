@@ -168,12 +168,12 @@ class RunFolder:
             seed=seed,
         )
 
-    def report(self, comparison: Comparison | None = None, *, title: str = "What the nudge changed") -> Report:
+    def report(self, comparison: Comparison | None = None, *, title: str | None = None) -> Report:
         """Put together what the fit changed, as `report.report` does, with where the data and the model come from.
 
         Args:
             comparison: What `compare` returned; None compares by the metrics of the fit.
-            title: The report's heading.
+            title: The report's heading; None names the data and the date.
         """
         from nudge_integrations.evaluation.report import report
 

@@ -35,13 +35,13 @@ OutputOption = Annotated[
         "--output", "-o", help="File to write, by its name .html, .md, .tex, .csv or .json; else the terminal."
     ),
 ]
-TitleOption = Annotated[str, typer.Option("--title", help="Heading of the report.")]
+TitleOption = Annotated[str | None, typer.Option("--title", help="Heading; else the data and the date.")]
 
 
 def report(
     folder: FolderArgument,
     output: OutputOption = None,
-    title: TitleOption = "What the nudge changed",
+    title: TitleOption = None,
     metrics: MetricsOption = None,
     resamples: ResamplesOption = 10_000,
     confidence: ConfidenceOption = 0.95,

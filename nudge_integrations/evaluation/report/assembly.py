@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from nudge_integrations.corpus import as_matrix, unit_rows
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation.comparison import Comparison
 from nudge_integrations.evaluation.drift import angles_between
-from nudge_integrations.evaluation.report.card import card, limits
-from nudge_integrations.evaluation.report.contents import QueryRow, StepCurve
+from nudge_integrations.evaluation.report.card import card, limits, title_of
+from nudge_integrations.evaluation.report.contents import CandidateRow, QueryRow, StepCurve
+from nudge_integrations.evaluation.report.opened import opened
 from nudge_integrations.evaluation.report.projection import project
 from nudge_integrations.evaluation.report.renderings import Report
 from nudge_integrations.evaluation.report.wording import turns
@@ -35,7 +37,7 @@ def report(
     documents: Any = None,
     queries: Any = None,
     drift: Drift | None = None,
-    title: str = "What the nudge changed",
+    title: str | None = None,
     details: Mapping[str, str] | None = None,
     sample: int = 2000,
     seed: int = 0,
@@ -49,7 +51,7 @@ def report(
             no angles either. A memory map will do: only a sample is read.
         queries: (m, d) vectors of the test queries, for the same picture.
         drift: What the fit did to the neighbourhoods of documents, as `drift` measures it.
-        title: The page's heading.
+        title: The page's heading; None says what the data and the date are, where they are known.
         details: More lines for the card, label -> value, such as where the data come from.
         sample: How many documents the picture shows at most.
         seed: The seed of that sample.
@@ -75,12 +77,13 @@ def report(
     base = _base(fitted, documents)
     known = comparison.before.dataset or comparison.after.dataset
     total = fitted.documents if isinstance(fitted, Solution) else None if known is None else len(known.corpus)
+    rows, texts = opened(_rows(comparison), comparison)
     return Report(
-        title=title,
+        title=title or title_of(fitted, details or {}),
         differences=tuple(comparison.differences.values()),
         confidence=comparison.confidence,
         resamples=comparison.resamples,
-        queries=_rows(comparison),
+        queries=rows,
         breakdowns=comparison.breakdowns,
         curve=_curve(fitted),
         angles=() if base is None else _angles(base, fitted.vectors),
@@ -90,6 +93,8 @@ def report(
         else project(documents, base, fitted.vectors, queries, sample=sample, seed=seed),
         card=card(fitted, comparison, total, details or {}),
         limits=limits(fitted, comparison),
+        candidates=_candidates(fitted),
+        texts=texts,
     )
 
 
@@ -138,6 +143,19 @@ def _curve(fitted: Solution | Nudge) -> StepCurve | None:
         step=fitted.step,
         baseline=fitted.baseline,
         score=fitted.score,
+    )
+
+
+def _candidates(fitted: Solution | Nudge) -> tuple[CandidateRow, ...]:
+    tried = [one if isinstance(one, Mapping) else asdict(one) for one in fitted.candidates]
+    return tuple(
+        CandidateRow(
+            name=one["method"] if one["temperature"] is None else f"{one['method']}, tau {one['temperature']:g}",
+            gain=float(one["gain"]),
+            error=float(one["standard_error"]),
+            chosen=(one["method"], one["temperature"]) == (fitted.method, fitted.temperature),
+        )
+        for one in tried
     )
 
 

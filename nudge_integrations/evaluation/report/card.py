@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nudge_integrations.artifact import Nudge
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from nudge_integrations.evaluation.comparison import Comparison
     from nudge_integrations.solver import Solution
 
-__all__ = ["card", "limits"]
+__all__ = ["card", "limits", "title_of"]
 
 _FEW_QUERIES = 100
 _SHORT_HASH = 12
@@ -46,7 +48,22 @@ def card(
         **(_provenance(fitted) if isinstance(fitted, Nudge) else {}),
         "Intervals": f"{comparison.confidence:.0%}, {comparison.resamples:,} resamples, seed {comparison.seed}",
     }
-    return tuple((label, value) for label, value in lines.items() if value)
+    return tuple((label, _for_others(value)) for label, value in lines.items() if value)
+
+
+def title_of(fitted: Nudge | Solution, details: Mapping[str, str]) -> str:
+    """Say what the report is about: the data and the date, where they are known."""
+    data = _for_others(details["Data"]) if "Data" in details else ""
+    day = fitted.created[:10] if isinstance(fitted, Nudge) else ""
+    about = " ".join(part for part in (data, f"({day})" if day else "") if part)
+    return f"What the nudge changed: {about}" if about else "What the nudge changed"
+
+
+def _for_others(value: str) -> str:
+    """Return a value without the folders of this machine, and hashes cut to what tells them apart."""
+    if re.fullmatch(r"(?:[A-Za-z]:)?[~.]{0,2}[/\\\\].*", value):
+        value = Path(value.replace("\\", "/")).name
+    return re.sub(rf"\b([0-9a-f]{{{_SHORT_HASH}}})[0-9a-f]{{8,}}\b", r"\1", value)
 
 
 def _provenance(nudge: Nudge) -> dict[str, str | None]:

@@ -1,16 +1,16 @@
-"""What a report holds: plain values, no vectors and no text of documents."""
+"""What a report holds: plain values and no vectors."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nudge_integrations.evaluation.breakdown import Breakdown
 from nudge_integrations.evaluation.significance import Difference
 
-__all__ = ["Contents", "Projection", "QueryRow", "StepCurve"]
+__all__ = ["CandidateRow", "Contents", "Projection", "QueryRow", "StepCurve"]
 
 Point = tuple[float, float]
 
@@ -28,6 +28,9 @@ class QueryRow:
             unknown.
         old_rank: The document's rank before, from 1; None when it was not retrieved.
         new_rank: Its rank after.
+        old_top: Ids of the best documents before, best first; empty where it is not opened.
+        new_top: The same after.
+        relevant: Those of them that are relevant.
     """
 
     query_id: str
@@ -37,6 +40,9 @@ class QueryRow:
     document_id: str | None
     old_rank: int | None
     new_rank: int | None
+    old_top: tuple[str, ...] = ()
+    new_top: tuple[str, ...] = ()
+    relevant: tuple[str, ...] = ()
 
     @property
     def change(self) -> float:
@@ -69,6 +75,23 @@ class StepCurve:
     step: float
     baseline: float
     score: float
+
+
+@dataclass(frozen=True)
+class CandidateRow:
+    """One way that was tried.
+
+    Attributes:
+        name: Its method, with its temperature.
+        gain: What it gained when it was chosen among the others, out of sample, in [-1, 1].
+        error: The standard error of that.
+        chosen: Whether it is what was fitted.
+    """
+
+    name: str
+    gain: float
+    error: float
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -107,6 +130,8 @@ class Contents:
         projection: The picture of the corpus; None without vectors.
         card: What was made, from what and when: label -> value.
         limits: What the figures do not say, a sentence each.
+        candidates: Everything that was tried.
+        texts: Document id -> the beginning of its text, of the documents that opened queries show.
     """
 
     title: str
@@ -121,6 +146,8 @@ class Contents:
     projection: Projection | None = None
     card: tuple[tuple[str, str], ...] = ()
     limits: tuple[str, ...] = ()
+    candidates: tuple[CandidateRow, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data, ready for JSON: what was not measured is None, never NaN."""
@@ -137,6 +164,8 @@ class Contents:
             "projection": None if self.projection is None else asdict(self.projection),
             "card": dict(self.card),
             "limits": list(self.limits),
+            "candidates": [asdict(candidate) for candidate in self.candidates],
+            "texts": dict(self.texts),
             "queries": [_query(row, metrics) for row in self.queries],
         }
         finite: dict[str, Any] = _without_nan(plain)

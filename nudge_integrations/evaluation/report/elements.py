@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from xml.etree.ElementTree import Element, tostring  # builds and writes: nothing is parsed
+from xml.etree.ElementTree import Comment, Element, tostring  # builds and writes: nothing is parsed
 
-__all__ = ["Element", "data_block", "element", "render"]
+__all__ = ["Element", "data_block", "element", "remark", "render"]
 
 
 def element(tag: str, /, *children: Element | str | None, **attributes: object) -> Element:
@@ -33,6 +33,11 @@ def element(tag: str, /, *children: Element | str | None, **attributes: object) 
         elif child is not None and last is not None:
             last.tail = (last.tail or "") + child
     return built
+
+
+def remark(text: str) -> Element:
+    """Build a comment: for who reads the file, not for who reads the page."""
+    return Comment(f" {text.replace('--', '-')} ")
 
 
 def render(root: Element) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nudge_integrations.evaluation.report.contents import Projection, StepCurve
+from nudge_integrations.evaluation.report.contents import CandidateRow, Contents, Projection, StepCurve
 from nudge_integrations.evaluation.report.drawing import (
     BOTTOM,
     HEIGHT,
@@ -28,11 +28,13 @@ from nudge_integrations.evaluation.report.drawing import (
 from nudge_integrations.evaluation.report.elements import Element, element
 from nudge_integrations.evaluation.report.wording import metric_name, percent, points
 
-__all__ = ["angles_chart", "changes_chart", "curve_chart", "projection_chart"]
+__all__ = ["angles_chart", "candidates_chart", "changes_chart", "curve_chart", "projection_chart", "says_nothing"]
 
 _COLUMNS = WIDTH - LEFT - RIGHT
 _BINS = 24
 _TALL, _AXIS = 440, 34
+_CANDIDATES, _NAMES, _ROW = 12, 190, 24
+_ONE_BAR, _FLAT = 0.04, 0.25
 _PAST_THE_STEP = 4.0
 """A line has no end: it is drawn up to this many times the chosen step."""
 
@@ -95,6 +97,50 @@ def changes_chart(changes: Sequence[float], metric: str) -> Element:
         label(LEFT + 6, y(0) + 19, f"▲ {better:,} better", "note gain-text") if better else None,
         label(WIDTH - RIGHT - 4, y(0) - 9, f"▼ {worse:,} worse", "note loss-text", anchor="end") if worse else None,
     )
+
+
+def says_nothing(contents: Contents) -> dict[str, str]:
+    """Return the pictures that would say nothing about this fit: name -> why."""
+    reasons = {}
+    if contents.angles:
+        degrees = np.degrees(np.asarray(contents.angles, dtype=np.float64))
+        if float(np.ptp(degrees)) < _ONE_BAR * max(float(degrees.max()), 1e-9):
+            reasons["angles"] = "all moved documents turned by the same angle: a histogram of one bar"
+    if contents.projection is not None and sum(contents.projection.explained) < _FLAT:
+        reasons["projection"] = (
+            f"the two main axes hold {sum(contents.projection.explained):.0%} of the variance: what is near in a cloud "
+            "of arrows would not be near in fact"
+        )
+    return reasons
+
+
+def candidates_chart(candidates: Sequence[CandidateRow]) -> Element:
+    """Draw what every candidate gained, two standard errors to either side; what was fitted is filled."""
+    rows = sorted(candidates, key=lambda one: -one.gain)[:_CANDIDATES]
+    ends = [100 * (one.gain + sign * 2 * one.error) for one in rows for sign in (-1, 1)]
+    x = Scale(min([0.0, *ends]), max([1.0, *ends]), _NAMES, WIDTH - RIGHT)
+    height = TOP + _ROW * len(rows) + BOTTOM
+    drawn = [path([(x(0), TOP - 8), (x(0), height - BOTTOM)], "reference")]
+    for number, one in enumerate(rows):
+        drawn += _candidate(one, x, TOP + _ROW * (number + 0.5))
+    drawn += [
+        label(x(value), height - BOTTOM + 18, points(value / 100).removesuffix(".0"), "tick", anchor="middle")
+        for value in x.ticks(5)
+    ]
+    drawn.append(label(WIDTH - RIGHT, height - 8, "gain over doing nothing (points)", "name", anchor="end"))
+    chosen = ", ".join(one.name for one in rows if one.chosen) or "nothing"
+    words = "; ".join(f"{one.name} {points(one.gain)} points" for one in rows)
+    return chart("candidates", "What was tried", f"Chosen: {chosen}. {words}.", *drawn, height=int(height))
+
+
+def _candidate(one: CandidateRow, x: Scale, y: float) -> list[Element]:
+    colour = " gain" if one.chosen else ""
+    low, high = (x(100 * (one.gain + sign * 2 * one.error)) for sign in (-1, 1))
+    return [
+        label(_NAMES - 8, y + 5, one.name, "note strong" if one.chosen else "tick", anchor="end"),
+        element("line", x1=low, y1=y, x2=high, y2=y, class_=f"whisker{colour}"),
+        element("circle", cx=x(100 * one.gain), cy=y, r=4.5, class_=f"dot{colour}"),
+    ]
 
 
 def angles_chart(angles: Sequence[float]) -> Element:

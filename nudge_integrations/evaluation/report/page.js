@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const ROWS = 25;
+  const ROWS = matchMedia("(max-width: 46rem)").matches ? 10 : 25;
   const root = document.documentElement;
 
   // Storage is refused to some pages (opened from a file, private windows); the theme is then not remembered.
@@ -36,8 +36,8 @@
   const colour = (row) => ({ 1: "gain-text", "-1": "loss-text" })[row.outcome];
 
   function readRows(rows) {
-    return rows.map(([text, id, document, old, now, before, after, change, outcome]) => ({
-      text, id, document, old, new: now, before, after, change, outcome,
+    return rows.map(([text, id, document, old, now, before, after, change, outcome, opened]) => ({
+      text, id, document, old, new: now, before, after, change, outcome, opened,
       searched: `${text}\n${id}\n${document ?? ""}`.toLowerCase(),
     }));
   }
@@ -49,9 +49,28 @@
     return made;
   }
 
-  function drawRow(row, columns) {
+  function drawTops([old, now, relevant], documents) {
+    const item = (number) => {
+      const [id, text] = documents[number];
+      const good = relevant.includes(number);
+      return make("li", {}, make(good ? "strong" : "span", {}, id), ...(good ? [make("em", {}, " relevant")] : []), ...(text ? [make("small", {}, text)] : []));
+    };
+    const lists = [["Before", old], ["After", now]].map(([title, top]) => make("div", {}, make("h4", {}, title), make("ol", {}, ...top.map(item))));
+    return make("div", { class: "tops" }, ...lists);
+  }
+
+  // What a row opens to is built when it is opened.
+  function drawDetails(row, documents, ...names) {
+    const details = make("details", {}, make("summary", {}, ...names));
+    details.addEventListener("toggle", () => details.append(drawTops(row.opened, documents)), { once: true });
+    return details;
+  }
+
+  function drawRow(row, columns, documents) {
     const where = `query ${row.id}` + (row.document === null ? "" : `, document ${row.document}`);
-    const head = make("th", { scope: "row", role: "rowheader" }, row.text, make("small", {}, where));
+    const names = [row.text, make("small", {}, where)];
+    const inside = row.opened.length ? [drawDetails(row, documents, ...names)] : names;
+    const head = make("th", { scope: "row", role: "rowheader" }, ...inside);
     const figures = [rank(row, row.old), rank(row, row.new), percent(row.before), percent(row.after), points(row.change)];
     const cells = figures.map((figure, index) => make("td", { role: "cell", "data-label": columns[index + 1] }, figure));
     if (row.outcome) cells.at(-1).className = colour(row);
@@ -69,7 +88,7 @@
 
   function wireTable() {
     const table = document.getElementById("query-table");
-    const { columns, rows } = JSON.parse(document.getElementById("query-data").textContent);
+    const { columns, rows, documents } = JSON.parse(document.getElementById("query-data").textContent);
     const [search, outcome, shown, previous, next] = ["search", "outcome", "shown", "previous", "next"].map((id) => document.getElementById(id));
     const heads = [...table.tHead.rows[0].cells];
     const all = readRows(rows);
@@ -79,7 +98,7 @@
     function draw() {
       const first = page * ROWS;
       const here = found.slice(first, first + ROWS);
-      table.tBodies[0].replaceChildren(...here.map((row) => drawRow(row, columns)));
+      table.tBodies[0].replaceChildren(...here.map((row) => drawRow(row, columns, documents)));
       previous.disabled = page === 0;
       next.disabled = first + ROWS >= found.length;
       const range = here.length ? `${first + 1}\u2013${first + here.length} of ` : "";

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from nudge_integrations.evaluation.report.elements import Element, element, render
-from nudge_integrations.evaluation.report.figures import angles_chart, changes_chart, curve_chart, projection_chart
+from nudge_integrations.evaluation.report.elements import Element, element, remark, render
+from nudge_integrations.evaluation.report.figures import (
+    angles_chart,
+    candidates_chart,
+    changes_chart,
+    curve_chart,
+    projection_chart,
+    says_nothing,
+)
+from nudge_integrations.evaluation.report.movers import movers_lists
 from nudge_integrations.evaluation.report.query_table import query_table
-from nudge_integrations.evaluation.report.sheets import breakdown_sheets, headline, metrics_sheet, surroundings
-from nudge_integrations.evaluation.report.tables import html_table
+from nudge_integrations.evaluation.report.sheets import (
+    breakdown_sheets,
+    headline,
+    losers_without_labels,
+    metrics_sheet,
+    surroundings,
+)
+from nudge_integrations.evaluation.report.tables import Span, html_table, shared_span
 from nudge_integrations.evaluation.report.wording import interval, metric_name, percent, points
 
 if TYPE_CHECKING:
@@ -22,10 +37,12 @@ __all__ = ["asset", "figures", "to_page"]
 
 def to_page(contents: Contents) -> str:
     """Return the whole page."""
+    span = shared_span([metrics_sheet(contents), *(sheet for _, sheet in breakdown_sheets(contents))])
     sections = [
-        ("result", "Result", _result(contents)),
-        ("figures", "How far, and who gained", figures(contents)),
-        ("groups", "Where it holds", _groups(contents)),
+        ("result", "Result", _result(contents, span)),
+        ("movers", "Who gained most, who lost most", movers_lists(contents)),
+        ("figures", "How far, and what was tried", figures(contents)),
+        ("groups", "Where it holds", _groups(contents, span)),
         ("movement", "What moved", _movement(contents)),
         ("queries", "Every query", query_table(contents)),
         ("card", "Card", _card(contents)),
@@ -65,6 +82,9 @@ def figures(contents: Contents) -> list[Element]:
     built.append(
         _figure(changes_chart(changes, first.metric), f"{text}{first.losses:,} worse, {first.ties:,} the same.")
     )
+    if len(contents.candidates) > 1:
+        text = "Gain of every candidate over doing nothing, out of sample, with two standard errors. Filled: the fit."
+        built.append(_figure(candidates_chart(contents.candidates), text))
     return built
 
 
@@ -102,16 +122,17 @@ def _figure(chart: Element, caption: str, more: Element | None = None) -> Elemen
     return element("figure", chart, element("figcaption", caption, more))
 
 
-def _result(contents: Contents) -> list[Element]:
+def _result(contents: Contents, span: Span) -> list[Element]:
     first = contents.differences[0]
-    direction = "gain-text" if first.difference > 0 else "loss-text" if first.difference < 0 else None
+    certain = first.p_adjusted < 1 - contents.confidence
+    direction = None if not certain else "gain-text" if first.difference > 0 else "loss-text"
     name = metric_name(first.metric)
-    certain = f"{contents.confidence:.0%} interval {interval(first.low, first.high)}"
+    between = f"{contents.confidence:.0%} interval {interval(first.low, first.high)}"
     queries = f"of {len(contents.queries):,}; {first.ties:,} the same"
     tiles = [
         ("Before", percent(first.before), f"{name}, percent", None),
         ("After", percent(first.after), f"{name}, percent", None),
-        ("Change in points", points(first.difference), certain, direction),
+        ("Change in points", points(first.difference), between, direction),
         ("Queries better / worse", f"{first.wins:,} / {first.losses:,}", queries, None),
     ]
     built = [
@@ -124,27 +145,33 @@ def _result(contents: Contents) -> list[Element]:
     )
     return [
         element("p", headline(contents), class_="headline"),
+        *(element("p", sentence, class_="losers") for sentence in losers_without_labels(contents)),
         element("dl", *built, class_="tiles"),
-        html_table(metrics_sheet(contents), 1 - contents.confidence),
+        html_table(metrics_sheet(contents), 1 - contents.confidence, span),
         element("p", method, class_="note"),
     ]
 
 
-def _groups(contents: Contents) -> list[Element]:
+def _groups(contents: Contents, span: Span) -> list[Element]:
     return [
         part
         for title, sheet in breakdown_sheets(contents)
-        for part in (element("h3", title), html_table(sheet, 1 - contents.confidence))
+        for part in (element("h3", title), html_table(sheet, 1 - contents.confidence, span))
     ]
 
 
 def _movement(contents: Contents) -> list[Element]:
     built = []
+    empty = says_nothing(contents)
     sentences = [element("li", sentence) for sentence in surroundings(contents)]
-    if contents.angles:
+    if contents.angles and "angles" not in empty:
         text = f"Angle that each of the {len(contents.angles):,} moved documents turned by."
         built.append(_figure(angles_chart(contents.angles), text, element("ul", *sentences) if sentences else None))
-    if seen := contents.projection:
+    elif contents.angles:
+        turned = f"All {len(contents.angles):,} moved documents turned by {math.degrees(max(contents.angles)):.1f}°."
+        built.append(element("ul", element("li", turned), *sentences, class_="sentences"))
+    built += [remark(f"left out, {name}: {reason}") for name, reason in empty.items()]
+    if (seen := contents.projection) and "projection" not in empty:
         documents, moved, queries = seen.totals
         legend = (
             f"Dots: {len(seen.corpus):,} of {documents:,} documents before. Arrows: {len(seen.arrows):,} of {moved:,} "

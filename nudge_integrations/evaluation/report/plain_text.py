@@ -12,6 +12,7 @@ from nudge_integrations.evaluation.report.sheets import (
     Sheet,
     breakdown_sheets,
     headline,
+    losers_without_labels,
     metrics_sheet,
     movers_sheet,
     surroundings,
@@ -34,7 +35,8 @@ _LATEX = {
 
 def to_markdown(contents: Contents) -> str:
     """Return headings, sentences and pipe tables."""
-    blocks = [f"# {_markdown(contents.title)}", headline(contents), _markdown_table(metrics_sheet(contents))]
+    blocks = [f"# {_markdown(contents.title)}", headline(contents), *losers_without_labels(contents)]
+    blocks.append(_markdown_table(metrics_sheet(contents)))
     for title, sheet in breakdown_sheets(contents):
         blocks += [f"## {title}", _markdown_table(sheet)]
     blocks += ["## Queries", _markdown_table(movers_sheet(contents, _MOVERS))]

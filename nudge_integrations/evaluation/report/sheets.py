@@ -6,14 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nudge_integrations.evaluation.report.wording import interval, metric_name, p_value, percent, points, rank
+from nudge_integrations.evaluation.breakdown import RARE, UNSEEN
+from nudge_integrations.evaluation.report.wording import MINUS, interval, metric_name, p_value, percent, points, rank
 
 if TYPE_CHECKING:
     from nudge_integrations.evaluation.breakdown import Breakdown
     from nudge_integrations.evaluation.report.contents import Contents, QueryRow
     from nudge_integrations.evaluation.significance import Difference
 
-__all__ = ["Sheet", "breakdown_sheets", "headline", "metrics_sheet", "movers", "movers_sheet", "surroundings"]
+__all__ = [
+    "Sheet",
+    "breakdown_sheets",
+    "headline",
+    "losers_without_labels",
+    "metrics_sheet",
+    "movers",
+    "movers_sheet",
+    "surroundings",
+]
 
 _NAMES = {
     "documents": "By whether the relevant documents have training labels",
@@ -49,13 +59,35 @@ def headline(contents: Contents) -> str:
     if first.difference == 0:
         return f"{name} stays at {percent(first.before)}."
     verb = "rises" if first.difference > 0 else "falls"
-    verdict = "more than noise" if first.p_adjusted < 1 - contents.confidence else "not to be told from noise"
     p = p_value(first.p_adjusted)
     return (
         f"{name} {verb} from {percent(first.before)} to {percent(first.after)}: {points(first.difference)} points, "
-        f"{contents.confidence:.0%} interval {interval(first.low, first.high)}; {verdict} "
+        f"{contents.confidence:.0%} interval {interval(first.low, first.high)}; "
+        f"{_verdict(contents, first)} "
         f"(corrected p {p if p.startswith('<') else f'= {p}'})."
     )
+
+
+def losers_without_labels(contents: Contents) -> list[str]:
+    """Say which queries for documents with no label, or with one, lose: a sentence each, none where none does."""
+    sentences = []
+    groups = {one.name: one.groups for one in contents.breakdowns}
+    for name, group in [("documents", group) for group in groups.get("documents", ()) if group.label == UNSEEN] + [
+        ("labels", group) for group in groups.get("labels", ()) if group.label == RARE
+    ]:
+        one = group.differences[contents.differences[0].metric]
+        if points(one.difference).startswith(MINUS):
+            about = "nobody labelled" if name == "documents" else "have a single label"
+            sentences.append(
+                f"{group.queries:,} queries whose documents {about} lose: {percent(one.before)} to "
+                f"{percent(one.after)}, {points(one.difference)} points, interval "
+                f"{interval(one.low, one.high)}; {_verdict(contents, one)}."
+            )
+    return sentences
+
+
+def _verdict(contents: Contents, one: Difference) -> str:
+    return "more than noise" if one.p_adjusted < 1 - contents.confidence else "not to be told from noise"
 
 
 def surroundings(contents: Contents) -> list[str]:
@@ -79,11 +111,16 @@ def surroundings(contents: Contents) -> list[str]:
 def metrics_sheet(contents: Contents) -> Sheet:
     """Return one row a metric."""
     return Sheet(
-        caption=f"All {len(contents.queries):,} queries. Metrics in percent, changes in percentage points.",
+        caption=f"All {_queries(contents):,} queries. Metrics in percent, changes in percentage points.",
         head=("Metric", *_head(contents)),
         rows=tuple((metric_name(one.metric), *_cells(one)) for one in contents.differences),
         differences=contents.differences,
     )
+
+
+def _queries(contents: Contents) -> int:
+    first = contents.differences[0]
+    return first.wins + first.losses + first.ties
 
 
 def breakdown_sheets(contents: Contents) -> list[tuple[str, Sheet]]:
