@@ -22,6 +22,8 @@ ROOMS = {
     "nudge_integrations.stores": "Live stores",
     "nudge_integrations.evaluation": "Evaluation",
     "nudge_integrations.evaluation.report": "The report",
+    "nudge_integrations.evaluation.explain": "Why, and what next",
+    "nudge_integrations.trackers": "Trackers",
     "nudge_integrations.fusion": "Words and other signals",
     "nudge_integrations.generation": "Generated questions",
     "nudge_integrations.finetune": "Fine-tuned encoders",
@@ -35,7 +37,7 @@ CONTENTS = {
     "How to": (
         *(("your-data.md", None), ("evaluation.md", None), ("ci.md", None), ("no-labels.md", None)),
         *(("live-stores.md", None), ("over-time.md", None), ("feedback.md", None), ("hybrid-search.md", None)),
-        *(("scale.md", None), ("serving.md", None), ("trackers.md", None), ("pictures.md", None)),
+        *(("scale.md", None), ("serving.md", None), ("trackers.md", None), ("why.md", None)),
     ),
     "Explanation": (("how-it-works.md", None), ("how-auto-decides.md", None)),
     "Reference": (

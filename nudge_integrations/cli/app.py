@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from nudge_integrations import __version__
-from nudge_integrations.cli.commands import apply, compare, convert, demo, evaluate, fit, generate, inspect, report
+from nudge_integrations.cli.commands import (
+    apply,
+    compare,
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    fit,
+    generate,
+    init,
+    inspect,
+    report,
+)
 from nudge_integrations.cli.exits import OneLineErrors
 from nudge_integrations.cli.options import OptionsCommand
 
@@ -16,6 +28,7 @@ __all__ = ["app"]
 
 EXAMPLES = (
     "nudge demo    # the point, in under two minutes",
+    "nudge init scifact    # a commented nudge.toml for your data",
     "nudge fit scifact --encoder all-MiniLM-L6-v2 --output nudged    # the same on labels of your own",
     "nudge compare nudged    # is it more than noise?",
     "nudge report nudged --output report.html    # all of it on one page",
@@ -37,6 +50,8 @@ app = typer.Typer(
 )
 
 app.command(epilog=_epilog(demo.EXAMPLES))(demo.demo)
+app.command(epilog=_epilog(init.EXAMPLES))(init.init)
+app.command(epilog=_epilog(doctor.EXAMPLES))(doctor.doctor)
 app.command(epilog=_epilog(fit.EXAMPLES), cls=OptionsCommand)(fit.fit)
 app.command(epilog=_epilog(evaluate.EXAMPLES))(evaluate.evaluate)
 app.command(epilog=_epilog(compare.EXAMPLES))(compare.compare)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring  # builds and writes: nothing is parsed
 
@@ -44,14 +45,8 @@ def junit_of(comparison: Comparison, metric: str | None) -> str:
     suite.set("failures", str(failures))
     indent(suite)
     # Texts of queries name clusters; XML cannot hold control characters or half of a surrogate pair.
-    text = "".join(
-        sign if sign in "\t\n" or 31 < ord(sign) < 0xD800 or ord(sign) > 0xDFFF else "?" for sign in _xml(suite)
-    )
+    text = re.sub(r"[\x00-\x08\x0b-\x1f\ud800-\udfff]", "?", tostring(suite, encoding="unicode"))
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
-
-
-def _xml(suite: Element) -> str:
-    return tostring(suite, encoding="unicode")
 
 
 def _problem(one: Difference, must_gain: bool, level: float) -> str | None:

@@ -103,18 +103,31 @@ def speed_page() -> str:
     return f"# Speed\n\n## The default\n\n{read('cost.json')['what']}.\n\n{cost_table()}\n\n{measured}\n"
 
 
-def readme() -> str:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    tables = {"accuracy": accuracy_table(read("accuracy.json")["tables"]["test"], "nDCG@10", "ndcg@10", TEN_ROWS)}
-    tables["cost"] = cost_table()
+def generated_table() -> str:
+    found = read("generated.json")["collections"]
+    rows = [
+        [row, *(f"{one[row]['ndcg@10']:.1f} ({one[row]['labels']:,})" for one in found.values())]
+        for row in next(iter(found.values()))
+    ]
+    return markdown(["nDCG@10 (labels)", *found], rows)
+
+
+def filled(path: Path, tables: dict[str, str]) -> str:
+    """A page with its tables put where it has places for them."""
+    text = path.read_text(encoding="utf-8")
     for name, table in tables.items():
         place = re.compile(rf"<!-- table: {name} -->\n.*?<!-- end -->", re.DOTALL)
-        count = len(place.findall(text))
-        if count != 1:
-            raise SystemExit(f"README.md has {count} places for the table {name!r}; expected 1")
-        start, end = place.search(text).span()  # type: ignore[union-attr]  # counted
+        found = list(place.finditer(text))
+        if len(found) != 1:
+            raise SystemExit(f"{path.name} has {len(found)} places for the table {name!r}; expected 1")
+        start, end = found[0].span()
         text = f"{text[:start]}<!-- table: {name} -->\n\n{table}\n\n<!-- end -->{text[end:]}"
     return text
+
+
+def readme() -> str:
+    accuracy = accuracy_table(read("accuracy.json")["tables"]["test"], "nDCG@10", "ndcg@10", TEN_ROWS)
+    return filled(ROOT / "README.md", {"accuracy": accuracy, "cost": cost_table()})
 
 
 def pages() -> dict[Path, str]:
@@ -124,6 +137,7 @@ def pages() -> dict[Path, str]:
         ROOT / "README.md": readme(),
         docs / "accuracy.md": accuracy_page(),
         docs / "speed.md": speed_page(),
+        docs / "no-labels.md": filled(docs / "no-labels.md", {"generated": generated_table()}),
         **{docs / "pictures" / name: drawn for name, drawn in method_pictures().items()},
         docs / "pictures" / "gain.svg": gain_picture(read("accuracy.json")["tables"]["test"]),
     }

@@ -116,7 +116,7 @@ def test_it_draws(page: Any) -> None:
     boxes = page.execute_script(
         "return [...document.querySelectorAll('svg.chart')].map(s => s.getBBox()).map(b => [b.width, b.height])"
     )
-    assert len(boxes) == 4
+    assert len(boxes) == 3
     assert all(width > 300 and height > 150 for width, height in boxes)
     strokes = page.execute_script(
         "return ['.curve', '.arrows', '.diamonds'].map(c => getComputedStyle(document.querySelector(c)).stroke)"
@@ -234,7 +234,7 @@ def test_a_page_without_storage_works(page: Any) -> None:
 
 def test_the_keyboard_reaches_everything(page: Any) -> None:
     body, reached = page.find_element(By.TAG_NAME, "body"), []
-    for _ in range(30):
+    for _ in range(90):  # as many as there are queries to open, and more
         page.switch_to.active_element.send_keys(Keys.TAB)
         active = page.switch_to.active_element
         if active == body:

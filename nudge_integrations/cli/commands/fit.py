@@ -46,6 +46,8 @@ EXAMPLES = (
     "nudge fit --config nudge.toml --dry-run",
 )
 
+_LONG = 2000  # texts, from which on it is said before how long it will take
+
 DatasetArgument = Annotated[
     Path, typer.Argument(help="A BEIR folder, a LlamaIndex question-answer JSON, or a table: .csv, .tsv, .jsonl.")
 ]
@@ -101,6 +103,7 @@ def fit(
     embeddings: all that `nudge report` needs, and all of it under checksums.
     """
     from nudge_integrations.cli.encoders import EncoderChoice
+    from nudge_integrations.cli.estimate import estimate
     from nudge_integrations.cli.given_vectors import GivenVectors, VectorFiles, reused
     from nudge_integrations.cli.measure import measure, splits_for
     from nudge_integrations.cli.tables import how_chosen, summary, would_write
@@ -122,6 +125,8 @@ def fit(
     model, again = reused(GivenVectors.of(choice, files, dataset), reuse or output, asked=reuse is not None)
     if again:
         console.print(again, markup=False)
+    elif choice is not None and len(splits.test.corpus) + len(splits.train) >= _LONG:
+        console.print(f"This takes {estimate(splits, model)}.")
     measured = measure(splits, model, method, signals=signals or (), **options)
     result = {
         **measured.result(),

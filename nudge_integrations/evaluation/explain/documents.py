@@ -119,9 +119,8 @@ def explain_document(nudge: Nudge, train: RetrievalDataset, document_id: str, qu
     vectors = unit_rows(np.asarray(query_vectors, np.float32), "query_vectors", dimension=nudge.dimension)
     if len(vectors) != len(train.queries):
         raise InputError(f"query_vectors has {len(vectors)} rows, train {len(train.queries)} queries; give one each")
-    base, moved = (
-        unit_rows(side[row : row + 1], "vectors")[0].astype(np.float64) for side in (nudge.base, nudge.vectors)
-    )
+    both = np.stack([nudge.base[row], nudge.vectors[row]])
+    base, moved = unit_rows(both, "vectors").astype(np.float64)
     way = moved - (moved @ base) * base
     ids = [query for query in train.query_ids if train.qrels[query].get(document_id, 0.0) > 0]
     place_of = {query: place for place, query in enumerate(train.query_ids)}

@@ -207,7 +207,7 @@ class _Task:
 
 
 def _rise(sizes: NDArray[np.float64], values: NDArray[np.float64], rate: float, more: int) -> float:
-    """Return by how much a - b n^-c rises from the last size on; it does not fall, since labels are not forced on it."""
+    """Return by how much a - b n^-c rises from the last size on; never below zero."""
     x = sizes**-rate
     centred = x - x.mean()
     slope = min(0.0, float(centred @ values) / float(centred @ centred))

@@ -4,7 +4,7 @@ comparison + solution or nudge -> report -> Report: to_html, to_markdown, ...; s
 """
 
 from nudge_integrations.evaluation.report.assembly import report
-from nudge_integrations.evaluation.report.contents import Projection, QueryRow, StepCurve
+from nudge_integrations.evaluation.report.contents import CandidateRow, Projection, QueryRow, StepCurve
 from nudge_integrations.evaluation.report.renderings import Report
 
-__all__ = ["Projection", "QueryRow", "Report", "StepCurve", "report"]
+__all__ = ["CandidateRow", "Projection", "QueryRow", "Report", "StepCurve", "report"]

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 from xml.etree.ElementTree import Comment, Element, tostring  # builds and writes: nothing is parsed
 
 __all__ = ["Element", "data_block", "element", "remark", "render"]
@@ -37,7 +37,8 @@ def element(tag: str, /, *children: Element | str | None, **attributes: object) 
 
 def remark(text: str) -> Element:
     """Build a comment: for who reads the file, not for who reads the page."""
-    return Comment(f" {text.replace('--', '-')} ")
+    built: Any = Comment(f" {text.replace('--', '-')} ")
+    return cast("Element", built)
 
 
 def render(root: Element) -> str:

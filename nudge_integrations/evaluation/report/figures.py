@@ -116,7 +116,8 @@ def says_nothing(contents: Contents) -> dict[str, str]:
 
 def candidates_chart(candidates: Sequence[CandidateRow]) -> Element:
     """Draw what every candidate gained, two standard errors to either side; what was fitted is filled."""
-    rows = sorted(candidates, key=lambda one: -one.gain)[:_CANDIDATES]
+    known = [one for one in candidates if math.isfinite(one.gain) and math.isfinite(one.error)]
+    rows = sorted(known, key=lambda one: -one.gain)[:_CANDIDATES]
     ends = [100 * (one.gain + sign * 2 * one.error) for one in rows for sign in (-1, 1)]
     x = Scale(min([0.0, *ends]), max([1.0, *ends]), _NAMES, WIDTH - RIGHT)
     height = TOP + _ROW * len(rows) + BOTTOM

@@ -59,17 +59,10 @@
     return make("div", { class: "tops" }, ...lists);
   }
 
-  // What a row opens to is built when it is opened.
-  function drawDetails(row, documents, ...names) {
-    const details = make("details", {}, make("summary", {}, ...names));
-    details.addEventListener("toggle", () => details.append(drawTops(row.opened, documents)), { once: true });
-    return details;
-  }
-
   function drawRow(row, columns, documents) {
     const where = `query ${row.id}` + (row.document === null ? "" : `, document ${row.document}`);
     const names = [row.text, make("small", {}, where)];
-    const inside = row.opened.length ? [drawDetails(row, documents, ...names)] : names;
+    const inside = row.opened.length ? [make("details", {}, make("summary", {}, ...names), drawTops(row.opened, documents))] : names;
     const head = make("th", { scope: "row", role: "rowheader" }, ...inside);
     const figures = [rank(row, row.old), rank(row, row.new), percent(row.before), percent(row.after), points(row.change)];
     const cells = figures.map((figure, index) => make("td", { role: "cell", "data-label": columns[index + 1] }, figure));

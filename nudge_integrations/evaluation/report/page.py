@@ -82,7 +82,7 @@ def figures(contents: Contents) -> list[Element]:
     built.append(
         _figure(changes_chart(changes, first.metric), f"{text}{first.losses:,} worse, {first.ties:,} the same.")
     )
-    if len(contents.candidates) > 1:
+    if sum(math.isfinite(one.error) for one in contents.candidates) > 1:
         text = "Gain of every candidate over doing nothing, out of sample, with two standard errors. Filled: the fit."
         built.append(_figure(candidates_chart(contents.candidates), text))
     return built
