@@ -41,7 +41,7 @@ def command(program: str, *arguments: str) -> dict[str, Any]:
 def printed(folder: Path, program: str, *arguments: str) -> str:
     done = subprocess.run(**command(program, *arguments), cwd=folder, capture_output=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    return str(done.stdout)
 
 
 def test_the_llama_index_app_answers_and_loads_what_it_kept(folder: Path) -> None:
