@@ -109,7 +109,7 @@ def _metric(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     gains, labelled = prepared.evaluation.gains, prepared.labels.rows
     column = np.minimum(np.searchsorted(labelled, rows), max(0, len(labelled) - 1))
     known = labelled[column] == rows
-    weights = sparse.csr_matrix((metric.weights(gains), gains.indices, gains.indptr), shape=gains.shape)
+    weights = sparse.csr_matrix((prepared.evaluation.weights(metric), gains.indices, gains.indptr), shape=gains.shape)
     query = np.repeat(np.arange(len(rows)), rows.shape[1])
     weight = np.asarray(weights[query, column.ravel()], dtype=np.float64).reshape(rows.shape)
     weight = np.where(known, weight, 0.0)

@@ -209,5 +209,5 @@ def _relevance(
     key = query * count + row
     place = np.minimum(np.searchsorted(wanted, key, sorter=order), max(0, len(wanted) - 1))
     relevant = wanted[order][place] == key
-    weights = prepared.options.measured.weights(gains)[order][place]
+    weights = prepared.evaluation.weights(prepared.options.measured)[order][place]
     return relevant, np.where(relevant, weights, 0.0)

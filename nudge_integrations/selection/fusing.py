@@ -17,7 +17,7 @@ from nudge_integrations.selection.map_search import FoundMap, MapSearch
 from nudge_integrations.selection.outcome import Fitted
 from nudge_integrations.selection.pairs import FoundPair, adapted_labels
 from nudge_integrations.solver import Candidate, PerQuery, Prepared, Solution
-from nudge_integrations.solver.decision import QueryScores, decide, gain_and_error, mean, noise_groups
+from nudge_integrations.solver.decision import QueryScores, decide, gain_and_error, mean, noise_groups, rare_warning
 from nudge_integrations.solver.nudge_search import coarse_rows, target_of
 from nudge_integrations.solver.served_scores import ServedQueries, served_by_nudge
 
@@ -164,7 +164,7 @@ class _Search:
 
     def _worth_it(self, found: _Weighed, before: QueryScores) -> bool:
         options = self.prepared.options
-        if not found.line.step > 0.0:
+        if not found.line.step > 0.0 or rare_warning(self.prepared, found.scores, before.seen):
             return False
         if options.protects_unseen:
             gain, error = gain_and_error(found.scores.unseen - before.unseen, noise_groups(self.prepared))

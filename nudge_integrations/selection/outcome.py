@@ -21,6 +21,7 @@ from nudge_integrations.solver.decision import (
     QueryScores,
     gain_and_error,
     mean,
+    rare_warning,
     repetition_warning,
     unseen_warning,
 )
@@ -136,6 +137,8 @@ def solution_with(
 def _may_win(prepared: Prepared, one: Fitted, scores: QueryScores, baseline: NDArray[np.float64], least: float) -> bool:
     options, line = prepared.options, one.candidate
     if line.gain <= max(least, _times(options.standard_errors, one) * line.standard_error):
+        return False
+    if options.standard_errors and rare_warning(prepared, scores, baseline):
         return False
     if not options.protects_unseen:
         return True

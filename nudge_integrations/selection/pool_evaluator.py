@@ -136,7 +136,7 @@ def _paths(prepared: Prepared, rows: NDArray[np.int64]) -> ScorePaths:
     inside = found < count
     relevant = evaluation.gains.tocoo()
     of, column = (axis.astype(np.int64) for axis in relevant.coords)
-    weights = prepared.options.measured.weights(evaluation.gains)
+    weights = evaluation.weights(prepared.options.measured)
     keys = query[inside] * count + found[inside]
     wanted = of * count + labels.rows[column]
     missing = ~np.isin(wanted, keys)

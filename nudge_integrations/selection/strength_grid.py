@@ -184,7 +184,7 @@ def _relevant(
     order, at = order[rank < _RELEVANT], (query[rank < _RELEVANT], rank[rank < _RELEVANT])
     rows, found, weights = np.zeros(shape, np.int64), np.full(shape, -np.inf, np.float32), np.zeros(shape)
     rows[at], found[at] = labels.rows[column[order]], scores[order]
-    weights[at] = prepared.options.measured.weights(gains)[order]
+    weights[at] = evaluation.weights(prepared.options.measured)[order]
     return rows, found, weights
 
 

@@ -58,7 +58,7 @@ class Bound:
     Attributes:
         changes: Their metric along the path.
         loss: How far its mean may fall below that of step 0.
-        standard_errors: How many standard errors of that difference count against it.
+        standard_errors: How many standard errors of that difference count against it; below 0, how many it may lose.
     """
 
     changes: RankChanges

@@ -20,6 +20,8 @@ __all__ = [
     "is_careful",
     "mean",
     "noise_groups",
+    "rare_queries",
+    "rare_warning",
     "repetition_warning",
     "too_few_labels",
     "unseen_warning",
@@ -29,6 +31,9 @@ __all__ = [
 # easily. With 10 to 29 neighbouring queries of four collections, a guard of 2 standard errors over queries let through
 # nudges that cost all other queries up to 1.4 points; 1.5 times as many over documents let none.
 FEWEST_QUERIES, CAUTION = 30, 1.5
+
+# Documents with so many labels at most are rare: popular ones must not pay with them.
+RARE = 3
 
 # Queries whose vectors have this cosine say nearly the same; so many of the queries are looked at, and a warning is
 # worth it from this share of them on.
@@ -121,6 +126,34 @@ def unseen_warning(
     return (
         f"queries for documents that nobody labelled lose: {prepared.options.metric} {mean(baseline):.4f} -> "
         f"{mean(scores.unseen):.4f}; if labels cover only part of the traffic, raise unseen_weight (0 .. 1)",
+    )
+
+
+def rare_queries(prepared: Prepared) -> NDArray[np.bool_]:
+    """Return (e,) which evaluation queries want rare documents alone; none where errors could not be told."""
+    gains, support = prepared.evaluation.gains, prepared.labels.support()
+    query = np.repeat(np.arange(len(prepared.evaluation)), np.diff(gains.indptr))
+    most = np.zeros(len(prepared.evaluation), np.int64)
+    np.maximum.at(most, query, support[gains.indices])
+    rare: NDArray[np.bool_] = most <= RARE
+    return rare if rare.sum() >= FEWEST_QUERIES else np.zeros_like(rare)
+
+
+def rare_warning(prepared: Prepared, scores: QueryScores, baseline: NDArray[np.float64]) -> tuple[str, ...]:
+    """Return a warning where queries for documents with few labels lose more than noise."""
+    rare = rare_queries(prepared)
+    if not rare.any():
+        return ()
+    gain, error = gain_and_error((scores.seen - baseline)[rare], noise_groups(prepared)[rare])
+    if not gain < -prepared.options.standard_errors * error:
+        return ()
+    shares = prepared.evaluation.shares
+    before, after = (
+        mean(one[rare]) / (1.0 if shares is None else mean(shares[rare])) for one in (baseline, scores.seen)
+    )
+    return (
+        f"queries for documents with at most {RARE} labels lose: {prepared.options.metric} {before:.4f} -> "
+        f"{abs(after):.4f}; take method='auto', which does not let them, or average='document'",
     )
 
 

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from nudge_integrations.corpus.metrics import Metric
+
 __all__ = ["EvaluationQueries", "Labels", "group_codes"]
 
 
@@ -67,6 +69,7 @@ class EvaluationQueries:
         scores: (e, k) float64 best scores of the documents that never move.
         rows: (e, k) int64 corpus rows of those scores.
         ignored: (e,) int64 corpus rows, the document that each query never finds, -1 for none; None where none has one.
+        shares: (e,) float64, what each query counts, 1 on average; None where all count the same.
     """
 
     queries: torch.Tensor
@@ -76,6 +79,7 @@ class EvaluationQueries:
     scores: NDArray[np.float64]
     rows: NDArray[np.int64]
     ignored: NDArray[np.int64] | None = None
+    shares: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -84,10 +88,25 @@ class EvaluationQueries:
         """Return the same queries in another order, or some of them."""
         at = torch.from_numpy(order).to(self.queries.device)
         own = None if self.own is None else self.own[order]
-        ignored = None if self.ignored is None else self.ignored[order]
-        return EvaluationQueries(
-            self.queries[at], self.gains[order], own, self.groups[order], self.scores[order], self.rows[order], ignored
-        )
+        ignored, shares = (None if one is None else one[order] for one in (self.ignored, self.shares))
+        static = self.scores[order], self.rows[order]
+        return EvaluationQueries(self.queries[at], self.gains[order], own, self.groups[order], *static, ignored, shares)
+
+    def averaged(self, average: str) -> EvaluationQueries:
+        """Return the same queries, each counting the same (``"query"``), or each document's as one (``"document"``)."""
+        if average == "query" or not len(self):
+            return replace(self, shares=None)
+        counts, wants = np.diff(self.gains.indptr), self.gains.indices
+        asked = np.repeat(1.0 / np.maximum(counts, 1), counts)
+        of_document = np.bincount(wants, weights=asked, minlength=self.gains.shape[1])
+        query = np.repeat(np.arange(len(self)), counts)
+        shares = np.bincount(query, weights=asked / of_document[wants], minlength=len(self))
+        return replace(self, shares=shares / shares.mean())
+
+    def weights(self, metric: Metric) -> NDArray[np.float64]:
+        """Return what each gain counts in the metric of its query, times what the query counts."""
+        weights = metric.weights(self.gains)
+        return weights if self.shares is None else weights * np.repeat(self.shares, np.diff(self.gains.indptr))
 
     def ignores(self, query: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether queries, by their place, never find documents, by their corpus row; both (p,)."""

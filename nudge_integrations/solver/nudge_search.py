@@ -18,6 +18,7 @@ from nudge_integrations.solver.decision import (
     is_careful,
     mean,
     noise_groups,
+    rare_queries,
 )
 from nudge_integrations.solver.direction import Answered, Contrastive, Direction, log_normalisers
 from nudge_integrations.solver.labels import Labels
@@ -151,6 +152,9 @@ def search_step(prepared: Prepared, labels: Labels, method: str, targets: Target
     objective = mixed(seen, unseen, options.unseen_weight)
     if options.step is None:
         bounds = [Bound(unseen, _UNSEEN_LOSS, 1.0)] if protected and unseen is not None else []
+        rare = rare_queries(prepared)
+        if options.method == "auto" and options.standard_errors and rare.any():
+            bounds.append(Bound(seen.only(rare), 0.0, -options.standard_errors))
         parameter = best_step(path, objective, bounds, path.end(targets.cosine[targets.moving]))
     else:
         parameter = path.parameter(options.step)

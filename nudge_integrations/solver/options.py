@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class OptionValues(TypedDict, total=False):
     """All options but the method as keyword arguments; `Options` says what each means and what it is by default."""
 
     metric: str
+    average: Literal["query", "document"]
     step: float | None
     unseen_weight: float
     temperature: float | None
@@ -54,6 +55,8 @@ class Options:
             towards the queries that a document answers and away from the others), or ``"auto"``: the best of nothing,
             nudge-n and contrastive; for `select` and `fit` query maps as well.
         metric: What is maximised: hit@k, recall@k, precision@k, mrr@k, map@k or ndcg@k.
+        average: What counts the same: every ``"query"``, or every ``"document"``, however many queries want it, so that
+            popular documents do not pay for a loss of rare ones.
         step: Take this step instead of searching: radians for nudge-n and contrastive, else a length.
         unseen_weight: 0 .. 1, how much the choice weighs queries for documents that nobody labelled. From 0.5 on
             ``"auto"`` protects them as well: it costs them a tenth of a point at most, standard error included.
@@ -85,6 +88,7 @@ class Options:
 
     method: str = "auto"
     metric: str = "ndcg@10"
+    average: Literal["query", "document"] = "query"
     step: float | None = None
     unseen_weight: float = 0.0
     temperature: float | None = None
@@ -105,6 +109,8 @@ class Options:
         """Refuse what is out of range."""
         if self.method not in METHODS:
             raise InputError(f"unknown method {self.method!r}; expected one of {', '.join(METHODS)}")
+        if self.average not in ("query", "document"):
+            raise InputError(f"average must be 'query' or 'document'; got {self.average!r}")
         for name, low, high in (
             ("step", 0.0, float(np.finfo(np.float32).max)),
             ("unseen_weight", 0.0, 1.0),

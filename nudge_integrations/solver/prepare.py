@@ -82,6 +82,8 @@ class Prepared:
         k = options.measured.k
         evaluation = self.evaluation
         static = replace(evaluation, scores=evaluation.scores[:, :k], rows=evaluation.rows[:, :k])
+        if options.average != self.options.average:
+            static = static.averaged(options.average)
         return replace(self, options=options, evaluation=static)
 
     def with_documents(self, rows: NDArray[np.int64]) -> Prepared:
@@ -186,7 +188,9 @@ def prepare_for(
         options,
         Labels(train[0], _columns(train[1], rows), codes, rows, documents_of, negatives),
         None if held_out is None else (held_out[0], _columns(held_out[1], rows)),
-        EvaluationQueries(evaluated, _columns(judge[1][own], rows), left_out, drawn_with, *static, hidden),
+        EvaluationQueries(evaluated, _columns(judge[1][own], rows), left_out, drawn_with, *static, hidden).averaged(
+            options.average
+        ),
         own,
         len(able),
         pools,

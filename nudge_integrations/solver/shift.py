@@ -74,7 +74,7 @@ def _evaluated(
     """Yield each block's metric with everything moved, and with the relevant documents only shifted."""
     targets, labels, evaluation = result.targets, prepared.labels, prepared.evaluation
     path, parameter, metric = targets.path, np.array(result.parameter), prepared.options.measured
-    weights = metric.weights(evaluation.gains)
+    weights = evaluation.weights(metric)
     shifted = torch.nn.functional.normalize(labels.documents + shift, dim=1)
     # A line's scores come divided by 1 + t.
     scale = 1.0 + result.candidate.step if path.similarity == "dot" else 1.0

@@ -11,7 +11,14 @@ import torch
 from numpy.typing import ArrayLike
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.solver.decision import Decision, decide, mean, repetition_warning, unseen_warning
+from nudge_integrations.solver.decision import (
+    Decision,
+    decide,
+    mean,
+    rare_warning,
+    repetition_warning,
+    unseen_warning,
+)
 from nudge_integrations.solver.nudge_search import NudgeResult, directions_of, search_nudges, target_of
 from nudge_integrations.solver.options import Options, OptionValues
 from nudge_integrations.solver.prepare import Prepared, prepare_for
@@ -170,7 +177,7 @@ def solution_of(prepared: Prepared, best: NudgeResult, candidates: Sequence[Cand
 
 def _warnings(prepared: Prepared, best: NudgeResult) -> tuple[str, ...]:
     unseen = unseen_warning(prepared, best.scores, best.baseline, prepared.options.standard_errors)
-    return (*unseen, *repetition_warning(prepared))
+    return (*unseen, *rare_warning(prepared, best.scores, best.baseline), *repetition_warning(prepared))
 
 
 def _normaliser(prepared: Prepared) -> Literal["exact", "sampled"] | None:

@@ -131,7 +131,7 @@ class Sweep:
     @cached_property
     def weights(self) -> NDArray[np.float64]:
         """The weight of each stored gain of the evaluation queries."""
-        return self.metric.weights(self.evaluation.gains)
+        return self.evaluation.weights(self.metric)
 
 
 def _weights_at(pairs: Pairs, gains: sparse.csr_array, weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -95,7 +95,7 @@ def test_fit_prints_a_table_and_writes_the_nudge(beir: Path, tmp_path: Path) -> 
 
 def test_fit_as_json_prints_one_object(fitted: tuple[Path, dict[str, Any]]) -> None:
     output, result = fitted
-    first = ["before", "after", "queries", "method", "step", "seconds", "status", "differences"]
+    first = ["before", "after", "queries", "method", "step", "signals", "seconds", "status", "differences"]
     assert list(result) == [*first, "dataset", "encoder", "split"]
     assert result["queries"] == 24
     assert 0 <= result["before"]["ndcg@10"] < result["after"]["ndcg@10"] <= 1
@@ -230,7 +230,7 @@ def test_demo_prints_figures_and_edge_check_and_writes_a_run_folder(
         assert words in text
     assert RunFolder.load(tmp_path / "out").result["retrievers_agree"] is True
     result = done("demo", "--json")
-    assert list(result) == ["before", "after", "queries", "method", "step", "seconds", "retrievers_agree"]
+    assert list(result) == ["before", "after", "queries", "method", "step", "signals", "seconds", "retrievers_agree"]
 
 
 def test_demo_checks_both_frameworks(beir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

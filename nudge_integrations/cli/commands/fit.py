@@ -54,6 +54,7 @@ DatasetArgument = Annotated[
 # What these mean, and are by default, is shown as `nudge_integrations.Options` says it; see `OptionsCommand`.
 MethodOption = Annotated[str, typer.Option("--method")]
 MetricOption = Annotated[str | None, typer.Option("--metric")]
+AverageOption = Annotated[str | None, typer.Option("--average")]
 UnseenOption = Annotated[float | None, typer.Option("--unseen-weight")]
 SecondsOption = Annotated[float | None, typer.Option("--max-seconds")]
 LeaveOneOutOption = Annotated[
@@ -71,6 +72,7 @@ def fit(
     encoder: OptionalEncoderOption = None,
     method: MethodOption = "auto",
     metric: MetricOption = None,
+    average: AverageOption = None,
     unseen_weight: UnseenOption = None,
     max_seconds: SecondsOption = None,
     signals: SignalsOption = None,
@@ -111,7 +113,7 @@ def fit(
 
     console = console_for(as_json)
     RunFolder.check_target(output, overwrite=force)
-    options = _given(metric=metric, unseen_weight=unseen_weight, max_seconds=max_seconds, seed=seed)
+    options = _given(metric=metric, average=average, unseen_weight=unseen_weight, max_seconds=max_seconds, seed=seed)
     options["ignore_identical_ids"] = ignore_identical_ids
     splits = _splits(console, dataset, seed, repair, leave_one_out)
     console.print(how_chosen(splits, method, options))
