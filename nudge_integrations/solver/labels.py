@@ -88,7 +88,8 @@ class EvaluationQueries:
         """Return the same queries in another order, or some of them."""
         at = torch.from_numpy(order).to(self.queries.device)
         own = None if self.own is None else self.own[order]
-        ignored, shares = (None if one is None else one[order] for one in (self.ignored, self.shares))
+        ignored = None if self.ignored is None else self.ignored[order]
+        shares = None if self.shares is None else self.shares[order]
         static = self.scores[order], self.rows[order]
         return EvaluationQueries(self.queries[at], self.gains[order], own, self.groups[order], *static, ignored, shares)
 
