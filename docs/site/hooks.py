@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,14 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def heading(notebook: Path) -> str:
+    """Return a notebook's title."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")
+
+
 ROOMS = {
     "nudge_integrations": "The whole, in flow order",
     "nudge_integrations.llama_index": "LlamaIndex",
@@ -33,7 +42,9 @@ ROOMS = {
 }
 CONTENTS = {
     "": (("index.md", "Home"),),
-    "Tutorials": tuple((f"notebooks/{path.name}", None) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))),
+    "Tutorials": tuple(
+        (f"notebooks/{path.name}", heading(path)) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+    ),
     "How to": (
         *(("your-data.md", None), ("evaluation.md", None), ("ci.md", None), ("no-labels.md", None)),
         *(("live-stores.md", None), ("over-time.md", None), ("feedback.md", None), ("hybrid-search.md", None)),

@@ -137,6 +137,7 @@ def pages() -> dict[Path, str]:
         ROOT / "README.md": readme(),
         docs / "accuracy.md": accuracy_page(),
         docs / "speed.md": speed_page(),
+        docs / "no-labels.md": filled(docs / "no-labels.md", {"generated": generated_table()}),
         **{docs / "pictures" / name: drawn for name, drawn in method_pictures().items()},
         docs / "pictures" / "gain.svg": gain_picture(read("accuracy.json")["tables"]["test"]),
     }

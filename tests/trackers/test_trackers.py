@@ -47,7 +47,10 @@ def test_a_fit_tells_nobody_by_itself() -> None:
     assert done.stdout.split() == []
 
 
-def test_mlflow_holds_parameters_metrics_and_curve(fitted: tuple[Nudge, Comparison], tmp_path: Path) -> None:
+def test_mlflow_holds_parameters_metrics_and_curve(
+    fitted: tuple[Nudge, Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a folder will do for a test
     mlflow: Any = pytest.importorskip("mlflow")
     mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
     nudge, comparison = fitted
