@@ -14,7 +14,7 @@ from reports import made, made_report
 
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation.breakdown import Breakdown, Group
-from nudge_integrations.evaluation.report import CandidateRow, Projection, Report
+from nudge_integrations.evaluation.report import CandidateRow, Projection, Report, report
 from nudge_integrations.evaluation.report.card import title_of
 from nudge_integrations.evaluation.report.figures import candidates_chart, says_nothing
 from nudge_integrations.evaluation.report.sheets import losers_without_labels
@@ -107,8 +107,6 @@ def test_the_title_names_data_and_date_and_no_folder() -> None:
     comparison, nudge, *_ = made()
     day = nudge.created[:10]
     assert title_of(nudge, {"Data": "/home/me/data/scifact"}) == f"What the nudge changed: scifact ({day})"
-    from nudge_integrations.evaluation.report import report
-
     details = {"Data": "/home/me/data/scifact", "Model": "./models/mine", "Key": "0123456789abcdef" * 4}
     page = report(comparison, nudge, details=details).to_html()
     assert f"<title>What the nudge changed: scifact ({day})</title>" in page
@@ -124,6 +122,14 @@ def test_candidates_are_drawn_best_first_with_the_fit_filled() -> None:
     assert names[:2] == ["contrastive, tau 0.1", "nudge-n"]
     dots = [circle.get("class") for circle in chart.iter("circle")]
     assert dots == ["dot gain", "dot"]
+
+
+def test_the_gain_of_words_is_said_to_be_on_top() -> None:
+    comparison, nudge, *_ = made()
+    one = nudge.candidates[0]
+    words = {**one, "method": f"{one['method']}+bm25", "gain": 0.01}
+    names = [row.name for row in report(comparison, replace(nudge, candidates=(one, words))).candidates]
+    assert names == ["nudge-n", "bm25, on top of the best"]
 
 
 def test_junit_has_a_test_for_each_metric_and_group() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from nudge_integrations.evaluation.report.opened import opened
 from nudge_integrations.evaluation.report.projection import project
 from nudge_integrations.evaluation.report.renderings import Report
 from nudge_integrations.evaluation.report.wording import turns
-from nudge_integrations.solver import Solution
+from nudge_integrations.solver import METHODS, Solution
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -150,13 +150,21 @@ def _candidates(fitted: Solution | Nudge) -> tuple[CandidateRow, ...]:
     tried = [one if isinstance(one, Mapping) else asdict(one) for one in fitted.candidates]
     return tuple(
         CandidateRow(
-            name=one["method"] if one["temperature"] is None else f"{one['method']}, tau {one['temperature']:g}",
+            name=_name(one, {other["method"] for other in tried}),
             gain=float(one["gain"]),
             error=float(one["standard_error"]),
             chosen=(one["method"], one["temperature"]) == (fitted.method, fitted.temperature),
         )
         for one in tried
     )
+
+
+def _name(one: Mapping[str, Any], methods: Collection[str]) -> str:
+    # The gain of a signal is that over the best without it, which is a candidate itself.
+    without, _, last = one["method"].rpartition("+")
+    if without in methods and last not in METHODS:
+        return f"{last}, on top of the best"
+    return str(one["method"]) if one["temperature"] is None else f"{one['method']}, tau {one['temperature']:g}"
 
 
 def _rows(comparison: Comparison) -> tuple[QueryRow, ...]:

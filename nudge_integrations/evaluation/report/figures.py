@@ -33,7 +33,7 @@ __all__ = ["angles_chart", "candidates_chart", "changes_chart", "curve_chart", "
 _COLUMNS = WIDTH - LEFT - RIGHT
 _BINS = 24
 _TALL, _AXIS = 440, 34
-_CANDIDATES, _NAMES, _ROW = 12, 190, 24
+_CANDIDATES, _NAMES, _ROW = 12, 200, 24
 _ONE_BAR, _FLAT = 0.04, 0.25
 _PAST_THE_STEP = 4.0
 """A line has no end: it is drawn up to this many times the chosen step."""

@@ -60,7 +60,7 @@ def _document(document: str, row: QueryRow, contents: Contents) -> Element:
     text = contents.texts.get(document, "")
     return element(
         "li",
-        element("strong" if relevant else "span", document),
+        element("strong", document) if relevant else document,
         element("em", " relevant") if relevant else None,
         element("small", text) if text else None,
     )

@@ -53,7 +53,7 @@
     const item = (number) => {
       const [id, text] = documents[number];
       const good = relevant.includes(number);
-      return make("li", {}, make(good ? "strong" : "span", {}, id), ...(good ? [make("em", {}, " relevant")] : []), ...(text ? [make("small", {}, text)] : []));
+      return make("li", {}, good ? make("strong", {}, id) : id, ...(good ? [make("em", {}, " relevant")] : []), ...(text ? [make("small", {}, text)] : []));
     };
     const lists = [["Before", old], ["After", now]].map(([title, top]) => make("div", {}, make("h4", {}, title), make("ol", {}, ...top.map(item))));
     return make("div", { class: "tops" }, ...lists);

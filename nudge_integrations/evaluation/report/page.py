@@ -83,7 +83,10 @@ def figures(contents: Contents) -> list[Element]:
         _figure(changes_chart(changes, first.metric), f"{text}{first.losses:,} worse, {first.ties:,} the same.")
     )
     if sum(math.isfinite(one.error) for one in contents.candidates) > 1:
-        text = "Gain of every candidate over doing nothing, out of sample, with two standard errors. Filled: the fit."
+        text = (
+            "Gain of every candidate over doing nothing, out of sample, with two standard errors; of words, over the "
+            "best without them. Filled: the fit."
+        )
         built.append(_figure(candidates_chart(contents.candidates), text))
     return built
 

@@ -98,7 +98,7 @@ def surroundings(contents: Contents) -> list[str]:
     if drift["neighbours_kept"] is not None and drift["moved"]:
         kept = f"{percent(drift['neighbours_kept'])} % of the {drift['neighbours']} nearest neighbours"
         sentences.append(f"{kept} of a moved document are the same as before (mean).")
-    if unmoved := drift["unmoved"]:
+    if (unmoved := drift["unmoved"]) and unmoved["retrieved"]:
         fell = f"{unmoved['fell']:,} of {unmoved['retrieved']:,} retrieved documents that did not move"
         sentences.append(f"{fell} rank lower for at least one test query.")
         sentences.append(
