@@ -20,7 +20,7 @@ from nudge_integrations.errors import ArtifactError, CorruptArtifactError
 from nudge_integrations.fusion import LexicalIndex
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline.fused_search import Words
-from nudge_integrations.storage import load_files, only_writer, read_regular, save_files, write_atomically
+from nudge_integrations.storage import is_part, load_files, only_writer, read_regular, save_files, write_atomically
 
 __all__ = ["read", "write"]
 
@@ -69,8 +69,8 @@ def write(
                 shutil.rmtree(folder / name, ignore_errors=True)
             raise
         for other in folder.iterdir():
-            if other.name != name and _FOLDER.fullmatch(other.name) and (other.name == former or _is_marked(other)):
-                shutil.rmtree(other, ignore_errors=True)
+            if other.name != name and _FOLDER.fullmatch(other.name) and (other.name == former or _is_ours(other)):
+                _remove(other)
 
 
 def read(
@@ -148,6 +148,19 @@ def _is_saved(folder: Path, name: str) -> bool:
         return bool(_content(folder)["index"] == name)
     except ArtifactError:
         return False
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tell whether a folder is one that a save of ours began, if only just."""
+    return _is_marked(folder) or (folder.is_dir() and all(is_part(name) for name in os.listdir(folder)))
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of ours, its marker last, so that after a kill the rest is known for ours."""
+    for path in folder.iterdir():
+        if path.name != _MARKER:
+            shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_marked(folder: Path) -> bool:

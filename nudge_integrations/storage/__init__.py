@@ -1,6 +1,7 @@
 """Files that are replaced whole, folders of files that change all at once, and logs that only grow."""
 
 from nudge_integrations.storage.atomic import (
+    is_part,
     make_folder,
     move_durably,
     replacing,
@@ -18,6 +19,7 @@ __all__ = [
     "Log",
     "LogContent",
     "claimed",
+    "is_part",
     "load_files",
     "make_folder",
     "move_durably",

@@ -1,19 +1,37 @@
 """One file, replaced on success: whoever reads it sees the old content or the new, also after a crash.
 
 The new content is written to a name beside the file and flushed to disk, the name is moved over the file, and the
-folder is flushed, so that what was reported as written is there after a power cut.
+folder is flushed, so that what was reported as written is there after a power cut. What a process that was killed left
+beside a file is removed when the next one writes there.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["make_folder", "move_durably", "replacing", "sync_folder", "write_atomically", "write_durably"]
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = [
+    "is_part",
+    "make_folder",
+    "move_durably",
+    "part_of",
+    "remove_parts",
+    "replacing",
+    "sync_folder",
+    "write_atomically",
+    "write_durably",
+]
+
+# Without the file's own name in it, so that no name is too long.
+_PART = re.compile(r"\.[0-9a-f]{32}\.part")
 
 
 def write_atomically(path: str | os.PathLike[str], pieces: Iterable[str | bytes | memoryview]) -> None:
@@ -51,15 +69,56 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     make_folder(target.parent)
-    # Without the file's own name in it, so that no name is too long.
-    beside = target.parent / f".{secrets.token_hex(16)}.part"
-    try:
-        yield beside
-        _sync_file(beside)
-        os.replace(beside, target)
+    remove_parts(target.parent)
+    with part_of(target.parent) as part:
+        yield part
+        _sync_file(part)
+        os.replace(part, target)
         sync_folder(target.parent)
+
+
+@contextmanager
+def part_of(folder: Path) -> Iterator[Path]:
+    """Give the path of an empty file to be written in a folder; it is removed unless the block renames it.
+
+    A lock, on POSIX systems, tells others that this process is at it.
+    """
+    while True:
+        part = folder / f".{secrets.token_hex(16)}.part"
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _lock(handle)
+        if part.exists():  # nobody took it for what a killed process left
+            break
+        os.close(handle)
+    try:
+        yield part
     finally:
-        beside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove files that killed processes left half-written in a folder, where the system can tell."""
+    for name in os.listdir(folder):
+        if is_part(name) and sys.platform != "win32":
+            with suppress(OSError):
+                handle = os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    (folder / name).unlink()
+                finally:
+                    os.close(handle)
+
+
+def is_part(name: str) -> bool:
+    """Tell whether a name is that of a file that is being written."""
+    return _PART.fullmatch(name) is not None
+
+
+def _lock(handle: int) -> None:
+    if sys.platform != "win32":
+        with suppress(OSError):  # file systems without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def write_durably(path: Path, pieces: Iterable[str | bytes | memoryview]) -> None:

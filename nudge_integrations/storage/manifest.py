@@ -3,7 +3,7 @@
 One file, the manifest, is canonical JSON. It names every other file with its size and sha256 and ends in a sha256 of
 itself, so replacing it (``os.replace``, atomic) is the commit. A save goes
 
-    stage     write each file under a hidden name, ``.name.<sha256>``; give those that are to go such a name too
+    stage     write each file, then give it a hidden name, ``.name.<sha256>``; give those that are to go such a name too
     commit    replace the manifest
     settle    rename the staged files to their own names; remove those that are to go
 
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError
-from nudge_integrations.storage.atomic import make_folder, sync_folder, write_durably
+from nudge_integrations.storage.atomic import make_folder, part_of, remove_parts, sync_folder, write_durably
 from nudge_integrations.storage.reading import open_regular
 from nudge_integrations.storage.sealing import SHA256, Entries, check_names, entries_of, seal, unseal
 
@@ -39,7 +39,7 @@ __all__ = ["Buffer", "load_files", "only_writer", "save_files"]
 
 Buffer: TypeAlias = bytes | mmap.mmap
 
-_STAGED = re.compile(rf"\.(?P<name>.+)\.(?P<ending>part|{SHA256})", re.DOTALL)
+_STAGED = re.compile(rf"\.(?P<name>.+)\.(?P<sha256>{SHA256})", re.DOTALL)
 # No manifest of ours is near this size; what is larger is neither written nor read.
 _LARGEST_MANIFEST = 1 << 28
 # A mapped file that somebody cuts off while it is in use ends the process, so only those are mapped for which it pays.
@@ -82,11 +82,11 @@ def save_files(
             for name in former.keys() - files.keys():
                 with suppress(FileNotFoundError):
                     os.replace(folder / name, _staged(folder, name, former[name]["sha256"]))
-            part = folder / f".{manifest}.part"
-            write_durably(part, [seal({**content, "files": entries})])
-            sync_folder(folder)
-            os.replace(part, folder / manifest)
-            sync_folder(folder)
+            with part_of(folder) as part:
+                write_durably(part, [seal({**content, "files": entries})])
+                sync_folder(folder)
+                os.replace(part, folder / manifest)
+                sync_folder(folder)
         finally:
             _settle(folder, manifest, {*files, *former})
 
@@ -202,9 +202,9 @@ def _stage(folder: Path, name: str, pieces: Iterable[bytes | memoryview]) -> dic
             size += memoryview(piece).nbytes
             yield piece
 
-    part = folder / f".{name}.part"
-    write_durably(part, counted())
-    os.replace(part, _staged(folder, name, digest.hexdigest()))
+    with part_of(folder) as part:
+        write_durably(part, counted())
+        os.replace(part, _staged(folder, name, digest.hexdigest()))
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
@@ -216,15 +216,25 @@ def _settle(folder: Path, manifest: str, names: Collection[str]) -> None:
     """Give the files that the manifest names their own names, and remove what a save left under staged names."""
     path = folder / manifest
     entries = entries_of(unseal(path.read_bytes(), path), path) if path.exists() else {}
+    remove_parts(folder)
     left = [match for match in map(_STAGED.fullmatch, os.listdir(folder)) if match]
     for match in left:
-        name, ending = match["name"], match["ending"]
-        if name in names and name in entries and ending == entries[name]["sha256"]:
-            os.replace(folder / match[0], folder / name)
-        elif name in (*names, manifest):
-            (folder / match[0]).unlink()
+        staged, name = folder / match[0], match["name"]
+        if name in names and name in entries and match["sha256"] == entries[name]["sha256"]:
+            os.replace(staged, folder / name)
+        elif name in names or _is_named_by_its_hash(staged, match["sha256"]):
+            staged.unlink()
     if left:
         sync_folder(folder)
+
+
+def _is_named_by_its_hash(path: Path, sha256: str) -> bool:
+    """Tell whether a file is one that a save staged, for a name that this save does not know."""
+    try:
+        with open_regular(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
 
 
 def _read_manifest(folder: Path, manifest: str) -> tuple[bytes, tuple[int, int]]:

@@ -33,8 +33,8 @@ PUBLIC = {
         *("SimilarityError", "StoreError"),
     ),
     "nudge_integrations.storage": (
-        *("Buffer", "Log", "LogContent", "claimed", "load_files", "make_folder", "move_durably", "only_writer"),
-        *("open_regular", "read_regular", "replacing", "save_files", "sync_folder", "this_process"),
+        *("Buffer", "Log", "LogContent", "claimed", "is_part", "load_files", "make_folder", "move_durably"),
+        *("only_writer", "open_regular", "read_regular", "replacing", "save_files", "sync_folder", "this_process"),
         *("write_atomically", "write_durably"),
     ),
     "nudge_integrations.corpus": (

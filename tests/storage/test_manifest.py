@@ -246,6 +246,7 @@ while True:
 
 
 def test_a_killed_process_leaves_one_save_and_blocks_none(tmp_path: Path) -> None:
+    save(tmp_path, OLD)
     for pause in range(12):
         process = subprocess.Popen([sys.executable, "-c", SAVING, str(tmp_path)], stdout=subprocess.PIPE)
         with process:
