@@ -20,6 +20,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from nudge_integrations.errors import CorruptArtifactError, InputError, MissingExtraError
+from nudge_integrations.fusion.saved import check_saved
 from nudge_integrations.fusion.tokens import Bm25, Tokenizer, coder_of, tokenizer_of
 from nudge_integrations.storage import load_files, save_files
 
@@ -211,8 +212,11 @@ class LexicalIndex:
             index = cls(Bm25.from_dict(content, tokenizer))
             tensors = load_tensors(bytes(files["tokens.safetensors"]))
             names = json.loads(bytes(files["vocabulary.json"]))
+            check_saved(names, tensors)
             index._restore(names["ids"], names["tokens"], tensors)
-        except (SafetensorError, KeyError, TypeError, IndexError) as error:
+        except InputError:  # of the tokenizer, which is for the caller to give
+            raise
+        except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise CorruptArtifactError(
                 f"{path} does not hold a whole lexical index ({error}); save it again"
             ) from error
@@ -220,8 +224,6 @@ class LexicalIndex:
 
     def _restore(self, ids: list[str], tokens: list[str], tensors: dict[str, NDArray[Any]]) -> None:
         ends = np.cumsum(tensors["lengths"])
-        if len(ids) != len(ends) or (len(ends) and ends[-1] != len(tensors["tokens"])):
-            raise KeyError(f"{len(ids)} ids for {len(ends)} documents")
         parts = np.split(tensors["tokens"], ends[:-1]) if len(ends) else []
         self._documents = dict(zip(ids, parts, strict=True))
         self._vocabulary = {token: code for code, token in enumerate(tokens)}

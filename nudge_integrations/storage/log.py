@@ -26,6 +26,7 @@ from typing import Any
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError
 from nudge_integrations.storage.atomic import make_folder, replacing, sync_folder, write_durably
 from nudge_integrations.storage.reading import read_regular
+from nudge_integrations.storage.sealing import check_version
 
 if sys.platform != "win32":
     import fcntl
@@ -79,7 +80,7 @@ class Log:
     def __init__(self, path: str | os.PathLike[str], format: str, *, version: int = 1) -> None:
         self.path = Path(path)
         self._header = _line({"format": format, "version": version})
-        self._format = format
+        self._format, self._version = format, version
 
     def read(self, *, skip_damaged: bool = False) -> LogContent:
         """Read the records; none where there is no file. Whole records are read while others append.
@@ -138,7 +139,8 @@ class Log:
                 write_durably(beside, lines)
 
     def _parse(self, data: bytes, skip_damaged: bool) -> LogContent:
-        if self._header.startswith(data):  # empty, or cut off while the first line was written
+        # Empty, or cut off while the first line was written; a power cut may leave zeros from there on.
+        if self._header.startswith(data.rstrip(b"\0")):
             return LogContent([], torn=data not in (b"", self._header))
         self._check_header(data)
         *lines, last = data[len(self._header) :].split(b"\n")
@@ -167,6 +169,9 @@ class Log:
 
     def _check_header(self, start: bytes) -> None:
         if not start.startswith(self._header):
+            said = _record(start.partition(b"\n")[0]) or {}
+            if said.get("format") == self._format:
+                check_version(said.get("version"), self._version, self.path)
             raise ArtifactError(
                 f"{self.path} is no log of this format ({self._format}), or its first line is damaged; "
                 "nothing was written: choose another path"
@@ -175,8 +180,10 @@ class Log:
     def _whole_end(self, file: io.FileIO) -> int:
         """Return where the next line starts, which is before a last line that was cut off."""
         start = file.read(len(self._header))
-        if start != self._header and self._header.startswith(start):
-            return 0
+        if start != self._header:
+            start += file.read()
+            if self._header.startswith(start.rstrip(b"\0")):
+                return 0
         self._check_header(start)
         size = file.seek(0, os.SEEK_END)
         end, tail = size, b""

@@ -30,7 +30,15 @@ from typing import Any, TypeAlias
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError
 from nudge_integrations.storage.atomic import make_folder, part_of, remove_parts, sync_folder, write_durably
 from nudge_integrations.storage.reading import open_regular
-from nudge_integrations.storage.sealing import SHA256, Entries, check_names, entries_of, seal, unseal
+from nudge_integrations.storage.sealing import (
+    SHA256,
+    Entries,
+    check_names,
+    check_version,
+    entries_of,
+    seal,
+    unseal,
+)
 
 if sys.platform != "win32":
     import fcntl
@@ -138,11 +146,7 @@ def load_files(
 def _check_format(content: Mapping[str, Any], path: Path, format_name: str, version: int) -> None:
     if content.get("format") != format_name:
         raise ArtifactError(f"{path} is a {content.get('format')!r}, not a {format_name!r}")
-    if content.get("version") != version:
-        raise ArtifactError(
-            f"{path} has format version {content.get('version')}, this package reads version {version}: "
-            "upgrade nudge-integrations"
-        )
+    check_version(content.get("version"), version, path)
 
 
 @contextmanager

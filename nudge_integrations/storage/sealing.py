@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from nudge_integrations.errors import CorruptArtifactError, InputError
+from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError
 
-__all__ = ["SHA256", "Entries", "check_names", "entries_of", "seal", "unseal"]
+__all__ = ["SHA256", "Entries", "check_names", "check_version", "entries_of", "seal", "unseal"]
 
 Entries: TypeAlias = dict[str, dict[str, Any]]
 
@@ -52,6 +52,27 @@ def unseal(data: bytes, path: Path) -> dict[str, Any]:
     if not intact or claimed != hashlib.sha256(_canonical(content)).hexdigest():
         raise CorruptArtifactError(f"{path} is truncated or altered: its checksum does not fit; save it again")
     return dict(content)
+
+
+def check_version(found: object, version: int, path: Path) -> None:
+    """Refuse another format version than the one that can be read, and say what helps.
+
+    Raises:
+        CorruptArtifactError: If it is no version at all.
+        ArtifactError: If it is newer or older.
+    """
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise CorruptArtifactError(f"{path} has format version {found!r:.80}, expected {version}; save it again")
+    if found > version:
+        raise ArtifactError(
+            f"{path} has format version {found}, newer than {version}, which is the newest that this version of the "
+            "package reads: upgrade nudge-integrations"
+        )
+    if found < version:
+        raise ArtifactError(
+            f"{path} has format version {found}, older than {version}, which is the oldest that this version of the "
+            "package reads: save it again from what it was made of"
+        )
 
 
 def check_names(manifest: str, names: Iterable[str]) -> None:

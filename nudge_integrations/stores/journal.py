@@ -19,10 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError
-from nudge_integrations.storage import Log, load_files, make_folder, move_durably, save_files, write_atomically
+from nudge_integrations.storage import (
+    Log,
+    load_files,
+    make_folder,
+    move_durably,
+    read_regular,
+    save_files,
+    write_atomically,
+)
 from nudge_integrations.stores.canary import Canary, Prediction
 from nudge_integrations.stores.plan import RolloutPlan
 from nudge_integrations.stores.store import Floats
@@ -32,6 +41,9 @@ __all__ = ["RolloutJournal", "RowBatch", "latest_journal"]
 _FORMAT, _VERSION = "nudge-integrations/rollout", 1
 _FOLDERS = ("todo", "done", "undone")
 _PREFIX = "rollout-"
+_LARGEST_BATCH = 1 << 32
+# What parsing raises where the content is not what was written, though its hash fits.
+_UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +85,13 @@ class RolloutJournal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.plan, files = load_files(folder, "plan.json", (), format_name=_FORMAT, version=_VERSION)
-        self.canary = Canary.from_bytes(bytes(files["canary.safetensors"])) if self.plan["prediction"] else None
-        self.prediction = Prediction(**self.plan["prediction"]) if self.plan["prediction"] else None
+        try:
+            _check(self.plan)
+            predicted = self.plan["prediction"]
+            self.canary = None if predicted is None else Canary.from_bytes(bytes(files["canary.safetensors"]))
+            self.prediction = None if predicted is None else Prediction(**predicted)
+        except _UNREADABLE as error:
+            raise CorruptArtifactError(f"{folder} does not hold a whole journal ({error!r}); restore it") from error
         self._log = Log(folder / "events.jsonl", "nudge-integrations/rollout-events")
 
     @classmethod
@@ -154,13 +171,16 @@ class RolloutJournal:
             CorruptArtifactError: If it is missing or altered.
         """
         path = self._path(name)
-        data = path.read_bytes()
+        try:
+            data = read_regular(path, most=_LARGEST_BATCH)
+        except OSError as error:
+            raise CorruptArtifactError(f"{path} cannot be read as a batch ({error}); restore the file") from error
         if hashlib.sha256(data).hexdigest() != self.plan["batches"].get(name):
             raise CorruptArtifactError(f"{path} was altered: its sha256 is not the one in plan.json; restore the file")
-        arrays = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        ids = tuple(json.loads(header["__metadata__"]["ids"]))
-        return RowBatch(name, ids, arrays.get("held", arrays["base"]), arrays["base"], arrays["target"])
+        try:
+            return _batch(name, data)
+        except _UNREADABLE as error:
+            raise CorruptArtifactError(f"{path} does not hold a whole batch ({error!r}); restore the file") from error
 
     def move(self, name: str, folder: str) -> None:
         """Put a batch into another folder."""
@@ -184,6 +204,26 @@ def latest_journal(root: Path) -> tuple[RolloutJournal | None, Path]:
     number = int(paths[-1].name.removeprefix(_PREFIX)) if paths else 0
     whole = [path for path in paths if (path / "plan.json").exists()]
     return (RolloutJournal(whole[-1]) if whole else None), root / f"{_PREFIX}{number + 1:04d}"
+
+
+def _check(plan: Mapping[str, Any]) -> None:
+    """Raise ValueError or KeyError where a plan cannot be one."""
+    texts = [plan[name] for name in ("store", "location", "kind", "nudge")]
+    if not all(isinstance(value, str) for value in (*texts, *plan["batches"], *plan["batches"].values())):
+        raise ValueError("the plan does not name a store, a nudge and batches")
+    if any(Path(name).name != name for name in plan["batches"]) or not isinstance(plan["rows"], int):
+        raise ValueError("the plan does not name batches beside it, and how many rows they have")
+
+
+def _batch(name: str, data: bytes) -> RowBatch:
+    arrays = load(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    ids = json.loads(header["__metadata__"]["ids"])
+    batch = RowBatch(name, tuple(ids), arrays.get("held", arrays["base"]), arrays["base"], arrays["target"])
+    shapes = {array.shape for array in (batch.held, batch.base, batch.target)}
+    if not all(isinstance(one, str) for one in ids) or len(shapes) > 1 or min(shapes)[:1] != (len(ids),):
+        raise ValueError(f"{len(ids)} ids for arrays of shape {shapes}")
+    return batch
 
 
 def check_store(journal: RolloutJournal, fingerprint: str, location: str) -> None:

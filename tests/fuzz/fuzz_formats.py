@@ -18,13 +18,18 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.cli.app import app
 from nudge_integrations.dataset import RetrievalDataset, Splits
 from nudge_integrations.encoding import CachedEncoder
-from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.errors import ArtifactError, DatasetError, InputError
 from nudge_integrations.evaluation import RunFolder, evaluate, read_run, write_run
+from nudge_integrations.fusion import LexicalIndex
 from nudge_integrations.generation.journal import Journal
 from nudge_integrations.index import ExactIndex
 from nudge_integrations.pipeline import fit
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
 from nudge_integrations.storage import Log
+from nudge_integrations.stores.canary import Canary, Prediction
+from nudge_integrations.stores.journal import RolloutJournal, latest_journal
+from nudge_integrations.stores.plan import RolloutPlan
+from nudge_integrations.stores.store import StoreInfo
 
 __all__ = ["FORMATS", "Format"]
 
@@ -249,11 +254,48 @@ def _config_content(folder: Path) -> Any:
         raise AssertionError(result.output) from result.exception
 
 
+def _lexical(folder: Path) -> None:
+    index = LexicalIndex()
+    index.insert(IDS, ["cats purr", "dogs bark", "birds", "", "cats and dogs"])
+    index.save(folder)
+
+
+def _lexical_content(folder: Path) -> Any:
+    index = LexicalIndex.load(folder)
+    scores = index.scores(["cats", "a dog barks"]).tolist()
+    best = index.score("cats").best(2)
+    index.insert(["new"], ["fish"])
+    index.scores(["fish"])
+    return index.ids, scores, best
+
+
+def _rollout(folder: Path) -> None:
+    base, info = BASE.astype(np.float64), StoreInfo("toy", "here", 5, 3, "cosine", dtype="float64")
+    canary = Canary(QUERIES, [{"d1": 1.0}] * 6, "ndcg@10", np.full(6, 0.5))
+    predicted = Prediction("ndcg@10", 6, 0.4, 0.5, 0.002, 1.0)
+    plan = RolloutPlan(*(info, "nudge", tuple(IDS), base, base, -base, (), 1.0, 0.1, (0.0, 0.2), predicted, canary, ()))
+    journal = RolloutJournal.create(folder / "rollout-0001", plan, 2)
+    journal.note(state="applying")
+    journal.move("000000.safetensors", "done")
+    journal.note(during="applying", skipped={"d0": "somebody changed it"})
+
+
+def _rollout_content(folder: Path) -> Any:
+    journal, _ = latest_journal(folder)
+    if journal is None:
+        raise ArtifactError("there is no journal")
+    rows = [(b.ids, b.base.tolist(), b.target.tolist()) for b in journal.batches()]
+    canary = None if journal.canary is None else journal.canary.queries.tolist()
+    return rows, canary, journal.prediction, journal.plan["nudge"], journal.rows
+
+
 FORMATS = (
     Format("nudge", lambda folder: _nudge().save(folder), _nudge_content, replaced=True),
     Format("exact index", _exact_index, _exact_index_content, replaced=True),
     Format("nudged index", _nudged_index, _nudged_index_content, replaced=True),
     Format("run folder", _run_folder, _run_folder_content, replaced=True),
+    Format("lexical index", _lexical, _lexical_content, replaced=True),
+    Format("rollout journal", _rollout, _rollout_content),
     Format("cache", _cache, _cache_content),
     Format("journal", _journal, _journal_content),
     Format("BEIR folder", _beir, _beir_content, checked=False),

@@ -17,7 +17,7 @@ from nudge_integrations.storage.sealing import seal
 
 __all__ = ["damage", "damage_sealed"]
 
-MANIFESTS = ("nudge.json", "index.json", "collection.json")
+MANIFESTS = ("nudge.json", "index.json", "collection.json", "lexical.json", "plan.json")
 LOG_LINE = re.compile(rb'\{"crc32": "[0-9a-f]{8}", "record": (.*)\}')
 
 ODD_VALUES: tuple[Any, ...] = (
@@ -149,6 +149,17 @@ def _reseal_beside(path: Path) -> None:
                 data = path.read_bytes()
                 content["files"][path.name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
                 _reseal(manifest, json.dumps(content).encode())
+
+    _reseal_batch(path)
+
+
+def _reseal_batch(path: Path) -> None:
+    """Give a batch of a rollout, which is in a folder of the journal's folder, the hash that its plan names."""
+    plan = path.parent.with_name("plan.json")
+    if plan.exists():
+        content = json.loads(plan.read_bytes())
+        content["batches"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        _reseal(plan, json.dumps(content).encode())
 
 
 def _reseal(manifest: Path, text: bytes) -> None:

@@ -5,7 +5,6 @@ Copies are real processes, which fork in a few milliseconds; the one that reads 
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import hashlib
 import json
@@ -19,26 +18,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from crash_writers import NEXT, WRITERS, names_in
+import numpy as np
+from crash_writers import NEW, NEXT, OLD, WRITERS, names_in
 from file_steps import Killer, StepNames
-from sabotages import SABOTAGES
+from sabotages import sabotaged
+
+from nudge_integrations.encoding.embedding_cache import EmbeddingCache, text_key
 
 
-def in_a_copy(work: Callable[[], Any]) -> tuple[int, Any]:
-    """Run something in a copy of this process; return the signal that ended it, or 0, and what came of it."""
+def begun(work: Callable[[], Any]) -> tuple[int, int]:
+    """Begin something in a copy of this process; return the process and where its result comes from."""
     read, write = os.pipe()
     process = os.fork()
-    if not process:
-        os.close(read)
-        try:
-            result = {"value": work()}
-        except Exception:
-            result = {"error": traceback.format_exc(limit=-6)}
-        with os.fdopen(write, "w") as pipe:
-            json.dump(result, pipe)
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
+    if process:
+        os.close(write)
+        return process, read
+    os.close(read)
+    try:
+        result = {"value": work()}
+    except Exception:
+        result = {"error": traceback.format_exc(limit=-6)}
+    with os.fdopen(write, "w") as pipe:
+        json.dump(result, pipe)
+    os._exit(0)
+
+
+def ended(process: int, source: int) -> tuple[int, Any]:
+    """Wait for a copy; return the signal that ended it, or 0, and what came of it."""
+    with os.fdopen(source) as pipe:
         said = pipe.read()
     status = os.waitpid(process, 0)[1]
     if os.WIFSIGNALED(status):
@@ -47,6 +54,11 @@ def in_a_copy(work: Callable[[], Any]) -> tuple[int, Any]:
     if "error" in answer:
         raise RuntimeError(answer["error"])
     return 0, answer["value"]
+
+
+def in_a_copy(work: Callable[[], Any]) -> Any:
+    """Run something in a copy of this process and return what came of it."""
+    return ended(*begun(work))[1]
 
 
 def digest(content: Any) -> Any:
@@ -71,7 +83,7 @@ class Child:
 
     def saved(self, folder: str, writer: str, states: list[int], size: int) -> Any:
         """Save in another process."""
-        return in_a_copy(lambda: saved(Path(folder), writer, states, size))[1]
+        return in_a_copy(lambda: saved(Path(folder), writer, states, size))
 
     def steps(self, folder: str, writer: str, states: list[int], size: int) -> Any:
         """Save states, and name every step of the last."""
@@ -85,9 +97,19 @@ class Child:
                 WRITERS[writer].save(Path(folder), states[-1], size)
             return names.names
 
-        return in_a_copy(work)[1]
+        return in_a_copy(work)
 
-    def kill(self, folder: str, former: str | None, writer: str, state: int, size: int, point: int, moment: str) -> Any:
+    def kill(
+        self,
+        folder: str,
+        former: str | None,
+        writer: str,
+        state: int,
+        size: int,
+        point: int,
+        moment: str,
+        sabotage: str | None,
+    ) -> Any:
         """Copy a folder, save to it and die at one step; then read it, save the next state and read again."""
         target = Path(folder)
         if former is None:
@@ -96,16 +118,94 @@ class Child:
             shutil.copytree(former, target)
 
         def dying() -> None:
-            with Killer(target, point, moment).watching():  # type: ignore[arg-type]
+            with sabotaged(sabotage), Killer(target, point, moment).watching():  # type: ignore[arg-type]
                 WRITERS[writer].save(target, state, size)
 
-        ended = in_a_copy(dying)[0]
+        def going_on() -> Any:
+            with sabotaged(sabotage):
+                return saved(target, writer, [NEXT], size)
+
+        killed = ended(*begun(dying))[0] == signal.SIGKILL
         try:
-            left = self.saved(folder, writer, [NEXT], size)
+            left = in_a_copy(going_on)
         except RuntimeError as error:
             left = str(error)
         shutil.rmtree(target)
-        return {"killed": ended == signal.SIGKILL, "left": left}
+        return {"killed": killed, "left": left}
+
+    def race(
+        self, folder: str, writer: str, readers: int, writers: int, saves: int, size: int, sabotage: str | None
+    ) -> Any:
+        """Save from several processes at once while others read; return how often they read, and what went wrong."""
+        kind, target = WRITERS[writer], Path(folder)
+        whole = self.saved(folder, writer, [OLD, NEW], size)
+        stop = target.with_name(f"{target.name} stop")
+
+        def writing() -> list[str]:
+            for turn in range(saves):
+                kind.save(target, turn % 2, size)
+            return ["0"]
+
+        def reading() -> list[str]:
+            faults, loads = [], 0
+            while not stop.exists() and len(faults) < 5:
+                if (found := digest(kind.content(target))) not in whole[1:3]:
+                    faults.append(f"reads {found}")
+                loads += 1
+            return [f"{loads}", *faults]
+
+        def guarded(work: Callable[[], list[str]]) -> Callable[[], list[str]]:
+            def call() -> list[str]:
+                with sabotaged(sabotage):
+                    try:
+                        return work()
+                    except Exception:
+                        return ["0", traceback.format_exc(limit=-4)]
+
+            return call
+
+        read = [begun(guarded(reading)) for _ in range(readers)]
+        wrote = [begun(guarded(writing)) for _ in range(writers)]
+        counts = [ended(*one)[1] for one in wrote]
+        stop.touch()
+        counts += [ended(*one)[1] for one in read]
+        faults = [fault for count in counts for fault in count[1:]]
+        left = self.saved(folder, writer, [NEXT], size)
+        return {"loads": sum(int(count[0]) for count in counts), "faults": faults, "names": left[-1]}
+
+    def cache_race(self, folder: str, writers: int, appends: int, sabotage: str | None) -> Any:
+        """Append to one cache from several processes; return how many vectors are missing or wrong at the end."""
+
+        def rows(writer: int, turn: int) -> tuple[list[bytes], Any]:
+            keys = [text_key("query", f"{writer} {turn} {row}") for row in range(5)]
+            return keys, np.full((5, 16), 1 + writer + turn, np.float32)
+
+        def writing(writer: int) -> Callable[[], None]:
+            def work() -> None:
+                with sabotaged(sabotage):
+                    cache = EmbeddingCache(folder, "toy")
+                    for turn in range(appends):
+                        cache.append(*rows(writer, turn))
+                        cache.read(rows(writer, turn)[0])
+
+            return work
+
+        def read() -> int:
+            cache, wrong = EmbeddingCache(folder, "toy"), 0
+            for writer in range(writers):
+                for turn in range(appends):
+                    keys, vectors = rows(writer, turn)
+                    found = cache.read(keys)
+                    wrong += sum(not np.array_equal(found.get(k), v) for k, v in zip(keys, vectors, strict=True))
+            return wrong
+
+        errors = []
+        for one in [begun(writing(writer)) for writer in range(writers)]:
+            try:
+                ended(*one)
+            except RuntimeError as error:
+                errors.append(str(error))
+        return {"wrong": in_a_copy(read), "errors": errors}
 
 
 def main() -> None:
@@ -113,19 +213,16 @@ def main() -> None:
     logging.disable(logging.WARNING)
     # What a process wrote is there after its death, flushed to disk or not; `power_cuts` is about the rest.
     os.fsync = lambda handle: None
-    with contextlib.ExitStack() as stack:
-        if len(sys.argv) > 1:
-            stack.enter_context(SABOTAGES[sys.argv[1]].applied())
-        child = Child()
-        gc.freeze()
-        print("ready", flush=True)  # noqa: T201
-        for line in sys.stdin:
-            name, arguments = json.loads(line)
-            try:
-                answer = {"value": getattr(child, name)(**arguments)}
-            except Exception:
-                answer = {"error": traceback.format_exc()}
-            print(json.dumps(answer), flush=True)  # noqa: T201
+    child = Child()
+    gc.freeze()
+    print("ready", flush=True)  # noqa: T201
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        try:
+            answer = {"value": getattr(child, name)(**arguments)}
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        print(json.dumps(answer), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 from crash_writers import NEW, NEXT, OLD, SIZES, WRITERS
 from file_steps import Moment
 
-__all__ = ["CrashChild", "Kill", "Outcomes", "every_kill", "started"]
+__all__ = ["CrashChild", "Kill", "Outcomes", "chosen", "every_kill", "started"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,13 @@ class CrashChild:
             raise AssertionError(answer["error"])
         return answer["value"]
 
+    def race(self, writer: str, *, sabotage: str | None = None, **counts: int) -> dict[str, Any]:
+        """Let processes save and read at once; see `crash_child`."""
+        answer: dict[str, Any] = self.ask(
+            "race", folder=self._fresh(), writer=writer, size=3, sabotage=sabotage, **counts
+        )
+        return answer
+
     def _fresh(self) -> str:
         self._turns += 1
         return str(self.folder / str(self._turns))
@@ -104,12 +111,12 @@ class CrashChild:
             self._known[writer, first, size] = Outcomes(*found[-4:])
         return self._known[writer, first, size]
 
-    def fault(self, kill: Kill) -> str | None:
-        """Kill a process and say what is wrong with what it left; None where nothing is."""
+    def fault(self, kill: Kill, sabotage: str | None = None) -> str | None:
+        """Kill a process and say what is wrong with what it left, None where nothing is; a safeguard may be out."""
         kind, expected = WRITERS[kill.writer], self.outcomes(kill.writer, kill.first, kill.size)
         former = None if kill.first else self._old(kill.writer, kill.size)
         options: dict[str, Any] = {"writer": kill.writer, "state": OLD if kill.first else NEW, "size": kill.size}
-        options |= {"point": kill.point, "moment": kill.moment, "former": former}
+        options |= {"point": kill.point, "moment": kill.moment, "former": former, "sabotage": sabotage}
         answer = self.ask("kill", folder=self._fresh(), **options)
         if not answer["killed"]:
             return f"{kill}: it was not killed"
@@ -131,12 +138,12 @@ def _grown(expected: Outcomes, found: Any) -> bool:
     return bool(expected.new[: len(found)] == found and len(found) >= len(expected.old or []))
 
 
-def every_kill(child: CrashChild, writers: Sequence[str] = tuple(WRITERS)) -> list[Kill]:
+def every_kill(child: CrashChild, writers: Sequence[str] = tuple(WRITERS), sizes: Sequence[int] = SIZES) -> list[Kill]:
     """Name all kills: before every step, in the middle of everything that is written, and after the last step."""
     found = []
     for writer in writers:
         for first in (True, False):
-            for size in SIZES:
+            for size in sizes:
                 names = child.steps(writer, first, size)
                 for point, name in enumerate(names):
                     moments: tuple[Moment, ...] = ("before", "half") if name.startswith("write") else ("before",)
@@ -155,11 +162,11 @@ def chosen(kills: Sequence[Kill], count: int, seed: int) -> list[Kill]:
 
 
 @contextmanager
-def started(folder: Path, sabotage: str | None = None) -> Iterator[CrashChild]:
-    """Start a child, with a safeguard taken out or with all of them."""
+def started(folder: Path) -> Iterator[CrashChild]:
+    """Start a child."""
     here = Path(__file__).parent
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(here), *sys.path])}
-    command = [sys.executable, str(here / "crash_child.py"), *([sabotage] if sabotage else [])]
+    command = [sys.executable, str(here / "crash_child.py")]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
