@@ -234,11 +234,14 @@ def _settle(folder: Path, manifest: str, names: Collection[str]) -> None:
 
 def _is_named_by_its_hash(path: Path, sha256: str) -> bool:
     """Tell whether a file is one that a save staged, for a name that this save does not know."""
+    digest = hashlib.sha256()
     try:
         with open_regular(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            while block := file.read(1 << 20):
+                digest.update(block)
     except OSError:
         return False
+    return digest.hexdigest() == sha256
 
 
 def _read_manifest(folder: Path, manifest: str) -> tuple[bytes, tuple[int, int]]:
