@@ -19,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-crash test-docs test-fuzz test-stores test-oldest lint format clean
+.PHONY: help demo docs test test-crash test-docs test-fuzz test-model test-stores test-oldest test-wheel lint format clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do \
@@ -40,8 +40,15 @@ docs: $(VENV)/.docs ## Build the site into build/site; a dead link or an unliste
 test-docs: $(VENV)/.dev ## Run the code of README.md and of every page on the whole of the demo's data (a few minutes)
 	@NUDGE_DOCS=whole $(BIN)/python -m pytest tests/package/test_docs.py
 
-test-fuzz: $(VENV)/.dev ## Read ten thousand damaged files of every format: errors of this package, or the right content
-	@NUDGE_MUTANTS=$${NUDGE_MUTANTS:-10000} $(BIN)/python -m pytest tests/fuzz
+test-crash: $(VENV)/.dev ## Kill 3,200 processes at every step of every writer, cut the power 12,000 times, race 200 overwrites
+	@NUDGE_KILLS=$${NUDGE_KILLS:-3200} NUDGE_CUTS=$${NUDGE_CUTS:-12000} NUDGE_OVERWRITES=$${NUDGE_OVERWRITES:-200} \
+		$(BIN)/python -m pytest -rP tests/crash tests/processes tests/sabotage
+
+test-fuzz: $(VENV)/.dev ## Read twenty thousand damaged files of every format: errors of this package, or the right content
+	@NUDGE_MUTANTS=$${NUDGE_MUTANTS:-20000} $(BIN)/python -m pytest tests/fuzz
+
+test-model: $(VENV)/.dev ## Try 1,000 sequences of 50 changes of every index and store against a dictionary
+	@NUDGE_RUNS=$${NUDGE_RUNS:-1000} NUDGE_STEPS=$${NUDGE_STEPS:-50} $(BIN)/python -m pytest tests/model
 
 test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, and run the contract tests of both edges
 	@$(PIP) -e '.[dev,dev-stores]'
@@ -49,6 +56,10 @@ test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, 
 
 test-oldest: $(OLDEST)/.installed ## Run the tests of both edges with the oldest frameworks that they support
 	@$(OLDEST)/bin/python -m pytest -o filterwarnings=default tests/langchain tests/llama_index
+
+test-wheel: $(VENV)/.torch ## Build, install the wheel with each extra alone into empty environments, import, run the demo
+	@$(PIP) build
+	@$(BIN)/python tests/package/try_wheel.py
 
 lint: $(VENV)/.dev ## Check style and types
 	@echo "==> ruff check"
