@@ -147,7 +147,8 @@ class Child:
             return ["0"]
 
         def reading() -> list[str]:
-            faults, loads = [], 0
+            faults: list[str] = []
+            loads = 0
             while not stop.exists() and len(faults) < 5:
                 if (found := digest(kind.content(target))) not in whole[1:3]:
                     faults.append(f"reads {found}")
@@ -196,7 +197,9 @@ class Child:
                 for turn in range(appends):
                     keys, vectors = rows(writer, turn)
                     found = cache.read(keys)
-                    wrong += sum(not np.array_equal(found.get(k), v) for k, v in zip(keys, vectors, strict=True))
+                    wrong += sum(
+                        k not in found or not np.array_equal(found[k], v) for k, v in zip(keys, vectors, strict=True)
+                    )
             return wrong
 
         errors = []
@@ -212,7 +215,7 @@ def main() -> None:
     """Answer until nobody asks."""
     logging.disable(logging.WARNING)
     # What a process wrote is there after its death, flushed to disk or not; `power_cuts` is about the rest.
-    os.fsync = lambda handle: None
+    setattr(os, "fsync", lambda handle: None)  # noqa: B010
     child = Child()
     gc.freeze()
     print("ready", flush=True)  # noqa: T201

@@ -79,15 +79,16 @@ def _ids(size: int) -> tuple[str, ...]:
 
 @cache
 def _nudge(state: int, size: int) -> Nudge:
-    return Nudge(
+    values: dict[str, Any] = {
         **{"ids": _ids(size), "vectors": _vectors(state, size), "base": _vectors(9, size), "text_hashes": ()},
         **{"similarity": "cosine", "method": "nudge-n", "step": 0.1 * (state + 1), "temperature": None},
         **{"metric": "ndcg@10", "baseline": 0.1, "score": 0.2, "unseen_baseline": 0.0, "unseen_score": 0.0},
         **{"status": "improved", "reason": "", "warnings": (), "protocol": "validation", "queries": 3},
         **{"encoder": "toy", "dataset_hash": "", "validation_hash": None, "ambiguous_texts": {}, "versions": {}},
-        created="2026-01-01",
-        fusion=Fusion({"bm25": 0.5}, Bm25().as_dict(), 100, 0.05, 0.01) if state == NEW else None,
-    )
+        "created": "2026-01-01",
+        "fusion": Fusion({"bm25": 0.5}, Bm25().as_dict(), 100, 0.05, 0.01) if state == NEW else None,
+    }
+    return Nudge(**values)
 
 
 def _attached(state: int) -> dict[str, bytes]:
