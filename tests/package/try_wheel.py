@@ -77,7 +77,14 @@ def main() -> None:
         base = folder / "base"
         for extra in ["", *wanted]:
             programs = environment(base if not extra else folder / extra, base if extra else None)
-            install = [programs / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            install: list[str | Path] = [
+                programs / "python",
+                "-m",
+                "pip",
+                "install",
+                "-q",
+                "--disable-pip-version-check",
+            ]
             if not extra:
                 torch = os.environ.get("TORCH", "torch==2.13.0")
                 run(*install, *torch.split(), folder=folder)
