@@ -52,7 +52,7 @@ test-model: $(VENV)/.dev ## Try 1,000 sequences of 50 changes of every index and
 
 test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, and run the contract tests of both edges
 	@$(PIP) -e '.[dev,dev-stores]'
-	@$(BIN)/python -m pytest tests/stores tests/llama_index/test_stores.py tests/langchain/test_stores.py
+	@NUDGE_STORES=1 $(BIN)/python -m pytest tests/stores tests/llama_index/test_stores.py tests/langchain/test_stores.py
 
 test-oldest: $(OLDEST)/.installed ## Run the tests of both edges with the oldest frameworks that they support
 	@$(OLDEST)/bin/python -m pytest -o filterwarnings=default tests/langchain tests/llama_index

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,3 +119,39 @@ def _by_text(folder: Path, what: str) -> dict[str, NDArray[np.float32]]:
     lines = [json.loads(line) for line in (folder / f"{what}.jsonl").read_text(encoding="utf-8").splitlines()]
     texts = [" ".join(part for part in (line.get("title"), line["text"]) if part) for line in lines]
     return dict(zip(texts, vectors, strict=True))
+
+
+# What may be skipped where CI is set, with why: everything else that is skipped there is a failure. Stores' packages of
+# the extra dev-stores are no part of `make test`; `make test-stores` installs them and sets NUDGE_STORES.
+EXPECTED_SKIPS = ["no chromium and chromedriver on this machine"]
+if not os.environ.get("NUDGE_STORES"):
+    EXPECTED_SKIPS += ["could not import '(llama_index.vector_stores|langchain_(chroma|postgres|qdrant)|pixeltable)"]
+    EXPECTED_SKIPS += ["could not import '(chromadb|faiss|lancedb|psycopg2?|qdrant_client)", "are not installed$"]
+
+
+def _skips(config: pytest.Config) -> dict[str, int]:
+    """Return reason -> how many tests or modules were skipped for it."""
+    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+    reports = [] if reporter is None else reporter.stats.get("skipped", [])
+    reasons = (report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr) for report in reports)
+    return dict(Counter(reason.removeprefix("Skipped: ") for reason in reasons))
+
+
+def _unexpected(config: pytest.Config) -> list[str]:
+    if not os.environ.get("CI"):
+        return []
+    return [reason for reason in _skips(config) if not any(re.search(known, reason) for known in EXPECTED_SKIPS)]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """End every run with what was skipped, and why."""
+    for reason, count in sorted(_skips(config).items()):
+        terminalreporter.write_line(f"skipped {count}: {reason}")
+    for reason in _unexpected(config):
+        terminalreporter.write_line(f"CI is set, and nobody expected this to be skipped: {reason}", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run of CI that skipped what nobody expected."""
+    if _unexpected(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
