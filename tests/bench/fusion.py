@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from _labelled import DATA, Collection, IntArray, Labels, source
 from _ranking import judge, top
+from _rows import oats
 from _splits import TABLES
 from _tables import markdown, note
 
@@ -86,13 +87,14 @@ def measure(name: str, table: str, seed: int) -> list[dict[str, float]]:
     index.scores([""])
     rows = []
     for parts in TABLES[table][0](collection.labels, seed):
-        known, test = np.concatenate([parts.train, parts.validation]), collection.labels.take(parts.test)
+        split = labelled.Split(*(collection.labels.take(part) for part in parts))
+        known, test = np.concatenate([parts.train, parts.validation]), split.test
         start = time.perf_counter()
         found = _selected(collection, index, texts, known)
         seconds = time.perf_counter() - start
         note(f"{table} {name} seed {seed}: {seconds:.1f} s, {found}")
         lexical = index.scores([texts[row] for row in parts.test])
-        validation = collection.labels.take(parts.validation)
+        validation = split.validation
         by_words = index.scores([texts[row] for row in parts.validation])
         plain, tuned = test.queries @ collection.documents.T, validation.queries @ collection.documents.T
         best = max(GRID, key=lambda weight: ndcg(convex(weight, tuned, by_words), validation))
@@ -105,6 +107,7 @@ def measure(name: str, table: str, seed: int) -> list[dict[str, float]]:
                 "RRF": ndcg(reciprocal_rank_fusion(plain, lexical), test),
                 ".5/.5": ndcg(half_and_half(plain, lexical), test),
                 "grid": ndcg(convex(float(best), plain, lexical), test),
+                "OATS": oats(collection, split, seed)["figures"]["ndcg@10"],
                 "auto": ndcg(auto, test),
                 "auto, RRF": ndcg(reciprocal_rank_fusion(auto, lexical), test),
                 "auto, .5/.5": ndcg(half_and_half(auto, lexical), test),
