@@ -127,6 +127,9 @@ def summary(measured: Measured) -> RenderableType:
 def comparison_tables(comparison: Comparison) -> RenderableType:
     """Draw a comparison: all queries, the first metric for each group of queries, and what moved most."""
     parts = _headline(comparison, "queries")
+    for metric, (before, after) in islice(comparison.document_means().items(), 1):
+        each = "every relevant document counting the same"
+        parts += ["", f"{metric_name(metric)}, {each}: {percent(before)} -> {percent(after)}"]
     for breakdown in comparison.breakdowns:
         metric = next(iter(comparison.differences))
         rows = {f"{one.label} ({one.queries:,})": one.differences[metric] for one in breakdown.groups}

@@ -12,7 +12,7 @@ from nudge_integrations.evaluation.significance import Difference
 if TYPE_CHECKING:
     from nudge_integrations.dataset import RetrievalDataset
 
-__all__ = ["Breakdown", "Group", "by_documents", "by_labels"]
+__all__ = ["Breakdown", "Group", "by_documents", "by_labels", "document_mean"]
 
 SEEN, PART, UNSEEN = "seen", "in part", "unseen"
 RARE = "1 label"
@@ -96,6 +96,24 @@ def by_labels(dataset: RetrievalDataset, train: RetrievalDataset) -> dict[str, l
         most = max(labels[document] for document in _relevant(dataset, query))
         groups[next((label for limit, label in _LABEL_GROUPS if most <= limit), _MORE_LABELS)].append(query)
     return groups
+
+
+def document_mean(dataset: RetrievalDataset, values: Mapping[str, float]) -> float:
+    """Return the mean over relevant documents of the mean over the queries that want each.
+
+    A query with several relevant documents counts for each of them in part.
+
+    Args:
+        dataset: The queries and their relevant documents.
+        values: Query id -> metric.
+    """
+    totals, weights = Counter[str](), Counter[str]()
+    for query, value in values.items():
+        relevant = _relevant(dataset, query)
+        for document in relevant:
+            totals[document] += value / len(relevant)
+            weights[document] += 1.0 / len(relevant)
+    return sum(totals[document] / weights[document] for document in weights) / max(1, len(weights))
 
 
 def _label_counts(train: RetrievalDataset) -> Counter[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from nudge_integrations.corpus import unit_rows
 from nudge_integrations.dataset.clusters import cluster
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.evaluation.breakdown import Breakdown, Group, by_documents, by_labels
+from nudge_integrations.evaluation.breakdown import Breakdown, Group, by_documents, by_labels, document_mean
 from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, evaluate
 from nudge_integrations.evaluation.movement import MovedQuery, moved_queries
 from nudge_integrations.evaluation.rankings import Source, depth_of
@@ -79,6 +79,20 @@ class Comparison:
             )
         return made[name]
 
+    def document_means(self) -> dict[str, tuple[float, float]]:
+        """Return metric -> before and after, every relevant document counting the same; empty without labels.
+
+        A mean over queries may rise while most documents are found less well: those that many queries want pay for it.
+        """
+        dataset = self.before.dataset
+        if dataset is None:
+            return {}
+        sides = (self.before.per_query, self.after.per_query)
+        return {
+            metric: (document_mean(dataset, sides[0][metric]), document_mean(dataset, sides[1][metric]))
+            for metric in self.differences
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Return all figures as plain data, ready for JSON."""
         return {
@@ -87,6 +101,7 @@ class Comparison:
             "resamples": self.resamples,
             "seed": self.seed,
             "metrics": {metric: difference.to_dict() for metric, difference in self.differences.items()},
+            "document_means": {metric: list(means) for metric, means in self.document_means().items()},
             "breakdowns": [one.to_dict() for one in self.breakdowns],
             "moved": [one.to_dict() for one in self.moved],
         }

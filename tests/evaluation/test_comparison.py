@@ -345,3 +345,14 @@ def test_it_is_readable_as_text_and_as_json() -> None:
     assert plain["metrics"]["mrr@10"]["wins"] == 20
     assert plain["breakdowns"][1]["groups"][0]["label"] == "1 label"
     assert plain["moved"][0]["old_rank"] == 2
+
+
+def test_every_relevant_document_may_count_the_same() -> None:
+    corpus = {name: name for name in "abc"}
+    queries = {query: query for query in "qrst"}
+    dataset = RetrievalDataset(corpus, queries, {"q": {"a": 1}, "r": {"a": 1}, "s": {"a": 1, "b": 1}, "t": {"c": 1}})
+    before = {"q": ["b", "a"], "r": ["b", "a"], "s": ["a"], "t": ["c"]}
+    after = {"q": ["a"], "r": ["a"], "s": ["c", "b"], "t": ["a", "c"]}
+    found = compare(before, after, dataset, metrics=["hit@1"]).document_means()
+    # a is wanted by q, r and half of s; b by the other half of s; c by t.
+    assert found == {"hit@1": (pytest.approx((0.5 / 2.5 + 1 + 1) / 3), pytest.approx((2 / 2.5 + 0 + 0) / 3))}
