@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,7 @@ def document_mean(dataset: RetrievalDataset, values: Mapping[str, float]) -> flo
         dataset: The queries and their relevant documents.
         values: Query id -> metric.
     """
-    totals, weights = Counter[str](), Counter[str]()
+    totals, weights = defaultdict[str, float](float), defaultdict[str, float](float)
     for query, value in values.items():
         relevant = _relevant(dataset, query)
         for document in relevant:

@@ -99,6 +99,13 @@ class Fusion:
         }
         return sorted(fused.items(), key=lambda one: -one[1])[:k]
 
+    def left_out_by(self, store: object) -> str:
+        """Return a warning for a store that ranks by vectors alone."""
+        return (
+            f"{type(store).__name__} ranks by vectors alone, while the figures of the fit are those of {self}: add the "
+            "signals with nudge.fusion.ranked, or serve by NudgeRetriever over documents"
+        )
+
     def as_rank_expression(
         self, kind: Literal["qdrant", "elasticsearch"], *, largest: Mapping[str, float] | None = None
     ) -> dict[str, Any]:

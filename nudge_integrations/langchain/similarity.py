@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from nudge_integrations.errors import InputError, SimilarityError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
 
 __all__ = ["check_store", "ranks_by"]
+
+logger = logging.getLogger(__name__)
 
 
 def ranks_by(store: VectorStore) -> str | None:
@@ -70,6 +73,8 @@ def check_store(store: VectorStore) -> NudgedEmbeddings:
             f"{embedding.nudge.method!r}: make the store rank by inner product, or give NudgedEmbeddings its extra "
             "coordinate, with which cosine and L2 are right too"
         )
+    if embedding.nudge.fusion is not None:
+        logger.warning("%s", embedding.nudge.fusion.left_out_by(store))
     return embedding
 
 

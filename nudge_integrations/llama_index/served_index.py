@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -10,9 +11,12 @@ from llama_index.core.indices.vector_store.base import VectorStoreIndex
 from llama_index.core.schema import BaseNode
 from llama_index.core.storage.storage_context import StorageContext
 
+from nudge_integrations.llama_index.embedding import NudgedEmbedding
 from nudge_integrations.llama_index.replacing import ReplacingStore, check_replaceable
 
 __all__ = ["ServedIndex", "filled_index"]
+
+logger = logging.getLogger(__name__)
 
 
 class _Changes(Protocol):
@@ -85,6 +89,8 @@ def filled_index(
         InputError: If the store cannot replace what it holds.
     """
     check_replaceable(context.vector_store, nodes)
+    if isinstance(embed_model, NudgedEmbedding) and embed_model.nudge.fusion is not None:
+        logger.warning("%s", embed_model.nudge.fusion.left_out_by(context.vector_store))
     index = ServedIndex([], embed_model=embed_model, storage_context=context, **options)
     filling: Any = ReplacingStore(context.vector_store)
     index._vector_store = filling

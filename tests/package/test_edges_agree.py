@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import InMemoryVectorStore
 from llama_index.core.indices.query.query_transform.base import BaseQueryTransform
 from llama_index.core.schema import QueryBundle
 from llama_index_doubles import nudge_of
@@ -193,6 +194,22 @@ async def test_words_count_alike_in_both_edges_also_async_and_after_a_save(
     store: Any = ours.vectorstore
     nearest = store.max_marginal_relevance_search(first, k=1, fetch_k=5, lambda_mult=0.5)
     assert nearest[0].id in dict(expected[0])
+
+
+def test_a_store_that_ranks_by_vectors_alone_is_told_of_in_both_edges(
+    real: Callable[[str], Any], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    train, _, encoder = some(real, "metatool")
+    nudge = fit(train, encoder, method="nudge-n", step=0.4)
+    replace(nudge, fusion=Fusion({"bm25": 0.5}, Bm25().as_dict(), 100, 0.1, 0.01)).save(tmp_path)
+    llama_index.NudgeFinetuneEngine.from_artifact(tmp_path, encoder, llama_index.to_nodes(train)).as_index()
+    weighed = Nudge.load(tmp_path)
+    embedding = langchain.NudgedEmbeddings(langchain.as_embedding(encoder), weighed)
+    store = InMemoryVectorStore.from_documents(langchain.to_documents(train), embedding)
+    langchain.NudgeRetriever.from_vectorstore(store, weighed, k=5)
+    said = [record.getMessage() for record in caplog.records if "ranks by vectors alone" in record.getMessage()]
+    assert [line.split()[0] for line in said] == ["SimpleVectorStore", "InMemoryVectorStore"]
+    assert all("dense + 0.5 bm25" in line for line in said)
 
 
 def test_words_are_those_that_were_asked_whatever_is_embedded_in_their_place(real: Callable[[str], Any]) -> None:
