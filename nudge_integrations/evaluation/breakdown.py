@@ -11,8 +11,9 @@ from nudge_integrations.evaluation.significance import Difference
 
 if TYPE_CHECKING:
     from nudge_integrations.dataset import RetrievalDataset
+    from nudge_integrations.evaluation.metrics import Evaluation
 
-__all__ = ["Breakdown", "Group", "by_documents", "by_labels", "document_mean"]
+__all__ = ["Breakdown", "Group", "by_documents", "by_labels", "document_means"]
 
 SEEN, PART, UNSEEN = "seen", "in part", "unseen"
 RARE = "1 label"
@@ -98,15 +99,23 @@ def by_labels(dataset: RetrievalDataset, train: RetrievalDataset) -> dict[str, l
     return groups
 
 
-def document_mean(dataset: RetrievalDataset, values: Mapping[str, float]) -> float:
-    """Return the mean over relevant documents of the mean over the queries that want each.
+def document_means(before: Evaluation, after: Evaluation, metrics: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return metric -> before and after, every relevant document counting the same; empty without labels.
 
-    A query with several relevant documents counts for each of them in part.
-
-    Args:
-        dataset: The queries and their relevant documents.
-        values: Query id -> metric.
+    A mean over queries may rise while most documents are found less well: those that many queries want pay for it. A
+    query with several relevant documents counts for each of them in part.
     """
+    dataset = before.dataset
+    if dataset is None:
+        return {}
+    return {
+        metric: (_document_mean(dataset, before.per_query[metric]), _document_mean(dataset, after.per_query[metric]))
+        for metric in metrics
+    }
+
+
+def _document_mean(dataset: RetrievalDataset, values: Mapping[str, float]) -> float:
+    """Return the mean over relevant documents of the mean over the queries that want each, by id in ``values``."""
     totals, weights = defaultdict[str, float](float), defaultdict[str, float](float)
     for query, value in values.items():
         relevant = _relevant(dataset, query)

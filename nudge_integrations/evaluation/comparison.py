@@ -12,7 +12,7 @@ import numpy as np
 from nudge_integrations.corpus import unit_rows
 from nudge_integrations.dataset.clusters import cluster
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.evaluation.breakdown import Breakdown, Group, by_documents, by_labels, document_mean
+from nudge_integrations.evaluation.breakdown import Breakdown, Group, by_documents, by_labels, document_means
 from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, evaluate
 from nudge_integrations.evaluation.movement import MovedQuery, moved_queries
 from nudge_integrations.evaluation.rankings import Source, depth_of
@@ -66,11 +66,7 @@ class Comparison:
         return tuple(one for one in reversed(self.moved) if (one.change, one.rank_change) < (0.0, 0.0))[:n]
 
     def breakdown(self, name: str) -> Breakdown:
-        """Return one breakdown: ``"documents"``, ``"labels"`` or ``"clusters"``.
-
-        Raises:
-            InputError: If it was not made.
-        """
+        """Return a breakdown that was made: ``"documents"``, ``"labels"`` or ``"clusters"``; else raise an InputError."""
         made = {one.name: one for one in self.breakdowns}
         if name not in made:
             raise InputError(
@@ -80,18 +76,8 @@ class Comparison:
         return made[name]
 
     def document_means(self) -> dict[str, tuple[float, float]]:
-        """Return metric -> before and after, every relevant document counting the same; empty without labels.
-
-        A mean over queries may rise while most documents are found less well: those that many queries want pay for it.
-        """
-        dataset = self.before.dataset
-        if dataset is None:
-            return {}
-        sides = (self.before.per_query, self.after.per_query)
-        return {
-            metric: (document_mean(dataset, sides[0][metric]), document_mean(dataset, sides[1][metric]))
-            for metric in self.differences
-        }
+        """Return metric -> before and after, every relevant document counting the same; empty without labels."""
+        return document_means(self.before, self.after, list(self.differences))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures as plain data, ready for JSON."""
