@@ -66,7 +66,10 @@ class Comparison:
         return tuple(one for one in reversed(self.moved) if (one.change, one.rank_change) < (0.0, 0.0))[:n]
 
     def breakdown(self, name: str) -> Breakdown:
-        """Return a breakdown that was made: ``"documents"``, ``"labels"`` or ``"clusters"``; else raise an InputError."""
+        """Return one breakdown: ``"documents"``, ``"labels"`` or ``"clusters"``.
+
+        Raises InputError if it was not made.
+        """
         made = {one.name: one for one in self.breakdowns}
         if name not in made:
             raise InputError(
