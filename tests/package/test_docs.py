@@ -130,6 +130,18 @@ def test_code_that_is_not_run_is_code(page: Path) -> None:
         compile(code, name_of(page), "exec")
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_to_files_that_are_there(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+        assert (page.parent / link).exists(), f"{name_of(page)} links to {link}"
+
+
+def test_the_site_lists_every_page() -> None:
+    listed = (ROOT / "docs" / "site" / "hooks.py").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES[1:] if f'"{page.name}"' not in listed] == []
+
+
 def commands() -> list[Any]:
     lines = [
         (page, line.split("#")[0].strip())
