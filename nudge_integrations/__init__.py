@@ -12,6 +12,8 @@
           |
     fit -> Nudge            all of that at once; the artifact: save, load, apply, revert, diff
           |
+    refit -> Nudge          new labels beside those that it keeps, documents as they are now
+          |
     ExactIndex              ids, vectors and their similarity -> the top k
           |
     evaluate -> Evaluation  a ranking -> nDCG@10 and others, query by query
@@ -43,8 +45,9 @@ if TYPE_CHECKING:
         SimilarityError,
     )
     from nudge_integrations.evaluation import Evaluation, evaluate
+    from nudge_integrations.feedback import LabelLog
     from nudge_integrations.index import ExactIndex
-    from nudge_integrations.pipeline import fit
+    from nudge_integrations.pipeline import Health, Migration, Suspect, fit, health, migrate, refit, suspects
     from nudge_integrations.selection import select
     from nudge_integrations.solver import Options, Prepared, Solution, prepare, solve
 
@@ -67,6 +70,14 @@ __all__ = [  # noqa: RUF022
     "select",
     "Options",
     "fit",
+    "refit",
+    "health",
+    "Health",
+    "suspects",
+    "Suspect",
+    "migrate",
+    "Migration",
+    "LabelLog",
     "Nudge",
     "NudgeDiff",
     "ExactIndex",
@@ -89,7 +100,8 @@ _MODULES = {
     "corpus": ("Corpus", "ArrayCorpus"),
     "solver": ("prepare", "Prepared", "solve", "Solution", "Options"),
     "selection": ("select",),
-    "pipeline": ("fit",),
+    "pipeline": ("fit", "refit", "health", "Health", "suspects", "Suspect", "migrate", "Migration"),
+    "feedback": ("LabelLog",),
     "artifact": ("Nudge", "NudgeDiff"),
     "index": ("ExactIndex",),
     "evaluation": ("evaluate", "Evaluation"),

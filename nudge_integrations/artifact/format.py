@@ -2,7 +2,7 @@
 
 ``nudge.json`` holds every scalar and the hashes of the other two (see `nudge_integrations.storage.manifest`),
 ``vectors.safetensors`` the arrays, ``ids.jsonl`` one object a moved document, in the order of the rows:
-``{"id": ..., "text_sha256": ... or null}``.
+``{"id": ..., "text_sha256": ... or null}``. The labels lie beside, in a log with checksums of its own.
 JSON and raw numbers only: nothing that is read can run code. Files attached to it lie beside, under the same hashes.
 """
 
@@ -41,6 +41,7 @@ _TENSORS = {
     "shift": np.float32,
     "curve": np.float64,
 }
+_APART = ("ids", "text_hashes", "labels")
 # JSON has neither NaN nor infinity: null stands for a figure that was not measured, or could not be.
 _FIGURES = ("step", "baseline", "score", "unseen_baseline", "unseen_score")
 _MOST_CURVE_POINTS = 20_000
@@ -54,7 +55,7 @@ def write(path: str | os.PathLike[str], fields: Mapping[str, Any], attachments: 
         ArtifactError: If something that is no nudge is in the way.
     """
     tensors = {name: fields[name] for name in _TENSORS if fields[name] is not None}
-    content = {name: value for name, value in fields.items() if name not in {*_TENSORS, "ids", "text_hashes"}}
+    content = {name: value for name, value in fields.items() if name not in {*_TENSORS, *_APART}}
     for name in _FIGURES:
         content[name] = _number_or_none(content[name])
     content["candidates"] = [

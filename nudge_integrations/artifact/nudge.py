@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -16,17 +15,18 @@ import numpy as np
 from nudge_integrations.artifact import format as artifact_format
 from nudge_integrations.artifact import placement
 from nudge_integrations.artifact.matching import ambiguous_texts
+from nudge_integrations.artifact.over_time import NudgeOverTime
 from nudge_integrations.artifact.placement import NudgeDiff
-from nudge_integrations.artifact.record import HasFingerprint, NudgeRecord, fingerprint_of
+from nudge_integrations.artifact.record import HasFingerprint, fingerprint_of
 from nudge_integrations.corpus import as_rows, row_lengths, unit_rows
 from nudge_integrations.encoding import text_hash
-from nudge_integrations.errors import CorruptArtifactError, InputError, MismatchError
+from nudge_integrations.errors import InputError
+from nudge_integrations.feedback import LabelLog
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nudge_integrations.solver import Solution
-    from nudge_integrations.storage import Buffer
 
 __all__ = ["Nudge"]
 
@@ -37,7 +37,7 @@ _FROM_SOLUTION = (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Nudge(NudgeRecord):
+class Nudge(NudgeOverTime):
     """The result of a fit: which documents moved, where to, what that is worth, and what it was made from.
 
     Its attributes are those of `NudgeRecord`. Frozen; the arrays are read-only.
@@ -66,6 +66,7 @@ class Nudge(NudgeRecord):
         dataset_hash: str,
         validation_hash: str | None = None,
         base_norm: float | None = None,
+        labels: LabelLog | None = None,
     ) -> Nudge:
         """Give a solution's rows their ids and note where they come from.
 
@@ -78,6 +79,7 @@ class Nudge(NudgeRecord):
             dataset_hash: Hash of the dataset.
             validation_hash: Hash of the validation dataset, if there was one.
             base_norm: The largest length of any document where the model ranks by inner product, else None.
+            labels: The labels that the solution was found with, to keep them with the nudge.
 
         Raises:
             InputError: If the numbers of ids, documents and texts differ, or an id comes twice.
@@ -100,66 +102,12 @@ class Nudge(NudgeRecord):
             validation_hash=validation_hash,
             ambiguous_texts={} if texts is None else ambiguous_texts(moved, solution.vectors, ids, texts),
             versions=artifact_format.current_versions(),
+            labels=LabelLog() if labels is None else labels,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             curve=artifact_format.thin_curve(solution.curve.steps, solution.curve.values),
             candidates=tuple(asdict(candidate) for candidate in solution.candidates),
             **{name: getattr(solution, name) for name in _FROM_SOLUTION},
         )
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, encoder: str | HasFingerprint | None = None) -> Nudge:
-        """Read a saved nudge; while another process replaces it, the old one or the new one.
-
-        Args:
-            path: Its folder.
-            encoder: The encoder that it will be used with, or its fingerprint; None does not check.
-
-        Raises:
-            CorruptArtifactError: If a file is missing, truncated or altered by as little as one byte.
-            MismatchError: If it belongs to another encoder.
-            ArtifactError: If the folder holds something else, or a newer format.
-        """
-        nudge, _ = cls._read(path)
-        if encoder is not None:
-            nudge.check_encoder(encoder)
-        return nudge
-
-    @classmethod
-    def load_with_files(cls, path: str | os.PathLike[str]) -> tuple[Nudge, dict[str, bytes]]:
-        """Read a saved nudge, and file name -> content of every file of the same save: its own, and the attachments.
-
-        Opening a file by its name instead may give that of another save, if one came between or was interrupted.
-
-        Raises:
-            ArtifactError: As `load`.
-        """
-        nudge, files = cls._read(path)
-        return nudge, {name: bytes(content) for name, content in files.items()}
-
-    @classmethod
-    def _read(cls, path: str | os.PathLike[str]) -> tuple[Nudge, dict[str, Buffer]]:
-        values, files = artifact_format.read(path)
-        try:
-            return cls(**values), files
-        except (InputError, TypeError) as error:
-            raise CorruptArtifactError(f"{path} does not hold a whole nudge ({error}); save it again") from error
-
-    def save(self, path: str | os.PathLike[str], *, attachments: Mapping[str, bytes] | None = None) -> None:
-        """Write ``nudge.json``, ``vectors.safetensors`` and ``ids.jsonl`` to a folder, in place of any nudge there.
-
-        Readers see the old one or the new one at any moment, also after a crash. Other files in the folder stay.
-
-        Args:
-            path: A folder; created if absent.
-            attachments: File name -> bytes to keep beside it; `load` refuses the folder if one of them was altered, and
-                `load_with_files` returns them.
-
-        Raises:
-            InputError: If an attachment cannot have its name: one of the nudge's own, or no plain file name.
-            ArtifactError: If files of those names are there that are no nudge, or the path is a file.
-            OSError: If the disk refuses; a nudge that was there before is still whole.
-        """
-        artifact_format.write(path, self._fields(), attachments or {})
 
     @property
     def dimension(self) -> int:
@@ -205,18 +153,6 @@ class Nudge(NudgeRecord):
             raise InputError(f"document {document_id!r} did not move, so it has no nudged vector; ask `in` before")
         vector: NDArray[np.float32] = self.vectors[self.by_id[document_id]]
         return vector
-
-    def check_encoder(self, encoder: str | HasFingerprint) -> None:
-        """Refuse any encoder but the one that the vectors were made with.
-
-        Raises:
-            MismatchError: If the fingerprints differ.
-        """
-        if (given := fingerprint_of(encoder)) != self.encoder:
-            raise MismatchError(
-                f"this nudge belongs to the encoder {self.encoder!r}, not to {given!r}: "
-                "its vectors mean nothing to another model; fit again with this one"
-            )
 
     def apply(self, ids: Sequence[str], vectors: object) -> NDArray[np.float32]:
         """Put the documents that moved where they belong; the others keep their direction, or take the shift.
@@ -294,6 +230,3 @@ class Nudge(NudgeRecord):
     def __contains__(self, document_id: object) -> bool:
         """Tell whether a document moved."""
         return document_id in self.by_id
-
-    def _fields(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 from nudge_integrations.artifact.values import check_values
 from nudge_integrations.corpus import as_rows, row_lengths
 from nudge_integrations.errors import InputError
+from nudge_integrations.feedback import LabelLog
 from nudge_integrations.fusion import Fusion
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class NudgeRecord:
         base_norm: None where documents are ranked by cosine. Where the model ranks by inner product, the largest length
             of any document at the fit: base vectors then keep their lengths, and ``similarity`` is ``"dot"``.
         fusion: The weights of signals, such as BM25, that ``score`` was measured with; None without one.
+        labels: The labels that it was fitted to, and those that came since; in the nudge's folder once it is saved.
 
     Raises:
         InputError: If lengths, shapes or values do not fit together.
@@ -111,6 +113,7 @@ class NudgeRecord:
     candidates: tuple[Mapping[str, Any], ...] = ()
     base_norm: float | None = None
     fusion: Fusion | None = None
+    labels: LabelLog = field(default_factory=LabelLog)
 
     def __post_init__(self) -> None:
         """Refuse what does not fit together, and copy the arrays."""

@@ -19,6 +19,7 @@ from nudge_integrations.cli.commands import (
     generate,
     init,
     inspect,
+    refit,
     report,
 )
 from nudge_integrations.cli.exits import OneLineErrors
@@ -53,6 +54,7 @@ app.command(epilog=_epilog(demo.EXAMPLES))(demo.demo)
 app.command(epilog=_epilog(init.EXAMPLES))(init.init)
 app.command(epilog=_epilog(doctor.EXAMPLES))(doctor.doctor)
 app.command(epilog=_epilog(fit.EXAMPLES), cls=OptionsCommand)(fit.fit)
+app.command(epilog=_epilog(refit.EXAMPLES))(refit.refit)
 app.command(epilog=_epilog(evaluate.EXAMPLES))(evaluate.evaluate)
 app.command(epilog=_epilog(compare.EXAMPLES))(compare.compare)
 app.command(epilog=_epilog(report.EXAMPLES))(report.report)
@@ -77,5 +79,5 @@ def nudge(
     """Better retrieval from labelled queries: move the document vectors a little, keep the model.
 
     Exit codes: 0 done; 1 cannot be done with this data, nudge or file system; 2 wrong usage or configuration;
-    3 no gain beyond noise, where `compare --require-gain` asks; 130 stopped by Ctrl-C; 141 nobody reads the output.
+    3 no gain beyond noise, where `--require-gain` asks; 130 stopped by Ctrl-C; 141 nobody reads the output.
     """

@@ -3,7 +3,7 @@
 0    done
 1    cannot be done with this data, artifact or file system; the line says what to do
 2    wrong usage, or a wrong configuration file
-3    `compare --require-gain`: no gain beyond noise
+3    `compare --require-gain`, `refit --require-gain`: no gain beyond noise
 130  stopped by Ctrl-C; nothing is left half-written
 141  whoever read the output went away, as `head` does
 """

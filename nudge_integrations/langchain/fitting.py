@@ -15,11 +15,11 @@ from nudge_integrations.dataset.alignment import labels_over
 from nudge_integrations.errors import InputError
 from nudge_integrations.fusion import Bm25, Signal
 from nudge_integrations.langchain.encoder import as_encoder, fingerprint_of
-from nudge_integrations.pipeline import fit, similarity_of
+from nudge_integrations.pipeline import fit, refit, similarity_of
 from nudge_integrations.pipeline.nudged_index import NudgedIndex, Snapshot
 from nudge_integrations.solver import OptionValues
 
-__all__ = ["PARENT_KEY", "QUERY_VECTORS", "Fit", "FitOptions", "QueryTransform", "arewritten", "rewritten"]
+__all__ = ["PARENT_KEY", "QUERY_VECTORS", "Fit", "FitOptions", "QueryTransform", "Refit", "arewritten", "rewritten"]
 
 # Query vectors that are there already are no option, since the edges embed queries themselves where they are not.
 QUERY_VECTORS = ("query_vectors", "validation_query_vectors")
@@ -102,6 +102,45 @@ class Fit:
             validation_query_vectors=validation_query_vectors,
             **self._options,
         )
+
+
+class Refit:
+    """One refit to the documents of an index as they are now.
+
+    Args:
+        index: The documents.
+        embedding: The base embeddings that made their vectors.
+        dataset: New labels, or None.
+        parent_key: As in `Fit`.
+
+    Attributes:
+        new: The new labels over these documents, or None.
+
+    Raises:
+        DatasetError: If none of the documents that new labels are about is there.
+    """
+
+    def __init__(
+        self, index: NudgedIndex, embedding: Embeddings, dataset: RetrievalDataset | Any | None, parent_key: str | None
+    ) -> None:
+        self._documents, self._embedding = index.snapshot(), embedding
+        self.new: RetrievalDataset | None = None
+        if dataset is not None:
+            parents = _parents(self._documents, parent_key)
+            self.new = labels_over(RetrievalDataset.from_object(dataset), self._documents.texts, parents)
+
+    def nudge(self, present: Nudge | None, query_vectors: Any, options: dict[str, Any]) -> Nudge:
+        """Fit again, with (m, d) vectors of the new queries.
+
+        Raises:
+            InputError: If there is no nudge yet, or it keeps no labels.
+        """
+        if present is None:
+            raise InputError("nothing was fitted yet: call fit() first")
+        encoder = as_encoder(self._embedding)
+        known = {} if encoder.fingerprint != present.encoder else {"encoder": encoder}
+        given: dict[str, Any] = {"documents": self._documents.texts, "query_vectors": query_vectors, **known}
+        return refit(present, self.new, self._documents.vectors, **given, **options)
 
 
 def rewritten(dataset: RetrievalDataset, transform: QueryTransform | None) -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Self, Unpack
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
-from langchain_core.runnables import Runnable, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableLambda, run_in_executor
 from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, field_validator
 
@@ -18,7 +19,7 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus.counts import whole_number
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
-from nudge_integrations.errors import MismatchError
+from nudge_integrations.errors import InputError, MismatchError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
 from nudge_integrations.langchain.fitting import PARENT_KEY, FitOptions, QueryTransform
 from nudge_integrations.langchain.similarity import check_store
@@ -231,6 +232,24 @@ class NudgeRetriever(BaseRetriever):
             )
         check_vectors(store, embedding)
         return cls(vectorstore=store, **fields)
+
+    def refit(self, labels: RetrievalDataset | Any | None = None, **options: Any) -> Nudge:
+        """Fit again to all labels and serve the result from now on; see `NudgeVectorStore.refit`.
+
+        Raises:
+            InputError: If the documents are in another store: fill it anew through `NudgedEmbeddings` with the nudge of
+                ``nudge.refit``.
+        """
+        if not isinstance(self.vectorstore, NudgeVectorStore):
+            raise InputError(
+                f"{type(self.vectorstore).__name__} holds vectors of one nudge: refit that (nudge.refit), and "
+                "fill a store through NudgedEmbeddings with the result"
+            )
+        return self.vectorstore.refit(labels, query_transform=self.query_transform, **options)
+
+    async def arefit(self, labels: RetrievalDataset | Any | None = None, **options: Any) -> Nudge:
+        """Do what `refit` does without blocking."""
+        return await run_in_executor(None, partial(self.refit, labels, **options))
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None, filter: Any = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any, Unpack
 
 from langchain_core.embeddings import Embeddings
@@ -20,7 +21,15 @@ from nudge_integrations.langchain.encoder import (
     fingerprint_of,
     query_vectors_of,
 )
-from nudge_integrations.langchain.fitting import PARENT_KEY, Fit, FitOptions, QueryTransform, arewritten, rewritten
+from nudge_integrations.langchain.fitting import (
+    PARENT_KEY,
+    Fit,
+    FitOptions,
+    QueryTransform,
+    Refit,
+    arewritten,
+    rewritten,
+)
 from nudge_integrations.langchain.stored_documents import StoredDocuments
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
 
@@ -67,7 +76,7 @@ class NudgeVectorStore(StoredDocuments):
         .. code-block:: python
 
             store.fit(dataset)  # a RetrievalDataset, or anything that RetrievalDataset.from_object accepts
-            store.nudge.score
+            store.refit(feedback)  # new labels beside those
             store.revert()
             store.save_local("folder")
             store = NudgeVectorStore.load_local("folder", embedding)
@@ -119,8 +128,6 @@ class NudgeVectorStore(StoredDocuments):
     ) -> Nudge:
         """Fit a nudge to labelled queries and serve it, in place of any nudge before.
 
-        Every fit starts from base vectors. To use more labels, fit all of them together: ``pairs.merge(feedback)``.
-
         Args:
             dataset: Queries and the documents that answer them, known by id, else by their pieces, else by text. A
                 `RetrievalDataset`, or anything that ``RetrievalDataset.from_object`` accepts.
@@ -169,6 +176,39 @@ class NudgeVectorStore(StoredDocuments):
         nudge = await run_in_executor(None, task.nudge, query_vectors, validation_query_vectors)
         await run_in_executor(None, self.apply, nudge)
         return nudge
+
+    def refit(
+        self,
+        labels: RetrievalDataset | Any | None = None,
+        *,
+        parent_key: str | None = PARENT_KEY,
+        query_transform: QueryTransform | None = None,
+        **options: Any,
+    ) -> Nudge:
+        """Fit again to all labels, those that the nudge keeps and new ones, and serve the result from now on.
+
+        Only queries whose vectors are not kept are embedded. Documents are known by id, and else by text; labels of
+        documents that are gone or were edited wait.
+
+        Args:
+            labels: New labels; None for those that ``nudge.labels`` has got since.
+            parent_key: As in `fit`.
+            query_transform: As in `fit`.
+            **options: As in ``nudge_integrations.refit``: ``source``, ``on_edit``, ``keep_degrees``, ``require_gain``,
+                and options of the fit to change; all others are those of the last fit.
+
+        Raises:
+            InputError: If there is no nudge yet, or it keeps no labels.
+        """
+        task = Refit(self._index, self._embedding, labels, parent_key)
+        rows = None if task.new is None else self._query_vectors.of(rewritten(task.new, query_transform))
+        nudge = task.nudge(self.nudge, rows, options)
+        self.apply(nudge)
+        return nudge
+
+    async def arefit(self, labels: RetrievalDataset | Any | None = None, **options: Any) -> Nudge:
+        """Do what `refit` does without blocking."""
+        return await run_in_executor(None, partial(self.refit, labels, **options))
 
     def apply(self, nudge: Nudge) -> None:
         """Serve documents where a nudge puts them, in place of any nudge before.

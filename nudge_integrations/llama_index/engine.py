@@ -31,6 +31,7 @@ from nudge_integrations.llama_index.encoder_finetuning import EncoderFinetuning,
 from nudge_integrations.llama_index.events import send_end, send_start
 from nudge_integrations.llama_index.former_engine import chosen_method, register
 from nudge_integrations.llama_index.nodes import with_embeddings
+from nudge_integrations.llama_index.refitting import RefittingEngine
 from nudge_integrations.llama_index.retriever import NudgeRetriever
 from nudge_integrations.llama_index.served_index import filled_index
 from nudge_integrations.llama_index.store import needs_extra_coordinate
@@ -40,7 +41,7 @@ from nudge_integrations.solver import Options, OptionValues
 __all__ = ["NudgeFinetuneEngine"]
 
 
-class NudgeFinetuneEngine:
+class NudgeFinetuneEngine(RefittingEngine):
     """Fits a nudge to labelled queries and serves nodes with it; an engine like the framework's former ones.
 
     Nodes are embedded once, as an index embeds them (``MetadataMode.EMBED``), in the model's batches; those that come
@@ -185,7 +186,7 @@ class NudgeFinetuneEngine:
         if self._nudge is not None and not self._training.queries:
             raise InputError(
                 "this engine serves a saved nudge without its labels, and a fit of new ones alone would undo it: "
-                "give from_artifact its train_dataset as well, or make a new engine"
+                "refit() fits them beside those that the nudge keeps; or give from_artifact its train_dataset"
             )
         self._training.add(new_train_dataset_batch, new_val_dataset_batch, more=new_nontrain_dataset_batch)
         self.finetune()
@@ -274,7 +275,6 @@ class NudgeFinetuneEngine:
         self._fitted().save(path)
 
     def __repr__(self) -> str:
-        """Show the sizes and the result of the fit."""
         result = f"method={self.method!r}, not fitted" if self._nudge is None else repr(self._nudge)
         return f"NudgeFinetuneEngine({len(self._training.nodes)} nodes, {self._training.queries} queries, {result})"
 

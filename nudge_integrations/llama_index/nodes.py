@@ -20,6 +20,7 @@ __all__ = [
     "embed_text",
     "labels_over_nodes",
     "own_copy",
+    "raw_texts",
     "text_of",
     "to_nodes",
     "with_embeddings",
@@ -44,6 +45,12 @@ def text_of(node: BaseNode) -> str:
     """Return the text that a node is known by: the embedded one, or its id where its vector comes from no text."""
     text = "" if isinstance(node, ImageNode) else embed_text(node)
     return text if text.strip() else node.node_id
+
+
+def raw_texts(nodes: Sequence[BaseNode]) -> dict[str, str]:
+    """Return node id -> text without metadata, by which a node is known again whatever metadata it comes with."""
+    texts = {node.node_id: node.get_content(metadata_mode=MetadataMode.NONE) for node in nodes}
+    return {node_id: text for node_id, text in texts.items() if text.strip()}
 
 
 def check_ids(nodes: Sequence[BaseNode]) -> None:

@@ -16,9 +16,18 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.artifact.matching import apply_documents
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.llama_index.encoder import fingerprint_of
-from nudge_integrations.llama_index.nodes import bare, check_ids, labels_over_nodes, own_copy, text_of, to_nodes
+from nudge_integrations.llama_index.nodes import (
+    bare,
+    check_ids,
+    labels_over_nodes,
+    own_copy,
+    raw_texts,
+    text_of,
+    to_nodes,
+)
 from nudge_integrations.llama_index.vectors import anode_vectors, aquery_vectors, node_vectors, query_vectors
-from nudge_integrations.pipeline import fit, similarity_of
+from nudge_integrations.pipeline import RefitDetails, fit, labels_over_documents, refit_details, similarity_of
+from nudge_integrations.pipeline.label_keeping import kept_labels
 
 __all__ = ["Training"]
 
@@ -142,16 +151,39 @@ class Training:
             DatasetError: If the labels have problems.
         """
         train, validation = self.labels()
+        model, queries = fingerprint_of(self.embed_model), self._rows(train.queries.values())
+        held_out = None if validation is None else self._rows(validation.queries.values())
         return fit(
             train,
-            fingerprint_of(self.embed_model),
+            model,
             validation=validation,
             document_vectors=self.vectors,
-            query_vectors=self._rows(train.queries.values()),
+            query_vectors=queries,
             similarity=similarity_of(getattr(self.embed_model, "encoder", self.embed_model)),
-            validation_query_vectors=None if validation is None else self._rows(validation.queries.values()),
+            validation_query_vectors=held_out,
+            labels=kept_labels(model, train, queries, validation, held_out, raw_texts=raw_texts(self.nodes)),
             **options,
         )
+
+    def refit(self, nudge: Nudge, labels: Any | None, **options: Any) -> RefitDetails:
+        """Fit to the labels that a nudge keeps and new ones; all of them are the training labels from now on."""
+        self.embed_nodes()
+        texts, raw = {node.node_id: text_of(node) for node in self.nodes}, raw_texts(self.nodes)
+        new = None if labels is None else self._served(RetrievalDataset.from_object(labels), self.nodes)
+        path = _QueryPath(nudge.encoder, self)
+        rows = None if new is None else path.encode_queries(list(new.queries.values()))
+        given: dict[str, Any] = {"documents": texts, "raw_texts": raw, "query_vectors": rows, "encoder": path}
+        details = refit_details(nudge, new, self.vectors, **given, **options)
+        self._train, _ = labels_over_documents(details.nudge.labels, texts, raw_texts=raw)
+        self._validation = RetrievalDataset({}, {}, {})
+        return details
+
+    def query_rows(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return (m, d) vectors of queries; each is embedded once."""
+        if new := [text for text in dict.fromkeys(texts) if text not in self._query_vectors]:
+            options = {"show_progress": self.show_progress}
+            self._keep_queries(new, query_vectors(new, self.embed_model, self.query_transform, **options))
+        return self._rows(texts)
 
     def nudged(self, nudge: Nudge) -> NDArray[np.float32]:
         """Return the vectors of all nodes with a nudge applied, (n, d) float32."""
@@ -200,6 +232,19 @@ class Training:
     def _keep(self, kept: NDArray[np.bool_]) -> None:
         self.vectors = self.vectors[kept[: len(self.vectors)]]
         self.nodes = [node for node, stays in zip(self.nodes, kept, strict=True) if stays]
+
+
+class _QueryPath:
+    """The query path of an engine as an encoder under the name that its nudge knows."""
+
+    def __init__(self, fingerprint: str, training: Training) -> None:
+        self.fingerprint, self._training = fingerprint, training
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._training.query_rows(texts)
+
+    def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise NotImplementedError("an engine embeds its nodes itself")
 
 
 def _names(nodes: Iterable[BaseNode]) -> set[str]:

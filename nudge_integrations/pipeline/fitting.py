@@ -8,14 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.corpus import as_matrix, as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.feedback import LabelLog
 from nudge_integrations.fusion import Bm25, Signal
 from nudge_integrations.pipeline.asked_signals import AskedSignals
+from nudge_integrations.pipeline.base_vectors import document_vectors_of, query_vectors_of
+from nudge_integrations.pipeline.fit_memory import FitMemory, remember, remembered_corpus
 from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.inner_product import InnerProduct, similarity_of
+from nudge_integrations.pipeline.label_keeping import kept_labels, note_fit
 from nudge_integrations.selection import CANDIDATES, SINGLE_CANDIDATES, select
 from nudge_integrations.selection.fusing import fuse
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
@@ -52,11 +55,14 @@ def fit(
     query_vectors: Any = None,
     validation_query_vectors: Any = None,
     similarity: Literal["cosine", "dot"] | None = None,
+    labels: LabelLog | None = None,
+    warm: Nudge | None = None,
     **options: Unpack[OptionValues],
 ) -> Nudge:
     """Find out which documents to move where, from queries and their relevant documents.
 
-    Always starts from base vectors, so fitting twice is fitting once. The corpus is encoded once.
+    Always starts from base vectors, so fitting twice is fitting once. The corpus is encoded once. The labels and the
+    vectors of their queries are kept with the nudge (``nudge.labels``), for `refit`.
 
     Args:
         dataset: n documents, m queries and which document is relevant to which query. Every query counts.
@@ -87,6 +93,9 @@ def fit(
         similarity: What the documents are ranked by before and after: ``"cosine"``, or ``"dot"``, the inner product, in
             which the lengths of documents count. None: what ``encoder.similarity`` says, where there is such a thing,
             else cosine. Documents of several lengths under ``"dot"`` keep them and are nudged without query maps.
+        labels: The log that keeps the labels with the nudge; None for a new one with the labels of the dataset.
+        warm: A nudge that was fitted to the same documents in this process: what was searched for it is not searched
+            again. The result is the same.
         **options: metric, step, unseen_weight, seed, max_seconds, progress, ...; `nudge_integrations.Options` says what
             each means and what it is by default.
 
@@ -108,20 +117,22 @@ def fit(
     """
     _check(dataset, validation, blank_texts_allowed=document_vectors is not None)
     twins = _twins(dataset, duplicates)
-    documents = _document_vectors(dataset, encoder, document_vectors)
-    held_out, row_of = None, {document: row for row, document in enumerate(dataset.corpus)}
+    documents = document_vectors_of(dataset, encoder, document_vectors)
+    held_out, validation_queries = None, None
+    row_of = {document: row for row, document in enumerate(dataset.corpus)}
     if validation is not None:
-        validation_queries = _query_vectors(validation, encoder, validation_query_vectors, "validation_query_vectors")
+        validation_queries = query_vectors_of(validation, encoder, validation_query_vectors, "validation_query_vectors")
         gains = _relevance(validation, dataset, twins)
         held_out = (validation_queries, gains, identical_rows(validation.queries, row_of, options))
     elif groups is None:
         groups = dataset.query_groups()
-    queries = _query_vectors(dataset, encoder, query_vectors, "query_vectors")
+    queries = query_vectors_of(dataset, encoder, query_vectors, "query_vectors")
     lifted = InnerProduct.of(documents) if similarity_of(encoder, similarity) == "dot" else None
     beside = AskedSignals.of(signals, dataset, list((validation or dataset).queries.values()))
     if lifted is None and method == "auto" and tries_query_maps(method, options):
         beside = beside.or_told(dataset)
-    data = documents, queries, _relevance(dataset, dataset, twins)
+    corpus = remembered_corpus(documents, queries, options, warm) if lifted is None else documents
+    data = corpus, queries, _relevance(dataset, dataset, twins)
     identical = identical_rows(dataset.queries, row_of, options)
     solution = _solution(data, held_out, identical, lifted, method, groups, beside, options)
     nudge = Nudge.from_solution(
@@ -133,7 +144,11 @@ def fit(
         encoder=encoder,
         dataset_hash=dataset.hash,
         validation_hash=None if validation is None else validation.hash,
+        labels=kept_labels(encoder, dataset, queries, validation, validation_queries) if labels is None else labels,
     )
+    asked = {"method": method, "signals": signals, "duplicates": duplicates, **options}
+    note_fit(nudge, len(documents), asked)
+    remember(nudge, FitMemory(tuple(dataset.queries), solution.per_query, getattr(corpus, "searches", None)))
     if nudge.ambiguous_texts:
         logger.info("%d texts are shared by documents that part; only ids tell them apart", len(nudge.ambiguous_texts))
     return nudge
@@ -260,34 +275,3 @@ def _together(solution: Solution, dataset: RetrievalDataset, twins: Mapping[str,
         first_row.setdefault(twins.get(ids[row], (ids[row],)), position) for position, row in enumerate(solution.rows)
     ]
     return replace(solution, vectors=solution.vectors[source])
-
-
-def _document_vectors(dataset: RetrievalDataset, encoder: Encoder | str, given: Any) -> Any:
-    if given is None:
-        texts = list(dataset.corpus.values())
-        return as_rows(_encoder(encoder).encode_documents(texts), "document vectors", ids=dataset.document_ids)
-    return _checked(given, len(dataset.corpus), "document_vectors", "documents")
-
-
-def _query_vectors(dataset: RetrievalDataset, encoder: Encoder | str, given: Any, name: str) -> Any:
-    if given is None:
-        texts = list(dataset.queries.values())
-        return as_rows(_encoder(encoder).encode_queries(texts), "query vectors", ids=dataset.query_ids)
-    return _checked(given, len(dataset.queries), name, "queries")
-
-
-def _checked(vectors: Any, count: int, name: str, things: str) -> Any:
-    # Counted only: a memory map may be larger than memory, and the solver looks at every vector anyway.
-    rows = as_matrix(vectors, name)
-    if len(rows) != count:
-        raise InputError(f"{name} has {len(rows)} vectors, the dataset {count} {things}; give one each, in their order")
-    return rows
-
-
-def _encoder(encoder: Encoder | str) -> Encoder:
-    if isinstance(encoder, str):
-        raise InputError(
-            f"the encoder is given by its fingerprint {encoder!r} alone, which cannot encode: "
-            "give the encoder itself, or document_vectors and query_vectors (and validation_query_vectors)"
-        )
-    return encoder

@@ -72,8 +72,8 @@ class Prepared:
         together = sparse.vstack([labels.gains, gains], format="csr")
         pushing = np.arange(len(queries))
         if len(labels.negatives) < count:  # as large a part of these as of the others
-            able, random = np.flatnonzero(np.diff(gains.indptr)), np.random.default_rng(self.options.seed)
-            pushing = _drawn(able, round(len(queries) * len(labels.negatives) / count), random)
+            able = np.flatnonzero(np.diff(gains.indptr))
+            pushing = _drawn(able, round(len(queries) * len(labels.negatives) / count), self.options.seed)
         negatives = np.concatenate([labels.negatives, count + pushing])
         return replace(labels, queries=every, gains=together, groups=np.arange(len(every)), negatives=negatives)
 
@@ -166,14 +166,13 @@ def prepare_for(
     if groups is not None and held_out is not None:
         raise InputError("groups= leaves groups out together, so it goes without validation=; give one of the two")
     codes = groups_of(groups, train[0])
-    random = np.random.default_rng(options.seed)
     rows = np.union1d(train[1].indices, () if held_out is None else held_out[1].indices).astype(np.int64)
     judge = train if held_out is None else held_out
     able = np.flatnonzero(np.diff(judge[1].indptr))
-    own = _drawn(able, options.max_queries, random)
+    own = _drawn(able, options.max_queries, options.seed)
     hidden = None if judge[2] is None else judge[2][own]
     left_out = own if held_out is None else None
-    negatives, teaching = _searched_for(options, corpus, train[1], left_out, random, maps)
+    negatives, teaching = _searched_for(options, corpus, train[1], left_out, maps)
     device, k = train[0].device, options.measured.k
     documents_of = unit_block(torch.from_numpy(corpus.take(rows)).to(device), "documents", rows)
     evaluated = judge[0][torch.from_numpy(own).to(device)]
@@ -205,23 +204,28 @@ def _searched_for(
     corpus: Corpus,
     gains: sparse.csr_array,
     evaluated: NDArray[np.int64] | None,
-    random: np.random.Generator,
     maps: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the queries whose softmax pushes documents away, and those that teach query maps."""
     able = np.flatnonzero(np.diff(gains.indptr))
     if gains.shape[0] <= options.max_queries:
         return np.arange(gains.shape[0]), able
-    negatives = evaluated if evaluated is not None else _drawn(able, options.max_queries, random)
+    negatives = evaluated if evaluated is not None else _drawn(able, options.max_queries, options.seed)
     most = min(_MOST_TEACHING, _SCORES // max(1, len(corpus))) if maps else 0
     others = np.setdiff1d(able, negatives)
-    more = _drawn(others, max(0, most - len(negatives)), random)
+    more = _drawn(others, max(0, most - len(negatives)), options.seed)
     return negatives, np.union1d(negatives, more)
 
 
-def _drawn(rows: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Return all rows, or a sample of so many, ascending."""
-    return rows if len(rows) <= count else np.sort(random.choice(rows, count, replace=False))
+def _drawn(rows: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
+    """Return all of some ascending rows, or a sample of so many, ascending.
+
+    More rows behind them change few of those that are drawn, so that new labels need few new searches.
+    """
+    if len(rows) <= count:
+        return rows
+    priority = np.random.default_rng(seed).random(rows[-1] + 1)[rows]
+    return np.sort(rows[np.argsort(priority, kind="stable")[:count]])
 
 
 def _covariance(sample: torch.Tensor) -> NDArray[np.float64]:

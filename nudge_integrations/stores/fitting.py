@@ -12,8 +12,10 @@ from nudge_integrations.corpus import as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.feedback import LabelLog
 from nudge_integrations.pipeline import tries_query_maps
 from nudge_integrations.pipeline.identical import identical_rows
+from nudge_integrations.pipeline.label_keeping import kept_labels, note_fit
 from nudge_integrations.selection import CANDIDATES, select
 from nudge_integrations.solver import OptionValues, solve
 from nudge_integrations.stores.canary import Canary
@@ -36,6 +38,7 @@ def fit_store(
     groups: ArrayLike | Sequence[object] | None = None,
     query_vectors: object = None,
     by_index: bool | None = None,
+    labels: LabelLog | None = None,
     **options: Unpack[OptionValues],
 ) -> Nudge:
     """Find out which documents of a live store to move where; see `nudge_integrations.fit`, which does it for texts.
@@ -54,6 +57,7 @@ def fit_store(
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
         by_index: Search by the store's own index, which may be approximate; False to pass over all vectors; None
             passes over up to 100,000.
+        labels: The log that keeps the labels with the nudge; None for a new one with the labels of the dataset.
         **options: As in `nudge_integrations.fit`.
 
     Raises:
@@ -91,7 +95,9 @@ def fit_store(
         else None,
         encoder=encoder,
         dataset_hash=dataset.hash,
+        labels=kept_labels(encoder, dataset, queries, None, None) if labels is None else labels,
     )
+    note_fit(nudge, len(corpus), {"method": method, **options})
     store.remember(nudge, Canary.of(corpus, queries, gains, nudge))
     return nudge
 

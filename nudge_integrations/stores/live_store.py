@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,6 +57,15 @@ class LiveStore:
             StoreError: If the store is empty or holds an id twice.
         """
         return StoreCorpus.of(self.adapter, self._overlay(), by_index=by_index)
+
+    def refit(self, nudge: Nudge, labels: Any = None, encoder: Any = None, **options: Any) -> Nudge:
+        """Fit again to the labels that a nudge keeps and new ones, over the rows as they are; see `refit_store`.
+
+        `plan` of the result says what changes from the nudge that is applied, and `apply` writes it.
+        """
+        from nudge_integrations.stores.refitting import refit_store
+
+        return refit_store(self, nudge, labels, encoder, **options)
 
     def remember(self, nudge: Nudge, canary: Canary) -> None:
         """Keep queries for the plan of a nudge."""

@@ -23,6 +23,7 @@ from scipy import sparse
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError, MismatchError
+from nudge_integrations.feedback import LabelLog
 from nudge_integrations.fusion import Bm25, Fusion
 from nudge_integrations.selection import select
 from nudge_integrations.solver import Candidate, solve, table_of
@@ -75,6 +76,8 @@ def make(count: int = 3, dimension: int = 4, seed: int = 0, **changes: Any) -> N
 def same(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray):
         return one.dtype == other.dtype and np.array_equal(one, other)
+    if isinstance(one, LabelLog):
+        return bool(one.labels == other.labels)
     return bool(one == other) or (isinstance(one, float) and math.isnan(one) and math.isnan(other))
 
 

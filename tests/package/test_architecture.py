@@ -25,6 +25,7 @@ ROWS = (
     {"solver"},
     {"query_map"},
     {"dataset", "encoding", "selection"},
+    {"feedback"},
     {"artifact", "index"},
     {"pipeline", "generation", "evaluation", "finetune"},
     {"stores", "trackers"},

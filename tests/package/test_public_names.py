@@ -23,7 +23,8 @@ PUBLIC = {
             "CachedEncoder",
         ),
         *("Corpus", "ArrayCorpus", "prepare", "Prepared", "solve", "Solution", "select", "Options"),
-        *("fit", "Nudge", "NudgeDiff", "ExactIndex", "evaluate", "Evaluation"),
+        *("fit", "refit", "health", "Health", "suspects", "Suspect", "migrate", "Migration", "LabelLog"),
+        *("Nudge", "NudgeDiff", "ExactIndex", "evaluate", "Evaluation"),
         *("NudgeError", "InputError", "DatasetError", "SimilarityError", "ArtifactError", "CorruptArtifactError"),
         *("MismatchError", "MissingExtraError", "__version__"),
     ),
@@ -55,7 +56,13 @@ PUBLIC = {
     "nudge_integrations.index": (
         *("ExactIndex", "Filter", "with_extra_coordinate", "with_zero_coordinate", "without_extra_coordinate"),
     ),
-    "nudge_integrations.pipeline": ("METHODS", "QUERY_MAPS", "fit", "similarity_of", "tries_query_maps"),
+    "nudge_integrations.pipeline": (
+        *("METHODS", "QUERY_MAPS", "DocumentChanges", "Health", "Migration", "NewQueryGain", "QueryDrift"),
+        *("RefitDetails", "SpaceMap", "Suspect", "bridge", "fit", "fit_space_map", "health"),
+        *("labels_over_documents", "migrate", "refit", "refit_details", "similarity_of", "suspects"),
+        "tries_query_maps",
+    ),
+    "nudge_integrations.feedback": ("LabelLog", "LoggedFit", "LoggedLabel"),
     "nudge_integrations.stores": (
         *("Canary", "LiveStore", "Lockable", "Prediction", "Ranking", "Retries", "Rollout", "RolloutPlan"),
         *("Searchable", "StoreAdapter", "StoreCorpus", "StoreInfo", "Transactional", "Verification", "Where"),
@@ -84,7 +91,8 @@ def test_public_names_are_these(module: str) -> None:
 def test_the_top_level_is_in_flow_order_and_names_the_same_things() -> None:
     docstring = nudge_integrations.__doc__ or ""
     drawn = [name for name in PUBLIC["nudge_integrations"] if f"    {name} " in docstring]
-    assert drawn == ["RetrievalDataset", "Encoder", "Corpus", "prepare", "solve", "fit", "ExactIndex", "evaluate"]
+    flow = ["RetrievalDataset", "Encoder", "Corpus", "prepare", "solve", "fit", "refit", "ExactIndex", "evaluate"]
+    assert drawn == flow
     assert [docstring.index(f"    {name} ") for name in drawn] == sorted(
         docstring.index(f"    {name} ") for name in drawn
     )

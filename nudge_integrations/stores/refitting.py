@@ -1,0 +1,92 @@
+"""refit_store: new labels beside those that a nudge keeps, and a live store as it is now; no document is embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.encoding import Encoder
+from nudge_integrations.errors import InputError
+from nudge_integrations.pipeline import labels_over_documents
+from nudge_integrations.pipeline.refitting import last_options
+from nudge_integrations.stores.fitting import fit_store
+
+if TYPE_CHECKING:
+    from nudge_integrations.stores.live_store import LiveStore
+
+__all__ = ["refit_store"]
+
+
+def refit_store(
+    store: LiveStore,
+    nudge: Nudge,
+    labels: RetrievalDataset | Any | None = None,
+    encoder: Encoder | None = None,
+    *,
+    documents: Mapping[str, str] | None = None,
+    query_vectors: Any = None,
+    source: str = "feedback",
+    time: datetime | str | None = None,
+    by_index: bool | None = None,
+    **options: Any,
+) -> Nudge:
+    """Fit again to all labels, over the rows that a store holds now; see `nudge_integrations.refit`.
+
+    ``store.plan`` of the result says what changes from the nudge that is applied, and ``store.apply`` writes it.
+
+    Args:
+        store: The store.
+        nudge: The nudge that is served, with its labels.
+        labels: New labels; None for those that its log has got since.
+        encoder: Embeds queries whose vectors are not kept.
+        documents: Id -> text of labelled documents now, which tells those that were edited. A row whose text is unknown
+            is the document that was labelled under its id.
+        query_vectors: (m, d) in the order of the queries of ``labels``, if they are there already.
+        source: Where the labels come from, to delete them by.
+        time: When they were given; now for None.
+        by_index: As in `fit_store`.
+        **options: Options of the fit to change; all others are those of the last fit.
+
+    Returns:
+        The new nudge; the present one with the new labels where the fit finds no gain.
+
+    Raises:
+        InputError: If no labels are kept, or none is about a row of the store.
+        StoreError: If the store cannot be read.
+    """
+    if encoder is not None:
+        nudge.check_encoder(encoder)
+    if not len(nudge.labels):
+        raise InputError("this nudge keeps no labels, so new ones alone would undo it: fit all labels with fit_store()")
+    log, added = nudge.labels.copy(), None if labels is None else RetrievalDataset.from_object(labels)
+    if added is not None:
+        log.add(added, query_vectors=query_vectors, encoder=nudge.encoder, source=source, time=time)
+    texts = {**({} if added is None else added.corpus), **(documents or {})}
+    ids = store.corpus(by_index=by_index).ids
+    dataset, changes = labels_over_documents(log, {i: texts.get(i, "") for i in ids}, unknown_as_same=True)
+    if not dataset.queries:
+        raise InputError(f"no label is about a row of {store.info.location}: {changes}")
+    known = log.query_vectors(nudge.encoder)
+    missing = {query: text for query, text in dataset.queries.items() if query not in known}
+    if missing and encoder is None:
+        raise InputError(f"{len(missing)} queries have no vector: give encoder= or query_vectors=")
+    if missing and encoder is not None:
+        known |= dict(zip(missing, encoder.encode_queries(list(missing.values())), strict=True))
+        log.keep_vectors({query: known[query] for query in missing}, nudge.encoder)
+    judged = {i for grades in dataset.qrels.values() for i in grades}
+    asked = {name: value for name, value in last_options(nudge).items() if name not in ("duplicates", "similarity")}
+    fitted = fit_store(
+        store,
+        RetrievalDataset({i: texts.get(i, i) for i in judged}, dataset.queries, dataset.qrels),
+        nudge.encoder,
+        query_vectors=np.stack([known[query] for query in dataset.queries]),
+        by_index=by_index,
+        labels=log,
+        **{**asked, **options},
+    )
+    return nudge.with_labels(log) if fitted.status == "no_gain" else fitted
