@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nudge_integrations.corpus.texts import whole
 from nudge_integrations.dataset.content import groups_of_equal_text
 from nudge_integrations.errors import DatasetError
 
@@ -17,7 +17,6 @@ Pair = tuple[str, str]
 
 # How many ids a report names before it only counts.
 NAMED = 5
-_HALF = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -165,13 +164,6 @@ def _grade(query_id: str, document_id: str, grade: Any) -> float:
     return number
 
 
-def _whole(text: str) -> str:
-    """Join the halves of characters that stand together, and put U+FFFD for those that stand alone."""
-    if not _HALF.search(text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def inspect(
     corpus: Mapping[str, str], queries: Mapping[str, str], qrels: Mapping[str, Mapping[str, float]]
 ) -> ValidationReport:
@@ -194,8 +186,8 @@ def inspect(
         unknown_queries=tuple(q for q in qrels if q not in queries),
         empty_queries=tuple(q for q, text in queries.items() if not text.strip()),
         empty_documents=empty_documents,
-        broken_queries=tuple(q for q, text in queries.items() if _whole(text) != text),
-        broken_documents=tuple(d for d, text in corpus.items() if _whole(text) != text),
+        broken_queries=tuple(q for q, text in queries.items() if whole(text) != text),
+        broken_documents=tuple(d for d, text in corpus.items() if whole(text) != text),
         negative_grades=tuple((q, d) for q, d, grade in judgements if grade < 0),
         duplicate_texts=tuple(tuple(ids) for text, ids in same_text.items() if len(ids) > 1 and text.strip()),
         repeated_queries=tuple(tuple(ids) for ids in repeated.values() if len(ids) > 1),
@@ -209,9 +201,9 @@ def repair(
     report: ValidationReport,
 ) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, float]]]:
     """Leave out what the report names, each with all that hangs on it; half a character becomes U+FFFD."""
-    documents = {d: _whole(text) for d, text in corpus.items() if text.strip()}
+    documents = {d: whole(text) for d, text in corpus.items() if text.strip()}
     left_out = {*report.queries_without_relevant, *report.empty_queries}
-    kept = {q: _whole(text) for q, text in queries.items() if q not in left_out}
+    kept = {q: whole(text) for q, text in queries.items() if q not in left_out}
     judgements = {
         q: {d: grade for d, grade in grades.items() if d in documents and grade >= 0}
         for q, grades in qrels.items()

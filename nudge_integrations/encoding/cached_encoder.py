@@ -68,7 +68,8 @@ class CachedEncoder:
         return self._through_cache("query", texts, self.encoder.encode_queries)
 
     def _through_cache(self, role: Role, texts: Sequence[str], encode: Callable[[Sequence[str]], Vectors]) -> Vectors:
-        if not len(checked_texts(texts)):
+        texts = checked_texts(texts)
+        if not len(texts):
             return np.asarray(encode([]), np.float32)
         keys = [text_key(role, text) for text in texts]
         vectors: dict[bytes, Vectors] = self._cache.read(keys, self._dimension)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nudge_integrations.corpus import as_matrix, as_rows
+from nudge_integrations.corpus.texts import whole
 from nudge_integrations.errors import InputError
 
 __all__ = ["Encoder", "Role", "Vectors", "checked_texts", "checked_vectors", "text_hash"]
@@ -55,11 +56,15 @@ class Encoder(Protocol):
 
 
 def checked_texts(texts: Sequence[str]) -> Sequence[str]:
-    """Raise InputError unless this is a sequence of strings."""
+    """Return texts as a model takes them, U+FFFD for half a character.
+
+    Raises:
+        InputError: If this is no sequence of strings.
+    """
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         kinds = "one string" if isinstance(texts, str) else ", ".join(sorted({type(text).__name__ for text in texts}))
         raise InputError(f"texts are {kinds}; expected a list of strings")
-    return texts
+    return [whole(text) for text in texts]
 
 
 def checked_vectors(vectors: Any, texts: Sequence[str]) -> Vectors:

@@ -100,7 +100,8 @@ class SentenceTransformerEncoder:
         return self._encode(self.model.encode_query, "query", texts)
 
     def _encode(self, encode: Callable[..., Any], role: Role, texts: Sequence[str]) -> Vectors:
-        if not len(checked_texts(texts)):
+        texts = checked_texts(texts)
+        if not len(texts):
             return np.zeros((0, self._dimension), np.float32)
         vectors = encode(
             list(texts), prompt=self._prompts[role], batch_size=self.batch_size, show_progress_bar=self.progress

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nudge_integrations.corpus.texts import whole
 from nudge_integrations.errors import DatasetError
 from nudge_integrations.storage import read_regular, write_atomically
 
@@ -83,11 +84,12 @@ def column(identifier: str) -> str:
     """Return an id that can be one of TREC's columns.
 
     Raises:
-        DatasetError: If it is empty or holds a blank.
+        DatasetError: If it is empty, or holds a blank or half a character.
     """
-    if identifier.split() != [identifier]:
+    if identifier.split() != [identifier] or whole(identifier) != identifier:
         raise DatasetError(
-            f"id {identifier!r} is empty or holds a blank, which TREC's columns cannot; write JSON instead"
+            f"id {identifier!r} is empty, or holds a blank or half a character, which TREC's columns cannot: "
+            "write JSON instead"
         )
     return identifier
 

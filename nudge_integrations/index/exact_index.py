@@ -226,11 +226,12 @@ class ExactIndex:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> ExactIndex:
-        """Open a saved index; its vectors are mapped from the disk, and read into memory when vectors are inserted.
+        """Open a saved index.
 
         Args:
             path: Its folder.
-            verify: Hash every byte, which reads the files once (about 1 GB a second). False checks sizes only.
+            verify: Hash every byte, which reads the files once (about 1 GB a second). False checks sizes only and maps
+                vectors of 64 MiB and more from the disk: nobody may cut that file off while it is in use.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.

@@ -64,7 +64,7 @@ def write(path: str | os.PathLike[str], saved: SavedIndex) -> None:
 
 
 def read(path: str | os.PathLike[str], *, verify: bool) -> SavedIndex:
-    """Map a saved index into memory.
+    """Read a saved index; without ``verify`` large vectors are mapped from the disk.
 
     Raises:
         CorruptArtifactError: If a file is missing, truncated or altered, or what they hold does not fit together.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.embeddings import Embeddings
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus.texts import whole
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.encoding.encoder import checked_vectors
 from nudge_integrations.encoding.identity import check_stored_vectors, known_to_differ, settings_fingerprint
@@ -77,7 +78,7 @@ class LangChainEncoder:
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, d) float32, in one call that the embeddings may cut into batches."""
-        return checked_vectors(self.embedding.embed_documents(list(texts)), texts)
+        return checked_vectors(self.embedding.embed_documents([whole(text) for text in texts]), texts)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed m queries as (m, d) float32, a query a call; what was embedded before a call failed is kept."""

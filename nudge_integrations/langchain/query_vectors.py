@@ -11,6 +11,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import run_in_executor
 
+from nudge_integrations.corpus.texts import whole
 from nudge_integrations.encoding.encoder import checked_vectors
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class QueryVectors:
 
         async def embed(text: str) -> None:
             async with turns:
-                self._keep(text, await self._embedding.aembed_query(text))
+                self._keep(text, await self._embedding.aembed_query(whole(text)))
 
         tasks = [asyncio.create_task(embed(text)) for text in self._missing(texts)]
         try:
@@ -85,7 +86,7 @@ class QueryVectors:
         return [text for text in dict.fromkeys(texts) if text not in self._known]
 
     def _embed(self, text: str) -> None:
-        self._keep(text, self._embedding.embed_query(text))
+        self._keep(text, self._embedding.embed_query(whole(text)))
 
     def _keep(self, text: str, vector: object) -> None:
         self._known[text] = checked_vectors([vector], [text])[0]

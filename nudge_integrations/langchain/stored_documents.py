@@ -8,6 +8,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.runnables import run_in_executor
 
+from nudge_integrations.corpus.texts import whole
 from nudge_integrations.encoding.encoder import checked_texts
 from nudge_integrations.errors import InputError
 from nudge_integrations.langchain.documents import distinct, document_id
@@ -40,7 +41,7 @@ class StoredDocuments(ExactSearch):
         """
         order = self._ids(documents, ids)
         named = distinct(documents, order)
-        self._insert(named, self._embedding.embed_documents([document.page_content for document in named.values()]))
+        self._insert(named, self._embedding.embed_documents(_texts(named)))
         return order
 
     async def aadd_documents(
@@ -49,7 +50,7 @@ class StoredDocuments(ExactSearch):
         """Do what `add_documents` does with the embeddings' own async path."""
         order = self._ids(documents, ids)
         named = distinct(documents, order)
-        vectors = await self._embedding.aembed_documents([document.page_content for document in named.values()])
+        vectors = await self._embedding.aembed_documents(_texts(named))
         await run_in_executor(None, self._insert, named, vectors)
         return order
 
@@ -146,3 +147,8 @@ def _documents(texts: Iterable[str], metadatas: Sequence[Mapping[str, Any]] | No
     if len(entries) != len(listed):
         raise InputError(f"{len(listed)} texts came with {len(entries)} metadatas; give one each")
     return [Document(page_content=text, metadata=dict(entry)) for text, entry in zip(listed, entries, strict=True)]
+
+
+def _texts(documents: Mapping[str, Document]) -> list[str]:
+    """Return the texts of documents as a model takes them."""
+    return [whole(document.page_content) for document in documents.values()]

@@ -13,6 +13,7 @@ from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from nudge_integrations.corpus.counts import whole_number
+from nudge_integrations.corpus.texts import whole
 from nudge_integrations.errors import InputError
 from nudge_integrations.index import Filter, with_extra_coordinate, with_zero_coordinate
 from nudge_integrations.langchain.encoder import checked_query
@@ -62,14 +63,14 @@ class ExactSearch(VectorStore):
             InputError: If k is no whole number or < 1, the filter or an option is unknown, or the embeddings return no
                 vector.
         """
-        vector = checked_query(query, self._embedding.embed_query(query))
+        vector = checked_query(query, self._embedding.embed_query(whole(query)))
         return self._searched(vector, k, filter, query if words is None else words, kwargs)
 
     async def asimilarity_search_with_score(
         self, query: str, k: int = 4, *, filter: Filter | None = None, words: str | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Do what `similarity_search_with_score` does with the embeddings' own async path."""
-        vector = checked_query(query, await self._embedding.aembed_query(query))
+        vector = checked_query(query, await self._embedding.aembed_query(whole(query)))
         return await run_in_executor(None, self._searched, vector, k, filter, query if words is None else words, kwargs)
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> list[Document]:
@@ -111,7 +112,7 @@ class ExactSearch(VectorStore):
             InputError: If k or fetch_k is no whole number or < 1, lambda_mult is not between 0 and 1, or the filter or
                 an option is unknown.
         """
-        vector = checked_query(query, self._embedding.embed_query(query))
+        vector = checked_query(query, self._embedding.embed_query(whole(query)))
         options = {"words": query, **kwargs}
         return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, **options)
 
@@ -119,7 +120,7 @@ class ExactSearch(VectorStore):
         self, query: str, k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> list[Document]:
         """Do what `max_marginal_relevance_search` does with the embeddings' own async path."""
-        vector = checked_query(query, await self._embedding.aembed_query(query))
+        vector = checked_query(query, await self._embedding.aembed_query(whole(query)))
         options = {"words": query, **kwargs}
         return await self.amax_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, **options)
 

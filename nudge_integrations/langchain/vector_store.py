@@ -249,14 +249,15 @@ class NudgeVectorStore(StoredDocuments):
         id_key: str | None = None,
         verify: bool = True,
     ) -> NudgeVectorStore:
-        """Open a saved store; its vectors are mapped from the disk.
+        """Open a saved store.
 
         Args:
             path: The folder.
             embedding: The embeddings that it was filled with.
             id_key: As in the constructor.
             verify: Hash every byte, and embed a few documents again to see that their vectors are this model's, but for
-                vectors that came through `add_embeddings`. False checks sizes and fingerprints only.
+                vectors that came through `add_embeddings`. False checks sizes and fingerprints only, and maps large
+                files from the disk.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.

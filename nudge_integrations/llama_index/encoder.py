@@ -13,6 +13,7 @@ from llama_index.core.bridge.pydantic import Field
 from numpy.typing import NDArray
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus.texts import whole
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.encoding.encoder import checked_vectors
 from nudge_integrations.encoding.identity import known_to_differ, settings_fingerprint
@@ -94,11 +95,11 @@ class LlamaIndexEncoder:
 
     def encode_documents(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed n texts as (n, d) float32."""
-        return checked_vectors(self.embed_model.get_text_embedding_batch(list(texts)), texts)
+        return checked_vectors(self.embed_model.get_text_embedding_batch([whole(text) for text in texts]), texts)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed m queries as (m, d) float32."""
-        return checked_vectors([self.embed_model.get_query_embedding(text) for text in texts], texts)
+        return checked_vectors([self.embed_model.get_query_embedding(whole(text)) for text in texts], texts)
 
 
 def as_encoder(embedding: BaseEmbedding | Encoder) -> Encoder:

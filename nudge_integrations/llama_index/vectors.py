@@ -16,6 +16,7 @@ from llama_index.core.schema import BaseNode, ImageNode, QueryBundle
 from llama_index.core.utils import get_tqdm_iterable
 from numpy.typing import NDArray
 
+from nudge_integrations.corpus.texts import whole
 from nudge_integrations.errors import InputError
 from nudge_integrations.llama_index.encoder import EncoderEmbedding
 from nudge_integrations.llama_index.nodes import embed_text
@@ -57,7 +58,7 @@ class _Work:
         return cls(nodes, [row for row in bare if not isinstance(nodes[row], ImageNode)], images)
 
     def texts_to_embed(self) -> list[str]:
-        return [embed_text(self.nodes[row]) for row in self.texts]
+        return [whole(embed_text(self.nodes[row])) for row in self.texts]
 
     def images_to_embed(self) -> list[Any]:
         return [cast("ImageNode", self.nodes[row]).resolve_image() for row in self.images]
@@ -124,14 +125,16 @@ def transformed(query: str | QueryBundle, query_transform: BaseQueryTransform | 
 
 def query_vector(query: QueryBundle, embed_model: BaseEmbedding) -> list[float]:
     """Return a query's own embedding if it has one, else that of its strings through the model's query path."""
-    own = query.embedding
-    return embed_model.get_agg_embedding_from_queries(query.embedding_strs) if own is None else own
+    if query.embedding is not None:
+        return query.embedding
+    return embed_model.get_agg_embedding_from_queries([*map(whole, query.embedding_strs)])
 
 
 async def aquery_vector(query: QueryBundle, embed_model: BaseEmbedding) -> list[float]:
     """Do the same as `query_vector` without blocking."""
-    own = query.embedding
-    return await embed_model.aget_agg_embedding_from_queries(query.embedding_strs) if own is None else own
+    if query.embedding is not None:
+        return query.embedding
+    return await embed_model.aget_agg_embedding_from_queries([*map(whole, query.embedding_strs)])
 
 
 def query_vectors(

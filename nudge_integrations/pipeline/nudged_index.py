@@ -266,7 +266,7 @@ class NudgedIndex:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, verify: bool = True) -> NudgedIndex:
-        """Open what was saved; vectors are mapped from the disk. ``verify=False`` does not hash the large files.
+        """Open what was saved; ``verify=False`` hashes nothing, and maps large files from the disk.
 
         Raises:
             CorruptArtifactError: If a file is missing, truncated or altered.

@@ -75,10 +75,10 @@ def decide(prepared: Prepared, best: Candidate, baseline: float, *, standard_err
     protocol = "leave-one-out" if prepared.evaluation.own is not None else "validation"
     metric, count = prepared.options.metric, len(prepared.evaluation)
     change = f"{metric} {baseline:.4f} -> {best.score:.4f} over {count} queries ({protocol})"
-    if fixed:
-        return Decision("fixed", f"the step was given; {change}")
     why = _nothing_to_learn(prepared)
-    if best.step == 0.0:
+    if fixed and prepared.labels.gains.nnz:
+        return Decision("fixed", f"the step was given; {change}")
+    if best.step == 0.0 or fixed:
         return Decision("no_gain", why or "no step beats leaving the documents where they are")
     times, over = standard_errors, ""
     if is_careful(prepared):

@@ -116,19 +116,22 @@ class Options:
             ("unseen_weight", 0.0, 1.0),
             ("temperature", 1e-3, 1e3),
             ("standard_errors", 0.0, np.inf),
-            ("max_queries", 1, np.inf),
             ("max_seconds", 0.0, np.inf),
-            ("block_bytes", 1 << 16, np.inf),
         ):
             value = getattr(self, name)
             absent = value is None and name in ("step", "temperature", "max_seconds")
-            if not absent and not (isinstance(value, int | float | np.number) and low <= value <= high):
+            number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+            if not absent and not (number and low <= value <= high):
                 raise InputError(f"{name} must be a number between {low:g} and {high:g}; got {value!r}")
+        for name in ("graded", "refit", "normalize_queries", "shift", "ignore_identical_ids", "progress"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise InputError(f"{name} must be True or False; got {getattr(self, name)!r}")
         if self.temperature is not None and self.method not in ("auto", "contrastive"):
             raise InputError(
                 f"temperature= belongs to method='contrastive' or 'auto'; {self.method!r} takes no softmax"
             )
-        whole_number(self.seed, "seed", 0)
+        for name, least in (("seed", 0), ("max_queries", 1), ("block_bytes", 1 << 16)):
+            whole_number(getattr(self, name), name, least)
         parse_metric(self.metric)
 
     def changed(self, **changes: object) -> Options:

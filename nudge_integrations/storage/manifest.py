@@ -50,7 +50,8 @@ Buffer: TypeAlias = bytes | mmap.mmap
 _STAGED = re.compile(rf"\.(?P<name>.+)\.(?P<sha256>{SHA256})", re.DOTALL)
 # No manifest of ours is near this size; what is larger is neither written nor read.
 _LARGEST_MANIFEST = 1 << 28
-# A mapped file that somebody cuts off while it is in use ends the process, so only those are mapped for which it pays.
+# A mapped file that somebody cuts off while it is in use ends the process, so only those are mapped for which it pays,
+# and only where the caller said that they are too large to be read through.
 _SMALLEST_MAPPED = 1 << 26
 
 # A reader starts again when a writer was faster; this many saves during one load would be odd.
@@ -108,7 +109,7 @@ def load_files(
     version: int,
     verify: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Buffer]]:
-    """Read the manifest and all files that it names; those of 64 MiB and more are mapped into memory instead.
+    """Read the manifest and all files that it names.
 
     Args:
         directory: A folder written by `save_files`.
@@ -116,7 +117,8 @@ def load_files(
         names: The files that it must name; there may be more.
         format_name: What ``content["format"]`` must say.
         version: The ``content["version"]`` that the caller can read.
-        verify: Hash every file. False checks sizes only, for files too large to be read through.
+        verify: Hash every file. False checks sizes only, for files too large to be read through: those of 64 MiB and
+            more are mapped into memory, and must not be cut off while they are in use.
 
     Returns:
         The manifest's content, and file name -> its bytes, read-only.
@@ -270,7 +272,7 @@ def _open(folder: Path, name: str, entry: Mapping[str, Any] | None, verify: bool
                 if size != entry["bytes"]:
                     fault = f"has {size} bytes instead of {entry['bytes']}"
                     continue
-                mapped = size >= _SMALLEST_MAPPED
+                mapped = not verify and size >= _SMALLEST_MAPPED
                 data: Buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else file.read()
         except PermissionError:
             raise

@@ -16,7 +16,7 @@ from llama_index.core.schema import TextNode
 
 from nudge_integrations import RetrievalDataset, fit
 from nudge_integrations.encoding import CachedEncoder, Encoder
-from nudge_integrations.llama_index import NudgedEmbedding, as_embedding
+from nudge_integrations.llama_index import NudgedEmbedding, NudgeFinetuneEngine, as_embedding
 
 DATASET = RetrievalDataset({"d": "cats purr", "e": "dogs bark"}, {"q": "who purrs?"}, {"q": {"d": 1}})
 
@@ -37,6 +37,22 @@ def test_models_over_a_cache_are_copied_and_sent_to_other_processes(
             ["cats purr", "owls"]
         )
         assert again.get_query_embedding("who purrs?") == model.get_query_embedding("who purrs?")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])  # noqa: S301  our own
+def test_engines_and_retrievers_are_copied_and_sent_to_other_processes(
+    encoder: Encoder, tmp_path: Path, copied: Callable[[Any], Any]
+) -> None:
+    nodes = [TextNode(id_=name, text=text) for name, text in DATASET.corpus.items()]
+    model = as_embedding(CachedEncoder(encoder, tmp_path))
+    engine = NudgeFinetuneEngine(DATASET, model, nodes=nodes, method="nudge-n", step=0.5)
+    engine.finetune()
+    retriever = engine.as_retriever(similarity_top_k=2)
+    expected = [(hit.node_id, hit.score) for hit in retriever.retrieve("who purrs?")]
+    again = copied(engine)
+    again.finetune()
+    for one in (copied(retriever), again.as_retriever(similarity_top_k=2)):
+        assert [(hit.node_id, hit.score) for hit in one.retrieve("who purrs?")] == expected
 
 
 def test_a_model_that_cannot_be_pickled_says_so_and_stays_whole(encoder: Encoder, tmp_path: Path) -> None:

@@ -518,3 +518,27 @@ def test_the_best_documents_that_nobody_labelled_are_found_however_many_are_labe
     rest = np.setdiff1d(np.arange(500), labelled)
     np.testing.assert_allclose(prepared.sample.numpy(), documents[rest], atol=1e-6)
     np.testing.assert_allclose(prepared.covariance, np.cov(documents.T, bias=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [None, 0.0, 0.3])
+@pytest.mark.parametrize("method", ["auto", "nudge-n", "nudge-m", "contrastive"])
+def test_without_a_label_nothing_is_fixed_and_the_reason_says_why(method: str, step: float | None) -> None:
+    for queries in (0, 2):
+        relevance = sparse.csr_array((queries, len(DOCUMENTS)))
+        solution = solve(DOCUMENTS, QUERIES[:queries], relevance, method=method, step=step)
+        assert (solution.status, solution.method, len(solution.rows)) == ("no_gain", "none", 0)
+        assert "no query has a relevant document" in solution.reason
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *({"max_seconds": value} for value in (-1, float("nan"), True, "1")),
+        *({"max_queries": value} for value in (0, 1.5, "9", None)),
+        *({"block_bytes": value} for value in (1, 1e7)),
+        *({name: "no"} for name in ("graded", "refit", "shift", "progress", "ignore_identical_ids")),
+    ],
+)
+def test_options_of_another_kind_are_refused_by_name(option: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(option))):
+        solved(**option)

@@ -170,6 +170,21 @@ def test_what_was_read_stays_when_the_file_is_cut_off(tmp_path: Path) -> None:
     assert bytes(read["a"]) == b"content" * 10_000
 
 
+def test_a_large_file_that_is_cut_off_while_it_is_used_does_not_end_the_process(tmp_path: Path) -> None:
+    code = """if True:
+        import os, sys
+        from nudge_integrations.storage import load_files, save_files
+        content = {"format": "test/folder", "version": 1}
+        save_files(sys.argv[1], "manifest.json", content, {"large": [bytes(1 << 20)] * 65})
+        _, files = load_files(sys.argv[1], "manifest.json", (), format_name="test/folder", version=1)
+        os.truncate(os.path.join(sys.argv[1], "large"), 0)
+        assert bytes(files["large"]) == bytes(65 << 20)
+    """
+    package = Path(__file__).parents[2]
+    process = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=package, check=False)
+    assert process.returncode == 0
+
+
 def test_a_save_whose_content_fails_leaves_no_file(tmp_path: Path) -> None:
     save(tmp_path, {"a": b"old", "b": b"old"})
     before = content_of(tmp_path)
