@@ -204,3 +204,14 @@ def test_known_figure_of_scifact(collection: Callable[[str], Path]) -> None:
 
 def ids_in(path: Path) -> list[str]:
     return [json.loads(line)["_id"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\x00", "\x00\x00", "a b", "\t", "\n", "\u2028", "x" * 5000])
+def test_ids_of_any_characters_are_evaluated_and_none_are_taken_for_each_other(odd: str) -> None:
+    documents = {f"d{odd}1": "one", f"d{odd}2": "two", "d": "three"}
+    queries = {f"q{odd}1": "first", f"q{odd}2": "second", "q": "third"}
+    labels = {query: {document: 1} for query, document in zip(queries, documents, strict=True)}
+    run = {query: [document for document in documents if document != wanted] for query, (wanted,) in labels.items()}
+    run["q"] = ["d"]
+    found = evaluate(run, RetrievalDataset(documents, queries, labels), ["hit@2"])
+    assert dict(found.per_query["hit@2"]) == {f"q{odd}1": 0.0, f"q{odd}2": 0.0, "q": 1.0}
