@@ -50,7 +50,8 @@ def test_version_is_in_the_changelog() -> None:
 def test_ci_runs_what_a_developer_runs() -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
-    assert "exec make test" in script.read_text(encoding="utf-8")
+    lines = script.read_text(encoding="utf-8").splitlines()
+    assert "set -euo pipefail" in lines[: lines.index("make test")]
     done = subprocess.run(["make", "-n", "test"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
     for tool in ("ruff check", "ruff format --check", "mypy", "pytest"):
         assert tool in done.stdout
