@@ -19,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-crash test-docs test-fuzz test-model test-stores test-oldest test-wheel lint format clean
+.PHONY: help demo docs test test-crash test-docs test-fuzz test-model test-properties test-stores test-oldest test-wheel lint format clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do \
@@ -47,8 +47,11 @@ test-crash: $(VENV)/.dev ## Kill 3,200 processes at every step of every writer, 
 test-fuzz: $(VENV)/.dev ## Read twenty thousand damaged files of every format: errors of this package, or the right content
 	@NUDGE_MUTANTS=$${NUDGE_MUTANTS:-20000} $(BIN)/python -m pytest tests/fuzz
 
-test-model: $(VENV)/.dev ## Try 1,000 sequences of 50 changes of every index and store against a dictionary
+test-model: $(VENV)/.dev ## Try 1,000 sequences of 50 changes of a store against a dictionary
 	@NUDGE_RUNS=$${NUDGE_RUNS:-1000} NUDGE_STEPS=$${NUDGE_STEPS:-50} $(BIN)/python -m pytest tests/model
+
+test-properties: $(VENV)/.dev ## Try 10,000 random fits for what every fit promises
+	@NUDGE_CASES=$${NUDGE_CASES:-10000} $(BIN)/python -m pytest -rP tests/properties
 
 test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, and run the contract tests of both edges
 	@$(PIP) -e '.[dev,dev-stores]'

@@ -29,7 +29,7 @@ ROWS = (
     {"artifact", "index"},
     {"pipeline", "generation", "evaluation", "finetune"},
     {"stores", "trackers"},
-    {"llama_index", "langchain"},
+    {"llama_index", "langchain", "testing"},
     {"cli"},
 )
 LEVEL = {room: level for level, row in enumerate(ROWS) for room in row}
@@ -61,6 +61,8 @@ HOMES = {
     "lancedb": {"stores"},
     "psycopg": {"stores"},
     "qdrant_client": {"stores"},
+    "hypothesis": {"testing"},
+    "pytest": {"testing"},
 }
 FORBIDDEN = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "nudge", "langchain_community"}
 EDGES = ("nudge_integrations.llama_index", "nudge_integrations.langchain")

@@ -68,6 +68,10 @@ PUBLIC = {
         *("Searchable", "StoreAdapter", "StoreCorpus", "StoreInfo", "Transactional", "Verification", "Where"),
         *("fit_store", "open_store"),
     ),
+    "nudge_integrations.testing": (
+        *("FailingAdapter", "InjectedFault", "StoreContract", "StoreMachine", "document_ids", "labelled_datasets"),
+        *("store_machine", "unit_vectors"),
+    ),
     "nudge_integrations.finetune": (
         *("DEVICES", "ParameterCounts", "Plan", "PlannedStrategy", "count_parameters", "finetune_encoder"),
         "plan_finetuning",
