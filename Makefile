@@ -19,7 +19,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test test-crash test-docs test-fuzz test-model test-properties test-stores test-oldest test-wheel lint format clean
+.PHONY: help demo docs test test-crash test-docs test-fuzz test-model test-properties test-stores test-scale test-oldest test-wheel lint format clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | while IFS='|' read -r name text; do \
@@ -56,6 +56,10 @@ test-properties: $(VENV)/.dev ## Try 10,000 random fits for what every fit promi
 test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, and run the contract tests of both edges
 	@$(PIP) -e '.[dev,dev-stores]'
 	@NUDGE_STORES=1 $(BIN)/python -m pytest tests/stores tests/llama_index/test_stores.py tests/langchain/test_stores.py
+
+test-scale: $(VENV)/.dev ## Install Lance and Ray, and run the tests of corpora in files, fifty partitionings each
+	@$(PIP) -e '.[dev,dev-scale]'
+	@NUDGE_PARTITIONINGS=$${NUDGE_PARTITIONINGS:-50} $(BIN)/python -m pytest tests/scale
 
 test-oldest: $(OLDEST)/.installed ## Run the tests of both edges with the oldest frameworks that they support
 	@$(OLDEST)/bin/python -m pytest -o filterwarnings=default tests/langchain tests/llama_index

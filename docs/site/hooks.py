@@ -29,6 +29,7 @@ ROOMS = {
     "nudge_integrations.llama_index": "LlamaIndex",
     "nudge_integrations.langchain": "LangChain",
     "nudge_integrations.stores": "Live stores",
+    "nudge_integrations.scale": "Corpora in files",
     "nudge_integrations.evaluation": "Evaluation",
     "nudge_integrations.evaluation.report": "The report",
     "nudge_integrations.evaluation.explain": "Why, and what next",

@@ -58,6 +58,11 @@ class Measured:
             "seconds": {name: round(seconds, 3) for name, seconds in self.seconds.items()},
         }
 
+    def kept(self, origin: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `result` with all differences and where everything came from, as it is kept beside a nudge."""
+        differences = {name: difference.to_dict() for name, difference in self.comparison.differences.items()}
+        return {**self.result(), "status": self.nudge.status, "differences": differences, **origin}
+
     def run_folder(self, splits: Splits, result: Mapping[str, Any]) -> RunFolder:
         """Return all that `nudge report` and `nudge compare` need.
 

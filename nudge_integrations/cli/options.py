@@ -18,6 +18,7 @@ __all__ = [
     "CacheOption",
     "ConfidenceOption",
     "ConfigOption",
+    "CorpusOption",
     "DebugOption",
     "DeviceOption",
     "DocumentIdsOption",
@@ -25,6 +26,7 @@ __all__ = [
     "DryRunOption",
     "EncoderOption",
     "ForceOption",
+    "IdColumnOption",
     "IdenticalOption",
     "JsonOption",
     "KeepOption",
@@ -39,7 +41,9 @@ __all__ = [
     "ReuseOption",
     "SeedOption",
     "SignalsOption",
+    "SkipOption",
     "SplitOption",
+    "VectorColumnOption",
 ]
 
 _KEEP = "Folder to keep the run in."
@@ -113,6 +117,13 @@ SignalsOption = Annotated[
     ),
 ]
 SplitOption = Annotated[str, typer.Option("--split", help="Which qrels of a BEIR folder to read.")]
+CorpusOption = Annotated[
+    str | None,
+    typer.Option("--corpus", help="Files with ids and vectors: 'folder/*.parquet', x.lance, s3://...; quote the *."),
+]
+IdColumnOption = Annotated[str, typer.Option("--id", help="The column of ids in these files.")]
+VectorColumnOption = Annotated[str, typer.Option("--vector", help="The column of vectors in these files.")]
+SkipOption = Annotated[bool, typer.Option("--skip", help="Leave faulty rows of these files out, and count them.")]
 
 
 class OptionsCommand(TyperCommand):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Corpus", "Neighbours"]
+__all__ = ["Corpus", "IdentifiedCorpus", "Neighbours"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,3 +49,11 @@ class Corpus(Protocol):
 
     def sample(self, count: int, seed: int) -> NDArray[np.float32]:
         """Return the base vectors (s, d) of a uniform sample without replacement; all n where there are fewer."""
+
+
+@runtime_checkable
+class IdentifiedCorpus(Corpus, Protocol):
+    """A corpus that knows the ids of its documents, as files do."""
+
+    def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return the rows of some ids; those that are not there are left out."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import IdentifiedCorpus
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from scipy import sparse
 
-__all__ = ["METHODS", "QUERY_MAPS", "fit", "tries_query_maps"]
+__all__ = ["METHODS", "QUERY_MAPS", "check_labels", "choose_solution", "fit", "tries_query_maps"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def fit(
             is served. Without any, a line of ``nudge.candidates`` (print the nudge) says what BM25 would add, where the
             method is ``"auto"``, bm25s is installed and texts have up to 20 million characters.
         document_vectors: (n, d) base vectors in the order of ``dataset.document_ids``, if they are there already: an
-            array, a tensor or a memory map. Texts may then be empty.
+            array, a tensor or a memory map; texts may then be empty. Or what `open_corpus` returns; no texts then.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
         validation_query_vectors: The same for the queries of ``validation``.
         similarity: What the documents are ranked by before and after: ``"cosine"``, or ``"dot"``, the inner product, in
@@ -115,11 +116,15 @@ def fit(
     >>> nudge.vector("d").round(3).tolist()
     [0.9950000047683716, 0.10000000149011612]
     """
-    _check(dataset, validation, blank_texts_allowed=document_vectors is not None)
+    if isinstance(document_vectors, IdentifiedCorpus):
+        from nudge_integrations.pipeline.corpus_fit import fit_corpus
+
+        parts, vectors = (dataset, validation), (query_vectors, validation_query_vectors)
+        return fit_corpus(document_vectors, parts, encoder, vectors, method, groups, signals, similarity, options)
+    check_labels(dataset, validation, blank_texts_allowed=document_vectors is not None)
     twins = _twins(dataset, duplicates)
     documents = document_vectors_of(dataset, encoder, document_vectors)
-    held_out, validation_queries = None, None
-    row_of = {document: row for row, document in enumerate(dataset.corpus)}
+    held_out, validation_queries, row_of = None, None, {document: row for row, document in enumerate(dataset.corpus)}
     if validation is not None:
         validation_queries = query_vectors_of(validation, encoder, validation_query_vectors, "validation_query_vectors")
         gains = _relevance(validation, dataset, twins)
@@ -134,7 +139,7 @@ def fit(
     corpus = remembered_corpus(documents, queries, options, warm) if lifted is None else documents
     data = corpus, queries, _relevance(dataset, dataset, twins)
     identical = identical_rows(dataset.queries, row_of, options)
-    solution = _solution(data, held_out, identical, lifted, method, groups, beside, options)
+    solution = choose_solution(data, held_out, identical, lifted, method, groups, beside, options)
     nudge = Nudge.from_solution(
         _together(solution, dataset, twins),
         base_norm=None if lifted is None else lifted.norm,
@@ -146,15 +151,14 @@ def fit(
         validation_hash=None if validation is None else validation.hash,
         labels=kept_labels(encoder, dataset, queries, validation, validation_queries) if labels is None else labels,
     )
-    asked = {"method": method, "signals": signals, "duplicates": duplicates, **options}
-    note_fit(nudge, len(documents), asked)
+    note_fit(nudge, len(documents), {"method": method, "signals": signals, "duplicates": duplicates, **options})
     remember(nudge, FitMemory(tuple(dataset.queries), solution.per_query, getattr(corpus, "searches", None)))
     if nudge.ambiguous_texts:
         logger.info("%d texts are shared by documents that part; only ids tell them apart", len(nudge.ambiguous_texts))
     return nudge
 
 
-def _solution(
+def choose_solution(
     data: tuple[Any, Any, sparse.csr_array],
     held_out: tuple[Any, sparse.csr_array, NDArray[np.int64] | None] | None,
     identical: NDArray[np.int64] | None,
@@ -212,7 +216,8 @@ def tries_query_maps(method: str, options: OptionValues, *, validation: bool = F
     return method in QUERY_MAPS or (method == "auto" and not given)
 
 
-def _check(dataset: RetrievalDataset, validation: RetrievalDataset | None, *, blank_texts_allowed: bool) -> None:
+def check_labels(dataset: RetrievalDataset, validation: RetrievalDataset | None, *, blank_texts_allowed: bool) -> None:
+    """Refuse labels with problems, and validation labels that do not go with them."""
     for part in (dataset, validation):
         if part is not None:
             # A document whose vector is given, an image say, needs no text; its id stands in for it here.

@@ -1,6 +1,7 @@
 """Files that are replaced whole, folders of files that change all at once, and logs that only grow."""
 
 from nudge_integrations.storage.atomic import (
+    exchange,
     is_part,
     make_folder,
     move_durably,
@@ -19,6 +20,7 @@ __all__ = [
     "Log",
     "LogContent",
     "claimed",
+    "exchange",
     "is_part",
     "load_files",
     "make_folder",

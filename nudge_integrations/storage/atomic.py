@@ -7,6 +7,8 @@ beside a file is removed when the next one writes there.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import re
 import secrets
@@ -19,6 +21,7 @@ if sys.platform != "win32":
     import fcntl
 
 __all__ = [
+    "exchange",
     "is_part",
     "make_folder",
     "move_durably",
@@ -32,6 +35,9 @@ __all__ = [
 
 # Without the file's own name in it, so that no name is too long.
 _PART = re.compile(r"\.[0-9a-f]{32}\.part")
+
+# Of Linux's renameat2 and macOS's renamex_np: paths from the working directory, and two names exchanged.
+_HERE, _EXCHANGE = -100, 2
 
 
 def write_atomically(path: str | os.PathLike[str], pieces: Iterable[str | bytes | memoryview]) -> None:
@@ -134,6 +140,29 @@ def move_durably(source: Path, target: Path) -> None:
     """Move a file to another name on the same disk, in place of any file there, and flush both folders."""
     os.replace(source, target)
     for folder in {source.parent, target.parent}:
+        sync_folder(folder)
+
+
+def exchange(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> None:
+    """Exchange two folders or files of one disk, in one step: at any moment each name leads to one of them.
+
+    Raises:
+        OSError: If a name leads nowhere, they are on different disks, or this system cannot exchange names at once;
+            nothing has changed then.
+    """
+    first, second = Path(one).resolve(), Path(other).resolve()
+    library = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(first), os.fsencode(second)
+    if hasattr(library, "renameat2"):
+        failed = library.renameat2(_HERE, names[0], _HERE, names[1], _EXCHANGE)
+    elif hasattr(library, "renamex_np"):
+        failed = library.renamex_np(*names, _EXCHANGE)
+    else:
+        raise OSError(errno.ENOTSUP, "this system cannot exchange two names at once; move the folders yourself")
+    if failed:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(first), None, str(second))
+    for folder in {first.parent, second.parent}:
         sync_folder(folder)
 
 

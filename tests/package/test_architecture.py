@@ -28,7 +28,7 @@ ROWS = (
     {"feedback"},
     {"artifact", "index"},
     {"pipeline", "generation", "evaluation", "finetune"},
-    {"stores", "trackers"},
+    {"scale", "stores", "trackers"},
     {"llama_index", "langchain", "testing"},
     {"cli"},
 )
@@ -60,6 +60,8 @@ HOMES = {
     "faiss": {"stores"},
     "lancedb": {"stores"},
     "psycopg": {"stores"},
+    "lance": {"scale"},
+    "ray": {"scale"},
     "qdrant_client": {"stores"},
     "hypothesis": {"testing"},
     "pytest": {"testing"},

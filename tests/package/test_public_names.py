@@ -34,12 +34,13 @@ PUBLIC = {
         *("SimilarityError", "StoreError"),
     ),
     "nudge_integrations.storage": (
-        *("Buffer", "Log", "LogContent", "claimed", "is_part", "load_files", "make_folder", "move_durably"),
+        *("Buffer", "Log", "LogContent", "claimed", "exchange", "is_part", "load_files", "make_folder", "move_durably"),
         *("only_writer", "open_regular", "read_regular", "replacing", "save_files", "sync_folder", "this_process"),
         *("write_atomically", "write_durably"),
     ),
     "nudge_integrations.corpus": (
-        *("METRICS", "ArrayCorpus", "Corpus", "Matrix", "Metric", "Neighbours", "as_corpus", "as_matrix", "as_rows"),
+        *("METRICS", "ArrayCorpus", "Corpus", "IdentifiedCorpus", "Matrix", "Metric", "Neighbours", "as_corpus"),
+        *("as_matrix", "as_rows"),
         *("parse_metric", "row_lengths", "unit_rows"),
     ),
     "nudge_integrations.solver": (
@@ -63,6 +64,10 @@ PUBLIC = {
         "tries_query_maps",
     ),
     "nudge_integrations.feedback": ("LabelLog", "LoggedFit", "LoggedLabel"),
+    "nudge_integrations.scale": (
+        *("FileCorpus", "LanceCommit", "RayCorpus", "Rewritten", "Skipped", "merged", "moved_rows", "nudge_lance"),
+        *("open_corpus", "over_ray", "restore_lance", "rewrite", "write_moved"),
+    ),
     "nudge_integrations.stores": (
         *("Canary", "LiveStore", "Lockable", "Prediction", "Ranking", "Retries", "Rollout", "RolloutPlan"),
         *("Searchable", "StoreAdapter", "StoreCorpus", "StoreInfo", "Transactional", "Verification", "Where"),

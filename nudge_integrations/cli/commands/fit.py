@@ -11,12 +11,14 @@ from nudge_integrations.cli.options import (
     BatchOption,
     CacheOption,
     ConfigOption,
+    CorpusOption,
     DebugOption,
     DeviceOption,
     DocumentIdsOption,
     DocumentVectorsOption,
     DryRunOption,
     ForceOption,
+    IdColumnOption,
     IdenticalOption,
     JsonOption,
     KeepOption,
@@ -26,6 +28,8 @@ from nudge_integrations.cli.options import (
     ReuseOption,
     SeedOption,
     SignalsOption,
+    SkipOption,
+    VectorColumnOption,
 )
 from nudge_integrations.cli.screen import console_for, print_json, shows_bars
 
@@ -43,6 +47,7 @@ EXAMPLES = (
     "nudge fit scifact -e my_package.models:encoder -o nudged --json",
     "nudge fit scifact -e all-MiniLM-L6-v2 -o nudged --signals bm25",
     "nudge fit scifact -o nudged --document-vectors corpus.npy --query-vectors queries.npy",
+    "nudge fit labels.json -e all-MiniLM-L6-v2 --corpus 'folder/*.parquet' --vector v -o nudged",
     "nudge fit --config nudge.toml --dry-run",
 )
 
@@ -87,6 +92,10 @@ def fit(
     reuse: ReuseOption = None,
     leave_one_out: LeaveOneOutOption = False,
     seed: SeedOption = 0,
+    corpus: CorpusOption = None,
+    id_column: IdColumnOption = "id",
+    vector_column: VectorColumnOption = "vector",
+    skip: SkipOption = False,
     repair: RepairOption = False,
     force: ForceOption = False,
     dry_run: DryRunOption = False,
@@ -103,7 +112,12 @@ def fit(
 
     The folder holds the nudge, result.json, the labels, the test queries' results before and after, and the
     embeddings: all that `nudge report` needs, and all of it under checksums.
+
+    With --corpus documents are rows of files, Parquet or Lance, larger than memory if need be: the labels name them by
+    id, and texts are not needed. The folder then holds the nudge and result.json. A fit that was killed goes on where
+    it was when the same command is given again.
     """
+    from nudge_integrations.cli.commands.fit_files import CorpusChoice, fit_files
     from nudge_integrations.cli.encoders import EncoderChoice
     from nudge_integrations.cli.estimate import estimate
     from nudge_integrations.cli.given_vectors import GivenVectors, VectorFiles, reused
@@ -115,29 +129,26 @@ def fit(
     RunFolder.check_target(output, overwrite=force)
     options = _given(metric=metric, average=average, unseen_weight=unseen_weight, max_seconds=max_seconds, seed=seed)
     options["ignore_identical_ids"] = ignore_identical_ids
-    splits = _splits(console, dataset, seed, repair, leave_one_out)
+    splits = _splits(console, dataset, seed, repair, leave_one_out, by_id=corpus is not None)
     console.print(how_chosen(splits, method, options))
     files = VectorFiles(document_vectors, document_ids, query_vectors, query_ids)
+    choice = None if encoder is None else EncoderChoice(encoder, batch_size, device, cache)
+    if corpus is not None:
+        chosen = CorpusChoice(corpus, id_column, vector_column, skip, Path(f"{output}.partial"))
+        asked = method, options, signals
+        return fit_files(console, splits, (choice, files), chosen, asked, output, dry_run=dry_run, as_json=as_json)
     if dry_run:
         splits_for(splits, method, options, signals or ())
         if encoder is None:
             GivenVectors.of(None, files, dataset)
         return would_write(console, [output], as_json)
-    choice = None if encoder is None else EncoderChoice(encoder, batch_size, device, cache)
     model, again = reused(GivenVectors.of(choice, files, dataset), reuse or output, asked=reuse is not None)
     if again:
         console.print(again, markup=False)
     elif choice is not None and len(splits.test.corpus) + len(splits.train) >= _LONG:
         console.print(f"This takes {estimate(splits, model)}.")
     measured = measure(splits, model, method, signals=signals or (), **options)
-    result = {
-        **measured.result(),
-        "status": measured.nudge.status,
-        "differences": {metric: difference.to_dict() for metric, difference in measured.comparison.differences.items()},
-        "dataset": str(dataset),
-        "encoder": encoder or model.fingerprint,
-        "split": splits.origin,
-    }
+    result = measured.kept({"dataset": str(dataset), "encoder": encoder or model.fingerprint, "split": splits.origin})
     console.print(summary(measured))
     measured.run_folder(splits, result).save(output)
     console.print(f"Kept in {output}; Nudge.load({str(output)!r}) gives it back.", markup=False)
@@ -152,11 +163,15 @@ def _given(**options: object) -> OptionValues:
     return cast("OptionValues", {**given, "progress": shows_bars()})
 
 
-def _splits(console: Console, dataset: Path, seed: int, repair: bool, leave_one_out: bool) -> Splits:
+def _splits(console: Console, dataset: Path, seed: int, repair: bool, leave_one_out: bool, *, by_id: bool) -> Splits:
     from nudge_integrations.cli.tables import splits_line
     from nudge_integrations.dataset import Splits
 
     splits = Splits.read(dataset, seed)
+    if by_id:
+        from nudge_integrations.cli.corpus_files import over_ids
+
+        splits = over_ids(splits)
     if repair:
         splits, left_out = splits.repaired()
         for line in left_out:
