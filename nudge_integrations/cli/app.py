@@ -21,6 +21,7 @@ from nudge_integrations.cli.commands import (
     inspect,
     refit,
     report,
+    store,
 )
 from nudge_integrations.cli.exits import OneLineErrors
 from nudge_integrations.cli.options import OptionsCommand
@@ -62,6 +63,7 @@ app.command(epilog=_epilog(inspect.EXAMPLES))(inspect.inspect)
 app.command(epilog=_epilog(apply.EXAMPLES))(apply.apply)
 app.command(epilog=_epilog(convert.EXAMPLES))(convert.convert)
 app.command(epilog=_epilog(generate.EXAMPLES))(generate.generate)
+app.add_typer(store.store, help="A nudge in a vector store that serves.", epilog=_epilog(store.EXAMPLES))
 
 
 def _show_version(requested: bool) -> None:

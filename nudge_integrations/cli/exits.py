@@ -66,7 +66,8 @@ class OneLineErrors(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(READER_GONE) from error
         except KeyboardInterrupt as error:
-            _tell("stopped; nothing is left half-written")
+            # A rollout that is interrupted says itself how to go on.
+            _tell(str(error) if isinstance(error, NudgeError) else "stopped; nothing is left half-written")
             raise typer.Exit(INTERRUPTED) from error
         except Exception as error:
             if ctx.meta.get(_DEBUG):

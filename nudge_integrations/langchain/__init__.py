@@ -23,8 +23,9 @@ from nudge_integrations.langchain.encoder import as_embedding, as_encoder
 from nudge_integrations.langchain.evaluators import langsmith_evaluators
 from nudge_integrations.langchain.pairs import agenerate_qa_pairs, generate_qa_pairs
 from nudge_integrations.langchain.retriever import NudgeRetriever
-from nudge_integrations.langchain.similarity import check_store, ranks_by
+from nudge_integrations.langchain.similarity import check_store
 from nudge_integrations.langchain.vector_store import NudgeVectorStore
+from nudge_integrations.stores import ranks_by
 
 __all__ = [
     "NudgeRetriever",

@@ -19,11 +19,10 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus.counts import whole_number
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
-from nudge_integrations.errors import InputError, MismatchError
+from nudge_integrations.errors import InputError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
 from nudge_integrations.langchain.fitting import PARENT_KEY, FitOptions, QueryTransform
-from nudge_integrations.langchain.similarity import check_store
-from nudge_integrations.langchain.stored_vectors import check_vectors
+from nudge_integrations.langchain.live_nudge import LiveNudgedStore, fitted_in_place, nudged_store
 from nudge_integrations.langchain.vector_store import NudgeVectorStore
 
 __all__ = ["NudgeRetriever"]
@@ -63,6 +62,7 @@ class NudgeRetriever(BaseRetriever):
 
             retriever = NudgeRetriever.from_artifact("nudged", embedding, documents)
             retriever = NudgeRetriever.from_vectorstore(store, nudge)
+            retriever = NudgeRetriever.from_vectorstore(store, dataset=dataset)  # moves vectors in the store itself
 
     Use:
         .. code-block:: python
@@ -100,7 +100,7 @@ class NudgeRetriever(BaseRetriever):
     def nudge(self) -> Nudge | None:
         """The nudge that documents are served with; None where there is none."""
         store = self.vectorstore
-        if isinstance(store, NudgeVectorStore):
+        if isinstance(store, NudgeVectorStore | LiveNudgedStore):
             return store.nudge
         embedding = store.embeddings
         return embedding.nudge if isinstance(embedding, NudgedEmbeddings) else None
@@ -204,47 +204,54 @@ class NudgeRetriever(BaseRetriever):
         return cls(vectorstore=store, **fields)
 
     @classmethod
-    def from_vectorstore(cls, store: VectorStore, nudge: Nudge, **fields: Any) -> Self:
-        """Search a store that holds nudged vectors: one filled through `NudgedEmbeddings`, or a `NudgeVectorStore`.
+    def from_vectorstore(
+        cls,
+        store: VectorStore,
+        nudge: Nudge | None = None,
+        *,
+        dataset: RetrievalDataset | Any = None,
+        journal: str | os.PathLike[str] | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Search a store that holds nudged vectors, or fit a nudge to the store that there is and move its vectors.
+
+        With a dataset, documents move in the store itself, journal first; ``retriever.vectorstore.live.rollback()``
+        undoes it. ``method="query-map"`` changes queries alone and writes nothing.
 
         Args:
-            store: The store. A `NudgeVectorStore` that serves another nudge or none is copied; any other store is
-                searched itself and not changed.
-            nudge: The nudge that its vectors are from.
-            **fields: As in the class: ``k``, ``filter``, ``query_transform``, ``score_key``, ``tags``, ``metadata``.
+            store: A store with its embeddings. A `NudgeVectorStore` that serves another nudge or none is copied.
+            nudge: The nudge that its vectors are from: of `NudgedEmbeddings`, or moved in place before.
+            dataset: Queries and ids of the documents that answer them, to fit to, where no nudge is given.
+            journal: Folder for the journal of a store that is changed in place; None for the user's own.
+            **fields: As in the class, such as ``k``; with a dataset also how to fit, as `FitOptions` says.
 
         Raises:
-            InputError: If the store's embeddings are not nudged.
-            MismatchError: If they are nudged by another nudge, the nudge moves none of the documents of a
-                `NudgeVectorStore`, or vectors that are read back from another store are not the nudge's.
+            InputError: If neither a nudge nor a dataset is given, or the store does not hold the nudge's vectors.
+            MismatchError: If it holds those of another nudge, or none of the documents that the nudge moves.
             SimilarityError: If the store would rank the vectors wrongly.
+            RolloutError: If the store fails while it is changed; says how to go on.
         """
+        if (nudge is None) == (dataset is None):
+            raise InputError("give a nudge that the store holds, or a dataset= to fit one to it")
+        options = {name: fields.pop(name) for name in list(fields) if name in {*FitOptions.__annotations__, "groups"}}
         if isinstance(store, NudgeVectorStore):
-            if store.nudge is None or store.nudge.fingerprint != nudge.fingerprint:
+            if nudge is None or store.nudge is None or store.nudge.fingerprint != nudge.fingerprint:
                 store = store.base_copy()
-                store.apply(nudge)
+                store.apply(store.fit(dataset, **options) if nudge is None else nudge)
             return cls(vectorstore=store, **fields)
-        embedding = check_store(store)
-        if embedding.nudge.fingerprint != nudge.fingerprint:
-            raise MismatchError(
-                f"the store's embeddings serve {embedding.nudge!r}, not {nudge!r}: fill a store through "
-                "NudgedEmbeddings(base, nudge) with this one"
-            )
-        check_vectors(store, embedding)
-        return cls(vectorstore=store, **fields)
+        if nudge is not None:
+            return cls(vectorstore=nudged_store(store, nudge, journal), **fields)
+        return cls(vectorstore=fitted_in_place(store, dataset, journal, **options), **fields)
 
     def refit(self, labels: RetrievalDataset | Any | None = None, **options: Any) -> Nudge:
         """Fit again to all labels and serve the result from now on; see `NudgeVectorStore.refit`.
 
         Raises:
-            InputError: If the documents are in another store: fill it anew through `NudgedEmbeddings` with the nudge of
-                ``nudge.refit``.
+            InputError: If the documents are in another store, which has a refit of its own.
         """
         if not isinstance(self.vectorstore, NudgeVectorStore):
-            raise InputError(
-                f"{type(self.vectorstore).__name__} holds vectors of one nudge: refit that (nudge.refit), and "
-                "fill a store through NudgedEmbeddings with the result"
-            )
+            kind = type(self.vectorstore).__name__
+            raise InputError(f"{kind} holds vectors of one nudge: refit that (nudge.refit), and serve the result anew")
         return self.vectorstore.refit(labels, query_transform=self.query_transform, **options)
 
     async def arefit(self, labels: RetrievalDataset | Any | None = None, **options: Any) -> Nudge:

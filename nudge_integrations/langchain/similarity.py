@@ -1,42 +1,18 @@
-"""The similarity that a vector store ranks by, and whether it ranks nudged vectors rightly."""
+"""Whether a vector store ranks nudged vectors rightly."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
 
-from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from langchain_core.vectorstores import VectorStore
 
 from nudge_integrations.errors import InputError, SimilarityError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
+from nudge_integrations.stores import ranks_by
 
-__all__ = ["check_store", "ranks_by"]
+__all__ = ["check_store"]
 
 logger = logging.getLogger(__name__)
-
-
-def ranks_by(store: VectorStore) -> str | None:
-    """Return the similarity that a store ranks by.
-
-    Args:
-        store: A LangChain vector store.
-
-    Returns:
-        ``"cosine"``, ``"dot"`` (inner product), ``"l2"``, another word of the store's own, or None for an unknown
-        store. InMemory, Chroma, Qdrant, PGVector and PGVectorStore are known.
-
-    >>> from langchain_core.embeddings import DeterministicFakeEmbedding
-    >>> ranks_by(InMemoryVectorStore(DeterministicFakeEmbedding(size=4)))
-    'cosine'
-    """
-    if isinstance(store, InMemoryVectorStore):
-        return "cosine"
-    for kind in type(store).__mro__:
-        if kind.__name__ in _KNOWN:
-            ranking = _KNOWN[kind.__name__](store)
-            return None if ranking is None else _WORDS.get(str(ranking).lower(), str(ranking).lower())
-    return None
 
 
 def check_store(store: VectorStore) -> NudgedEmbeddings:
@@ -76,33 +52,3 @@ def check_store(store: VectorStore) -> NudgedEmbeddings:
     if embedding.nudge.fusion is not None:
         logger.warning("%s", embedding.nudge.fusion.left_out_by(store))
     return embedding
-
-
-_WORDS = {
-    **dict.fromkeys(("ip", "inner", "inner_product"), "dot"),
-    **dict.fromkeys(("euclid", "euclidean"), "l2"),
-    "cosine_distance": "cosine",
-}
-
-
-def _value(word: Any) -> Any:
-    return getattr(word, "value", word)
-
-
-def _chroma(store: Any) -> Any:
-    hnsw = store._collection.configuration_json.get("hnsw") or {}
-    return hnsw.get("space")
-
-
-def _postgres(store: Any) -> Any:
-    # The strategy is in the asynchronous store inside; the enum's name is clearer than its SQL operator.
-    return store._PGVectorStore__vs.distance_strategy.name
-
-
-_KNOWN: Mapping[str, Callable[[Any], Any]] = {
-    "NudgeVectorStore": lambda store: "dot",
-    "Chroma": _chroma,
-    "QdrantVectorStore": lambda store: _value(store.distance),
-    "PGVector": lambda store: _value(store._distance_strategy),
-    "PGVectorStore": _postgres,
-}

@@ -30,6 +30,7 @@ from nudge_integrations.llama_index.encoder import check_model
 from nudge_integrations.llama_index.encoder_finetuning import EncoderFinetuning, EncoderOptions
 from nudge_integrations.llama_index.events import send_end, send_start
 from nudge_integrations.llama_index.former_engine import chosen_method, register
+from nudge_integrations.llama_index.live_index import LiveIndexEngine
 from nudge_integrations.llama_index.nodes import with_embeddings
 from nudge_integrations.llama_index.refitting import RefittingEngine
 from nudge_integrations.llama_index.retriever import NudgeRetriever
@@ -135,6 +136,13 @@ class NudgeFinetuneEngine(RefittingEngine):
         check_model(engine.embed_model, engine._nudge)
         return engine
 
+    @classmethod
+    def from_index(
+        cls, index: VectorStoreIndex, train_dataset: RetrievalDataset | Any, **options: Any
+    ) -> LiveIndexEngine:
+        """Fit to the vectors that the store of an index holds, and move them there; options as in `LiveIndexEngine`."""
+        return LiveIndexEngine(index, train_dataset, **options)
+
     @property
     def nudge(self) -> Nudge | None:
         """The nudge that nodes are served with; None before the first fit."""
@@ -192,17 +200,14 @@ class NudgeFinetuneEngine(RefittingEngine):
         self.finetune()
 
     def get_finetuned_model(self, **model_kwargs: Any) -> NudgedEmbedding:
-        """Return an embedding model that gives every known text its nudged vector, and maps queries if the nudge does.
-
-        ``model_kwargs`` are as in `NudgedEmbedding`: ``extra_coordinate`` and fields of ``BaseEmbedding``.
-        """
+        """Return a `NudgedEmbedding`: known texts get nudged vectors, queries go through the map if there is one."""
         return NudgedEmbedding(self.embed_model, self._fitted(), **model_kwargs)
 
     def get_finetuned_corpus_embeddings(self) -> NDArray[np.float32]:
         """Return the nudged vectors of all nodes, (n, d) float32 in the order of the nodes.
 
-        With a magnitude method (``nudge.similarity == "dot"``) they are right under inner product alone;
-        `get_finetuned_nodes` and `as_index` see to that. With a query map, search by ``nudge.transform_queries``.
+        Where ``nudge.similarity == "dot"`` they are right under inner product alone; `as_index` sees to that. With a
+        query map, search by ``nudge.transform_queries``.
         """
         return self._training.nudged(self._fitted())
 
@@ -240,10 +245,9 @@ class NudgeFinetuneEngine(RefittingEngine):
     ) -> VectorStoreIndex:
         """Write nudged vectors to a vector store and return its index; nothing is embedded again.
 
-        Nodes that differ from what the store holds replace it; none is lost if writing fails. What is inserted through
-        the index or deleted, the engine inserts and deletes too. It embeds by `NudgedEmbedding`, without the
-        ``query_transform``: wrap its retriever in the framework's ``TransformRetriever``. A ``QueryBundle`` with an
-        ``embedding`` must have it from `get_finetuned_model`.
+        Nodes that differ from what the store holds replace it; none is lost if writing fails. What is inserted or
+        deleted through the index, the engine inserts and deletes too. It embeds by `get_finetuned_model`, without the
+        ``query_transform``: wrap its retriever in the framework's ``TransformRetriever``.
 
         Args:
             vector_store: The store; None takes that of the storage_context, or the framework's store in memory.
@@ -267,11 +271,7 @@ class NudgeFinetuneEngine(RefittingEngine):
         return filled_index(context, nodes, model, self._training, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the nudge to a folder, for `from_artifact`, `Nudge.load` and the LangChain retriever.
-
-        Raises:
-            ArtifactError: If files of those names are there that are no nudge.
-        """
+        """Save the nudge for `from_artifact` and `Nudge.load`; ArtifactError if a foreign file is in its place."""
         self._fitted().save(path)
 
     def __repr__(self) -> str:

@@ -15,7 +15,8 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_
 
 from nudge_integrations.errors import InputError
 from nudge_integrations.llama_index.nodes import bare
-from nudge_integrations.llama_index.store import ranking_of, reader_for
+from nudge_integrations.stores import ranks_by
+from nudge_integrations.stores.frameworks import by_class
 
 __all__ = ["ReplacingStore", "check_replaceable"]
 
@@ -47,12 +48,12 @@ class ReplacingStore:
         changed = [node for node in nodes if node.node_id not in held or not self._same(node, *held[node.node_id])]
         given = {node.node_id: node.node_id for node in nodes}
         if changed:
-            names = (reader_for(_WRITE, self.store) or _exchanged)(self.store, changed)
+            names = (by_class(_WRITE, self.store) or _exchanged)(self.store, changed)
             given.update(zip((node.node_id for node in changed), names or (), strict=False))
         return list(given.values())
 
     def _held(self, ids: list[str]) -> _Held:
-        return (reader_for(_HELD, self.store) or _nodes_held)(self.store, ids)
+        return (by_class(_HELD, self.store) or _nodes_held)(self.store, ids)
 
     def _same(self, node: BaseNode, vector: Any, content: Any) -> bool:
         wanted = np.asarray(node.get_embedding(), dtype=np.float32)
@@ -60,11 +61,11 @@ class ReplacingStore:
             return False
         stored = np.asarray(vector, dtype=np.float32)
         forms = [wanted]
-        if ranking_of(self.store) == "cosine":  # Qdrant keeps vectors at unit length then
+        if ranks_by(self.store) == "cosine":  # Qdrant keeps vectors at unit length then
             forms.append(wanted / np.linalg.norm(wanted))
         if not any(np.allclose(stored, form, rtol=1e-6, atol=1e-7) for form in forms):
             return False
-        return bool(content == (reader_for(_CONTENT, self.store) or _json_of)(node))
+        return bool(content == (by_class(_CONTENT, self.store) or _json_of)(node))
 
 
 def check_replaceable(store: BasePydanticVectorStore, nodes: Sequence[BaseNode]) -> None:
@@ -73,7 +74,7 @@ def check_replaceable(store: BasePydanticVectorStore, nodes: Sequence[BaseNode])
     Raises:
         InputError: If the store holds vectors and cannot replace any, or takes no such ids.
     """
-    check = reader_for(_CHECK, store)
+    check = by_class(_CHECK, store)
     if check is not None:
         check(store, [node.node_id for node in nodes])
 
@@ -166,7 +167,7 @@ def _chroma_written(store: Any, nodes: list[BaseNode]) -> None:
             raise
 
     # Updated in place, a graph of inner products no longer finds all that is near.
-    beside._collection = _Upserting(exchange if ranking_of(store) == "dot" else collection.upsert)
+    beside._collection = _Upserting(exchange if ranks_by(store) == "dot" else collection.upsert)
     beside.add(nodes)
 
 

@@ -11,6 +11,8 @@ An adapter for another store is four methods: `StoreAdapter`.
 
 from nudge_integrations.stores.canary import Canary, Prediction
 from nudge_integrations.stores.fitting import fit_store
+from nudge_integrations.stores.frameworks import ranks_by, width_of
+from nudge_integrations.stores.journal import journals_folder
 from nudge_integrations.stores.live_store import LiveStore
 from nudge_integrations.stores.opening import open_store
 from nudge_integrations.stores.plan import RolloutPlan
@@ -20,6 +22,7 @@ from nudge_integrations.stores.store import (
     Lockable,
     Ranking,
     Searchable,
+    SideBySide,
     StoreAdapter,
     StoreInfo,
     Transactional,
@@ -37,6 +40,7 @@ __all__ = [
     "Rollout",
     "RolloutPlan",
     "Searchable",
+    "SideBySide",
     "StoreAdapter",
     "StoreCorpus",
     "StoreInfo",
@@ -44,5 +48,8 @@ __all__ = [
     "Verification",
     "Where",
     "fit_store",
+    "journals_folder",
     "open_store",
+    "ranks_by",
+    "width_of",
 ]

@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 from scipy import sparse
 
-from nudge_integrations.corpus import parse_metric, unit_rows
+from nudge_integrations.corpus import as_rows, parse_metric, unit_rows
 from nudge_integrations.corpus.topk import BestSoFar
 from nudge_integrations.errors import InputError
 from nudge_integrations.stores.store import Floats, Searchable, StoreAdapter
-from nudge_integrations.stores.store_corpus import StoreCorpus
+from nudge_integrations.stores.store_corpus import StoreCorpus, recall_of
 
 if TYPE_CHECKING:
     from nudge_integrations.artifact import Nudge
+    from nudge_integrations.dataset import RetrievalDataset
 
-__all__ = ["Canary", "Prediction", "ids_found", "predict"]
+__all__ = ["Canary", "Prediction", "exact_ids", "ids_found", "predict"]
 
 # Queries that are enough to see that something is wrong.
 _MOST_QUERIES = 256
@@ -47,17 +48,26 @@ class Canary:
     expected: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, corpus: StoreCorpus, queries: object, gains: sparse.csr_array, nudge: Nudge) -> Canary:
-        """Take labelled queries, a sample of them where there are many, as the nudge has them sent."""
-        rows = np.flatnonzero(np.diff(gains.indptr))
+    def of(cls, dataset: RetrievalDataset, queries: object, nudge: Nudge) -> Canary:
+        """Take labelled queries, a sample of them where there are many, as the nudge has them sent.
+
+        Args:
+            dataset: m queries and the ids of the documents that answer them.
+            queries: (m, d) their vectors, before any query map.
+            nudge: What they will be sent with, and the metric.
+
+        Raises:
+            InputError: If vectors do not fit.
+        """
+        ids = dataset.query_ids
+        wanted = [{i: float(g) for i, g in dataset.qrels.get(name, {}).items() if g > 0} for name in ids]
+        rows = np.array([row for row, relevant in enumerate(wanted) if relevant], np.int64)
         if len(rows) > _MOST_QUERIES:
             rows = np.sort(np.random.default_rng(0).choice(rows, _MOST_QUERIES, replace=False))
-        sent = unit_rows(nudge.transform_queries(np.asarray(queries)[rows]), "queries", dimension=nudge.dimension)
-        relevant = [
-            {corpus.ids[column]: float(gain) for column, gain in zip(part.indices, part.data, strict=True)}
-            for part in (gains[[row]] for row in rows)
-        ]
-        return cls(sent, relevant, nudge.metric)
+        width = nudge.dimension or None  # None where nothing moves
+        given = as_rows(queries, "query vectors", dimension=width, ids=ids)[rows]
+        sent = unit_rows(nudge.transform_queries(given), "queries", dimension=width)
+        return cls(sent, [wanted[row] for row in rows], nudge.metric)
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -129,8 +139,12 @@ def ids_found(adapter: StoreAdapter, corpus: StoreCorpus, queries: NDArray[np.fl
     """Return what a store itself finds for queries; a pass over all vectors where it has no search of its own."""
     if isinstance(adapter, Searchable):
         return adapter.search(queries, k, exact=False)[0]
-    found = corpus.search(queries, k)
-    return [[corpus.ids[row] for row in rows if row < len(corpus)] for rows in found.rows]
+    return exact_ids(corpus, queries, k)
+
+
+def exact_ids(corpus: StoreCorpus, queries: NDArray[np.float32], k: int) -> list[list[str]]:
+    """Return the best k ids of each query, by a pass over all vectors."""
+    return [[corpus.ids[row] for row in rows if row < len(corpus)] for rows in corpus.search(queries, k).rows]
 
 
 def predict(
@@ -155,13 +169,12 @@ def predict(
         raise InputError(f"canary queries are {canary.queries.shape}; give at least one, of {corpus.dimension} numbers")
     k = parse_metric(canary.metric).k
     own = ids_found(held.adapter, held, canary.queries, k)
-    exact = [[held.ids[row] for row in rows if row < len(held)] for rows in held.search(canary.queries, k).rows]
-    hits = [len(set(one) & set(other)) / max(1, len(other)) for one, other in zip(own, exact, strict=True)]
+    exact = exact_ids(held, canary.queries, k)
     before, best = float(canary.figures(own).mean()), float(canary.figures(exact).mean())
     expected = canary.figures(_after(canary.queries, corpus, held, list(ids), target, k))
     # Twice what the store's own search misses now, and half a query: documents come and go meanwhile.
     tolerance = _ROUNDING + 2.0 * max(0.0, best - before) + 0.5 / len(canary)
-    after, recall = float(expected.mean()), float(np.mean(hits))
+    after, recall = float(expected.mean()), recall_of(own, exact)
     return replace(canary, expected=expected), Prediction(canary.metric, len(canary), before, after, tolerance, recall)
 
 

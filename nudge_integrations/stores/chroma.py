@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nudge_integrations.stores.store import Floats, StoreInfo, Where, as_ranking, similarity_of
+from nudge_integrations.stores.store import Floats, StoreInfo, Where, as_ranking, inner_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +46,7 @@ class ChromaStore:
             tolerance=2e-6 if self._ranking == "cosine" else 0.0,
             index="hnsw",
             exact=False,
+            rebuild="copy the rows to a new collection, since Chroma has no command for it",
             most_rows=min(1000, self._most),
         )
 
@@ -80,5 +81,5 @@ class ChromaStore:
             query_embeddings=queries, n_results=min(k, self._collection.count()), where=self._where,
             include=["distances"],
         )  # fmt: skip
-        distances = [[similarity_of(distance, self._ranking) for distance in row] for row in found["distances"]]
+        distances = [[inner_product(distance, self._ranking) for distance in row] for row in found["distances"]]
         return found["ids"], distances

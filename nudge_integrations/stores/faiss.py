@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nudge_integrations.errors import MissingExtraError, StoreError
+from nudge_integrations.errors import StoreError
 from nudge_integrations.storage import replacing
-from nudge_integrations.stores.store import Floats, Ranking, StoreInfo, similarity_of
+from nudge_integrations.stores.staging import StagedWrites
+from nudge_integrations.stores.store import Floats, Ranking, StoreInfo, imported, in_memory, inner_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FaissStore"]
+__all__ = ["FAISS_RANKINGS", "FaissStore"]
 
 # faiss.METRIC_INNER_PRODUCT and faiss.METRIC_L2.
-_RANKINGS: dict[int, Ranking] = {0: "dot", 1: "l2"}
+FAISS_RANKINGS: dict[int, Ranking] = {0: "dot", 1: "l2"}
 # Indexes that give back exactly the vectors that they were given.
 _EXACT, _REBUILT = ("IndexFlat",), ("IndexHNSWFlat", "IndexIVFFlat")
 
 
-class FaissStore:
+class FaissStore(StagedWrites):
     """A FAISS index of whole vectors as a live store: flat, HNSW or inverted lists, also inside an IndexIDMap.
 
     Writes of a transaction are put into the index together at its end, and into the file, which is swapped.
@@ -40,18 +40,14 @@ class FaissStore:
     """
 
     def __init__(self, index: Any, ids: Sequence[str], path: str | os.PathLike[str] | None = None) -> None:
-        try:
-            import faiss
-        except ImportError as error:
-            raise MissingExtraError("faiss", "faiss") from error
-        self._faiss = faiss
+        self._faiss = faiss = imported("faiss", "faiss")
         # What downcast_index returns does not keep the index alive.
         self._owner = index
         self._index = faiss.downcast_index(index)
         # An IndexIDMap keeps its vectors in another index, in the order in which they came.
         self._inner = faiss.downcast_index(self._index.index) if hasattr(self._index, "id_map") else self._index
         kind = type(self._inner).__name__
-        if not kind.startswith((*_EXACT, *_REBUILT)) or int(self._inner.metric_type) not in _RANKINGS:
+        if not kind.startswith((*_EXACT, *_REBUILT)) or int(self._inner.metric_type) not in FAISS_RANKINGS:
             raise StoreError(
                 f"a {kind} does not give back the vectors that it was given, so none could be restored: "
                 "build an index of whole vectors (IndexFlat, IndexHNSWFlat, IndexIVFFlat) by inner product or L2"
@@ -62,14 +58,13 @@ class FaissStore:
         self._ids = list(ids)
         self._place = {document_id: place for place, document_id in enumerate(ids)}
         self._path = None if path is None else Path(path)
-        self._staged: dict[int, NDArray[np.float32]] | None = None
 
     def describe(self) -> StoreInfo:
         """Say what the store is."""
-        location = f"in memory of process {os.getpid()}, {id(self._index):x}" if self._path is None else str(self._path)
+        location = in_memory(self._index) if self._path is None else str(self._path.resolve())
         inner = self._inner
         return StoreInfo(
-            *("faiss", location, int(inner.ntotal), int(inner.d), _RANKINGS[int(inner.metric_type)]),
+            *("faiss", location, int(inner.ntotal), int(inner.d), FAISS_RANKINGS[int(inner.metric_type)]),
             atomicity="all",
             index=None if self._flat else type(inner).__name__,
             exact=self._flat,
@@ -87,33 +82,13 @@ class FaissStore:
         there = [document_id for document_id in ids if document_id in self._place]
         return there, self._vectors(np.array([self._place[document_id] for document_id in there], np.int64))
 
-    def write(self, ids: Sequence[str], vectors: Floats) -> list[str]:
-        """Change vectors: at the end of the transaction where there is one, else now."""
-        changes = {self._place[i]: vector for i, vector in zip(ids, vectors.astype(np.float32), strict=True)}
-        if self._staged is None:
-            self._commit(changes)
-        else:
-            self._staged.update(changes)
-        return list(ids)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Put all writes of the block into the index, and its file, together."""
-        self._staged = {}
-        try:
-            yield
-            staged, self._staged = self._staged, None
-            self._commit(staged)
-        finally:
-            self._staged = None
-
     def search(self, queries: NDArray[np.float32], k: int, *, exact: bool) -> tuple[list[list[str]], list[list[float]]]:
         """Search the index; exact only where it is flat."""
         scores, places = self._inner.search(np.ascontiguousarray(queries, np.float32), k)
-        ranking = _RANKINGS[int(self._inner.metric_type)]
+        ranking = FAISS_RANKINGS[int(self._inner.metric_type)]
         ids = [[self._ids[place] for place in row if place >= 0] for row in places]
         return ids, [
-            [float(s) if ranking == "dot" else similarity_of(float(s), ranking) for s in row[: len(found)]]
+            [float(s) if ranking == "dot" else inner_product(float(s), ranking) for s in row[: len(found)]]
             for row, found in zip(scores, ids, strict=True)
         ]
 
@@ -125,12 +100,10 @@ class FaissStore:
         rows: NDArray[np.float32] = self._inner.reconstruct_batch(places)
         return rows
 
-    def _commit(self, changes: dict[int, NDArray[np.float32]]) -> None:
-        if not changes:
-            return
-        places = np.array(list(changes), np.int64)
+    def _commit(self, changes: dict[str, NDArray[Any]]) -> None:
+        places = np.array([self._place[document_id] for document_id in changes], np.int64)
         former = self._vectors(places)
-        self._put(places, np.stack(list(changes.values())))
+        self._put(places, np.stack(list(changes.values())).astype(np.float32))
         try:
             if self._path is not None:
                 with replacing(self._path) as beside:

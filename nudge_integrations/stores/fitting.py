@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def fit_store(
         groups: (m,) names; queries of one group are left out together. None: those with equal text are one group.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
         by_index: Search by the store's own index, which may be approximate; False to pass over all vectors; None
-            passes over up to 100,000.
+            passes over up to a million.
         labels: The log that keeps the labels with the nudge; None for a new one with the labels of the dataset.
         **options: As in `nudge_integrations.fit`.
 
@@ -84,21 +84,18 @@ def fit_store(
         solution = select(corpus, queries, gains, candidates=candidates, **given)
     else:
         solution = solve(corpus, queries, gains, method="auto" if method == "nudge" else method, **given)
-    texts = [dataset.corpus.get(document_id) for document_id in corpus.ids]
-    whole = all(texts[row] is not None for row in solution.rows)
+    whole = all(corpus.ids[row] in dataset.corpus for row in solution.rows)
     nudge = Nudge.from_solution(
         solution,
         ids=corpus.ids,
         documents=_StoreRows(corpus),  # type: ignore[arg-type]
-        texts=[f"{i} has no text here" if text is None else text for i, text in zip(corpus.ids, texts, strict=True)]
-        if whole
-        else None,
+        texts=_StoreTexts(corpus.ids, dataset.corpus) if whole else None,
         encoder=encoder,
         dataset_hash=dataset.hash,
         labels=kept_labels(encoder, dataset, queries, None, None) if labels is None else labels,
     )
     note_fit(nudge, len(corpus), {"method": method, **options})
-    store.remember(nudge, Canary.of(corpus, queries, gains, nudge))
+    store.remember(nudge, Canary.of(dataset, queries, nudge))
     return nudge
 
 
@@ -114,6 +111,26 @@ class _StoreRows:
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return self._corpus.take(rows)
+
+
+class _StoreTexts(Sequence[str]):
+    """The texts of a store's rows as far as a dataset has them; others are named, so that no two are alike."""
+
+    def __init__(self, ids: Sequence[str], texts: Mapping[str, str]) -> None:
+        self._ids, self._texts = ids, texts
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[one] for one in range(*row.indices(len(self)))]
+        document_id = self._ids[row]
+        return self._texts.get(document_id, f"{document_id} has no text here")
 
 
 def _gains(dataset: RetrievalDataset, corpus: StoreCorpus, store: LiveStore) -> sparse.csr_array:

@@ -6,6 +6,7 @@ canary.safetensors      queries to run afterwards, if there are any
 todo/000000.safetensors rows to change: ids, what they hold, their base vectors, their targets
 done/                   batches go here once the store has been read back
 undone/                 and here once they are rolled back
+echo/                   what a store made of rows that it did not keep as they were given, if it does such a thing
 events.jsonl            what happened, a line each: state, rows that were left out
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,7 +38,7 @@ from nudge_integrations.stores.canary import Canary, Prediction
 from nudge_integrations.stores.plan import RolloutPlan
 from nudge_integrations.stores.store import Floats
 
-__all__ = ["RolloutJournal", "RowBatch", "latest_journal"]
+__all__ = ["RolloutJournal", "RowBatch", "check_store", "journals_folder", "latest_journal"]
 
 _FORMAT, _VERSION = "nudge-integrations/rollout", 1
 _FOLDERS = ("todo", "done", "undone")
@@ -107,7 +109,7 @@ class RolloutJournal:
         for name in _FOLDERS:
             make_folder(folder / name)
         hashes = {}
-        for number, start in enumerate(range(0, plan.rows, batch_rows)):
+        for number, start in enumerate(range(0, len(plan.ids), batch_rows)):
             part, name = slice(start, start + batch_rows), f"{number:06d}.safetensors"
             held, base = plan.held[part], plan.base[part]
             batch = RowBatch(name, plan.ids[part], base if plan.held is plan.base else held, base, plan.target[part])
@@ -118,7 +120,7 @@ class RolloutJournal:
         canary = {"canary.safetensors": [plan.canary.to_bytes()]} if predicted and plan.canary is not None else {}
         content = {
             **{"format": _FORMAT, "version": _VERSION, "store": plan.store.fingerprint},
-            **{"location": plan.store.location, "kind": plan.store.kind, "rows": plan.rows, "nudge": plan.nudge},
+            **{"location": plan.store.location, "kind": plan.store.kind, "rows": len(plan.ids), "nudge": plan.nudge},
             "batches": hashes,
             "prediction": asdict(plan.prediction) if plan.prediction is not None and predicted else None,
         }
@@ -128,7 +130,7 @@ class RolloutJournal:
 
     @property
     def rows(self) -> int:
-        """How many rows the plan changes."""
+        """How many rows it is about."""
         return int(self.plan["rows"])
 
     @property
@@ -182,6 +184,16 @@ class RolloutJournal:
         except _UNREADABLE as error:
             raise CorruptArtifactError(f"{path} does not hold a whole batch ({error!r}); restore the file") from error
 
+    def keep_echo(self, name: str, rows: Floats) -> None:
+        """Put down what a store made of the (r, d) rows of a batch that it was given; NaN where nothing is known."""
+        make_folder(self.folder / "echo")
+        write_atomically(self.folder / "echo" / name, [save({"echo": np.ascontiguousarray(rows)})])
+
+    def echo(self, name: str) -> Floats | None:
+        """Return what `keep_echo` put down; None where the store keeps what it is given."""
+        path = self.folder / "echo" / name
+        return load(path.read_bytes())["echo"] if path.exists() else None
+
     def move(self, name: str, folder: str) -> None:
         """Put a batch into another folder."""
         path = self._path(name)
@@ -193,6 +205,18 @@ class RolloutJournal:
             if (path := self.folder / folder / name).exists():
                 return path
         raise CorruptArtifactError(f"batch {name} is in none of the folders of {self.folder}; restore the file")
+
+
+def journals_folder() -> Path:
+    """Return where journals are kept that were given no folder: the same whatever the working directory is.
+
+    ``$NUDGE_JOURNALS``, else ``nudge-integrations/journals`` in the user's folder for what programs must remember:
+    ``$XDG_STATE_HOME`` or ``~/.local/state``, on Windows ``%LOCALAPPDATA%``.
+    """
+    if given := os.environ.get("NUDGE_JOURNALS"):
+        return Path(given).expanduser()
+    state = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".local" / "state"
+    return Path(state) / "nudge-integrations" / "journals"
 
 
 def latest_journal(root: Path) -> tuple[RolloutJournal | None, Path]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nudge_integrations.errors import StoreError
-from nudge_integrations.stores.store import Floats, Ranking, StoreInfo, Where, similarity_of
+from nudge_integrations.stores.staging import StagedWrites
+from nudge_integrations.stores.store import Floats, Ranking, StoreInfo, Where, imported, inner_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +19,7 @@ __all__ = ["LanceStore"]
 _TYPES = {"float": "float32", "halffloat": "float16", "double": "float64"}
 
 
-class LanceStore:
+class LanceStore(StagedWrites):
     """A table of LanceDB as a live store; see `StoreAdapter`.
 
     Writes of a transaction are one commit. A table says nowhere what it is ranked by unless it has an index.
@@ -44,10 +43,10 @@ class LanceStore:
         vector_column: str = "vector",
         where: Where | None = None,
     ) -> None:
-        self._arrow = import_module("pyarrow")
+        self._arrow = imported("pyarrow", "lancedb")
         self._table, self._id, self._vector = table, id_column, vector_column
         for column in (id_column, vector_column, *(where or {})):
-            if column not in table.schema.names:
+            if column.partition(".")[0] not in table.schema.names:
                 raise StoreError(f"the table {table.name!r} has no column {column!r}; it has {table.schema.names}")
         kind = table.schema.field(vector_column).type
         self._dtype = _TYPES.get(str(getattr(kind, "value_type", kind)), "")
@@ -56,7 +55,6 @@ class LanceStore:
         self._type, self._width = kind, int(kind.list_size)
         self._where = " AND ".join(f"{key} = {_literal(value)}" for key, value in (where or {}).items())
         self._ranking, self._index = self._searched_by(ranking)
-        self._staged: dict[str, Any] | None = None
 
     def describe(self) -> StoreInfo:
         """Say what the table is."""
@@ -69,7 +67,8 @@ class LanceStore:
             dtype=self._dtype,
             atomicity="all",
             index=self._index,
-            rebuild=f"table.optimize(); table.create_index(vector_column_name={self._vector!r}, replace=True)",
+            rebuild=self._index
+            and f"table.optimize(); table.create_index(vector_column_name={self._vector!r}, replace=True)",
         )
 
     def scan(self, rows: int, *, vectors: bool = True) -> Iterator[tuple[list[str], Floats]]:
@@ -86,26 +85,6 @@ class LanceStore:
         found = self._select(f"{named} AND {self._where}" if self._where else named, vectors=True).to_arrow()
         return found.column(0).to_pylist(), self._matrix(found.column(1).combine_chunks())
 
-    def write(self, ids: Sequence[str], vectors: Floats) -> Sequence[str]:
-        """Change vectors: at the end of the transaction where there is one, else now."""
-        changes = dict(zip(ids, vectors.astype(self._dtype), strict=True))
-        if self._staged is None:
-            return ids if self._commit(changes) else ()
-        self._staged.update(changes)
-        return ids
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make all writes of the block one commit."""
-        self._staged = {}
-        try:
-            yield
-            staged, self._staged = self._staged, None
-            if staged and not self._commit(staged):
-                raise TimeoutError(f"LanceDB did not acknowledge all of {len(staged)} rows")
-        finally:
-            self._staged = None
-
     def search(self, queries: NDArray[np.float32], k: int, *, exact: bool) -> tuple[list[list[str]], list[list[float]]]:
         """Search the table."""
         asked = self._table.search(queries, vector_column_name=self._vector).distance_type(self._ranking).limit(k)
@@ -121,22 +100,23 @@ class LanceStore:
         columns = (found.column(name).to_pylist() for name in ("query_index", self._id, "_distance"))
         for query, document_id, distance in zip(*columns, strict=True):
             ids[query].append(document_id)
-            scores[query].append(similarity_of(distance, self._ranking))
+            scores[query].append(inner_product(distance, self._ranking))
         return ids, scores
 
     def _select(self, where: str, vectors: bool) -> Any:
         asked = self._table.search().select([self._id, self._vector] if vectors else [self._id])
         return asked.where(where) if where else asked
 
-    def _commit(self, changes: dict[str, Any]) -> bool:
-        rows = np.stack(list(changes.values()))
+    def _commit(self, changes: dict[str, NDArray[Any]]) -> None:
+        rows = np.stack(list(changes.values())).astype(self._dtype)
         values = self._arrow.FixedSizeListArray.from_arrays(
             self._arrow.array(rows.ravel(), self._type.value_type), type=self._type
         )
         ids = self._arrow.array(list(changes), self._table.schema.field(self._id).type)
         data = self._arrow.table([ids, values], names=[self._id, self._vector])
         merged = self._table.merge_insert(self._id).when_matched_update_all().execute(data)
-        return int(merged.num_updated_rows) == len(changes)
+        if int(merged.num_updated_rows) != len(changes):
+            raise TimeoutError(f"LanceDB acknowledged {merged.num_updated_rows} of {len(changes)} rows")
 
     def _matrix(self, column: Any) -> Floats:
         rows: Floats = (

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nudge_integrations.errors import InputError, RolloutError
+from nudge_integrations.errors import InputError, RolloutError, StoreError
 from nudge_integrations.storage import claimed
-from nudge_integrations.stores.journal import RolloutJournal, latest_journal
+from nudge_integrations.stores.journal import RolloutJournal, journals_folder, latest_journal
 from nudge_integrations.stores.plan import RolloutPlan, plan_rollout
 from nudge_integrations.stores.retrying import Retries
 from nudge_integrations.stores.rollout import Rollout, Verification
-from nudge_integrations.stores.store import StoreAdapter, StoreInfo
+from nudge_integrations.stores.store import SideBySide, StoreAdapter, StoreInfo
 from nudge_integrations.stores.store_corpus import Overlay, StoreCorpus
 
 if TYPE_CHECKING:
@@ -29,19 +29,25 @@ class LiveStore:
 
     Args:
         adapter: The store.
-        journal: Folder for the journals of this store; None for one under ``nudge-journals`` in the working directory,
-            named for the store.
+        journal: Folder for the journals of this store; None for one of its own in `journals_folder`.
         retries: How often, and after which waits, what failed is tried again.
+        progress: Whether to show a bar while rows are written.
     """
 
     def __init__(
-        self, adapter: StoreAdapter, journal: str | os.PathLike[str] | None = None, retries: Retries | None = None
+        self,
+        adapter: StoreAdapter,
+        journal: str | os.PathLike[str] | None = None,
+        retries: Retries | None = None,
+        *,
+        progress: bool = False,
     ) -> None:
         self.adapter = adapter
         self.retries = retries or Retries()
+        self.progress = progress
         info = adapter.describe()
         name = f"{info.kind}-{info.fingerprint[:12]}"
-        self.journal = Path("nudge-journals") / name if journal is None else Path(journal)
+        self.journal = journals_folder() / name if journal is None else Path(journal)
         self._canaries: dict[str, Canary] = {}
 
     @property
@@ -67,9 +73,30 @@ class LiveStore:
 
         return refit_store(self, nudge, labels, encoder, **options)
 
+    def beside(self, vector_name: str, journal: str | os.PathLike[str] | None = None) -> LiveStore:
+        """Return another named vector of the same points, so that a nudge can be applied beside the vectors that serve.
+
+        Points that have no such vector yet get their base vector there. Once it is applied, applications are switched
+        over by the name that they search by, and back as well.
+
+        Args:
+            vector_name: Of a vector that the collection was created with, as large as this one.
+            journal: Folder for its journals; None for one of its own in `journals_folder`.
+
+        Raises:
+            StoreError: If the store has no named vectors, or none of this name.
+        """
+        if not isinstance(self.adapter, SideBySide):
+            raise StoreError(f"{self.info.location} has no named vectors: apply the nudge in place")
+        return LiveStore(self.adapter.beside(vector_name), journal, self.retries, progress=self.progress)
+
     def remember(self, nudge: Nudge, canary: Canary) -> None:
         """Keep queries for the plan of a nudge."""
         self._canaries[nudge.fingerprint] = canary
+
+    def canary(self, nudge: Nudge) -> Canary | None:
+        """Return the queries that a nudge was fitted to with `fit_store` on this object; None if it was not."""
+        return self._canaries.get(nudge.fingerprint)
 
     def plan(self, nudge: Nudge, *, canary: Canary | None = None, allow_rounding: bool = False) -> RolloutPlan:
         """Say what applying a nudge would change; nothing is written.
@@ -89,7 +116,7 @@ class LiveStore:
             StoreError: If it is another collection, or would round.
             RolloutError: If a rollout is unfinished.
         """
-        known = canary or self._canaries.get(nudge.fingerprint)
+        known = canary or self.canary(nudge)
         return plan_rollout(self.adapter, nudge, overlay=self._overlay(), canary=known, allow_rounding=allow_rounding)
 
     def apply(self, plan: RolloutPlan, *, batch_rows: int = 500) -> Rollout:
@@ -114,7 +141,7 @@ class LiveStore:
             made: list[RolloutJournal] = []
             _, folder = latest_journal(self.journal)
             self.retries.run(lambda: made.append(RolloutJournal.create(folder, plan, batch_rows)), folder, ())
-        return Rollout(self.adapter, made[-1], self.retries).resume()
+        return Rollout(self.adapter, made[-1], self.retries, progress=self.progress).resume()
 
     def rollout(self) -> Rollout:
         """Return the newest rollout.
@@ -124,8 +151,11 @@ class LiveStore:
         """
         journal, _ = latest_journal(self.journal)
         if journal is None:
-            raise InputError(f"{self.journal} holds no journal: nothing was applied to this store from here")
-        return Rollout(self.adapter, journal, self.retries)
+            raise InputError(
+                f"{self.journal} holds no journal of {self.info.location}: nothing was applied to it, or the journal "
+                "is elsewhere; give that folder as journal="
+            )
+        return Rollout(self.adapter, journal, self.retries, progress=self.progress)
 
     def resume(self) -> Rollout:
         """Finish the newest rollout; see `Rollout.resume`."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nudge_integrations.stores.store import Floats, StoreInfo, Where
+from nudge_integrations.stores.store import Floats, StoreInfo, Where, in_memory
 
 __all__ = ["MemoryStore"]
 
@@ -42,7 +41,7 @@ class MemoryStore:
         """Say what the store is; another process has another store."""
         ids = self._ids(self._vectors)
         dimension = next((len(vector) for vector in self._vectors.values()), 0)
-        location = f"in memory of process {os.getpid()}, {id(self._vectors):x} {self._where or ''}".rstrip()
+        location = f"{in_memory(self._vectors)} {self._where or ''}".rstrip()
         return StoreInfo("memory", location, len(ids), dimension, "cosine", dtype="float64")
 
     def scan(self, rows: int, *, vectors: bool = True) -> Iterator[tuple[list[str], Floats]]:

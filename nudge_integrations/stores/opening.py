@@ -4,40 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
 
-from nudge_integrations.errors import InputError, MissingExtraError
+from nudge_integrations.errors import InputError
+from nudge_integrations.stores.addresses import StoreOptions, by_address, faiss_store, lance_store
 from nudge_integrations.stores.chroma import ChromaStore
 from nudge_integrations.stores.faiss import FaissStore
+from nudge_integrations.stores.frameworks import by_class, ranks_by
 from nudge_integrations.stores.lancedb import LanceStore
 from nudge_integrations.stores.live_store import LiveStore
 from nudge_integrations.stores.memory import MemoryStore, RecordVectors
 from nudge_integrations.stores.pgvector import PgvectorStore
 from nudge_integrations.stores.qdrant import QdrantStore
 from nudge_integrations.stores.retrying import Retries
-from nudge_integrations.stores.store import Ranking, StoreAdapter, Where, as_ranking
+from nudge_integrations.stores.store import Ranking, StoreAdapter, Where, as_ranking, imported
 
 __all__ = ["open_store"]
-
-
-@dataclass(frozen=True)
-class _StoreOptions:
-    """What came beside the store."""
-
-    collection: str | None
-    vector_name: str | None
-    where: Where | None
-    ids: Sequence[str] | None
-    ranking: Ranking | None
-    path: str | os.PathLike[str] | None
-
-    def name(self, what: str) -> str:
-        if self.collection is None:
-            raise InputError(f"give the name of the {what}: open_store(..., collection='...')")
-        return self.collection
 
 
 def open_store(
@@ -45,12 +27,14 @@ def open_store(
     collection: str | None = None,
     *,
     vector_name: str | None = None,
+    id_column: str | None = None,
     where: Where | None = None,
     ids: Sequence[str] | None = None,
     ranking: Ranking | None = None,
     path: str | os.PathLike[str] | None = None,
     journal: str | os.PathLike[str] | None = None,
     retries: Retries | None = None,
+    progress: bool = False,
 ) -> LiveStore:
     """Open a vector store that serves, to nudge it in place.
 
@@ -59,10 +43,12 @@ def open_store(
     ============  =====================================================================================================
     in memory     LangChain ``InMemoryVectorStore``, LlamaIndex ``SimpleVectorStore``, or a dictionary of vectors
     FAISS         an index, or LlamaIndex ``FaissVectorStore`` or ``FaissMapVectorStore``, with ``ids`` and ``path``
-    Qdrant        ``QdrantVectorStore`` of either framework, a ``QdrantClient`` and a collection, or ``http://...``
+    Qdrant        ``QdrantVectorStore`` of either framework, or a ``QdrantClient`` and a collection
     Chroma        LangChain ``Chroma``, LlamaIndex ``ChromaVectorStore``, or a collection
     LanceDB       LlamaIndex ``LanceDBVectorStore``, or a table
-    pgvector      ``PGVectorStore`` of either framework, LangChain ``PGVector``, or ``postgresql://...`` and a table
+    pgvector      ``PGVectorStore`` of either framework, LangChain ``PGVector``
+    by address    ``postgresql://...``, ``http(s)://...`` (Qdrant), ``chroma://host:port``, or the path of a folder of
+                  Chroma, LanceDB or Qdrant, or of a FAISS index
     other         an object with ``describe``, ``scan``, ``fetch`` and ``write``: a `StoreAdapter`
     ============  =====================================================================================================
 
@@ -70,13 +56,15 @@ def open_store(
         store: See above.
         collection: The collection or table, where a client or an address is given.
         vector_name: Which of several named vectors or columns.
+        id_column: The column of ids, where a table calls it neither ``id`` nor as a framework does.
         where: Metadata that rows must have, for the rows of one tenant; None for all rows.
         ids: For FAISS, the id of each vector in the order of the index.
         ranking: What it is searched by, where the store itself does not say: a LanceDB or Postgres table without an
             index.
         path: For FAISS, the file that the index is kept in, which is swapped.
-        journal: Folder for the journals of this store; None for one under ``nudge-journals`` in the working directory.
+        journal: Folder for the journals of this store; None for one of its own in `journals_folder`.
         retries: How often, and after which waits, what failed is tried again.
+        progress: Whether to show a bar while rows are written.
 
     Raises:
         InputError: If this is no store that is known, or something that it needs was not given.
@@ -87,127 +75,92 @@ def open_store(
         >>> open_store({"a": [1.0, 0.0], "b": [0.0, 1.0]}).info.count
         2
     """
-    asked = _StoreOptions(collection, vector_name, where, ids, ranking, path)
-    if isinstance(store, str):
-        adapter = _by_address(store, asked)
+    asked = StoreOptions(collection, vector_name, id_column, where, ids, ranking, path)
+    if isinstance(store, str | os.PathLike):
+        adapter = by_address(os.fspath(store), asked)
     elif all(callable(getattr(store, name, None)) for name in ("describe", "scan", "fetch", "write")):
         adapter = store
     else:
-        # By name: none of these packages needs to be installed.
-        opener = next((_OPENERS[kind.__name__] for kind in type(store).__mro__ if kind.__name__ in _OPENERS), None)
+        opener = by_class(_OPENERS, store)
         if opener is None:
             raise InputError(
                 f"a {type(store).__name__} is no vector store that is known here; expected one of "
                 f"{', '.join(_OPENERS)}, an address, or an object with describe, scan, fetch and write"
             )
         adapter = opener(store, asked)
-    return LiveStore(adapter, journal, retries)
+    return LiveStore(adapter, journal, retries, progress=progress)
 
 
-def _by_address(address: str, asked: _StoreOptions) -> StoreAdapter:
-    scheme = urlsplit(address).scheme.partition("+")[0]
-    if scheme in ("postgresql", "postgres"):
-        plain = f"{scheme}{address[address.index('://') :]}"
-        return PgvectorStore(
-            plain, asked.name("table"), asked.ranking or "cosine", None, asked.vector_name, asked.where
-        )
-    if scheme in ("http", "https"):
-        client = _imported("qdrant_client", "qdrant").QdrantClient(address)
-        return QdrantStore(client, asked.name("collection"), asked.vector_name, asked.where)
-    raise InputError(
-        f"{address!r} is no address that is known here; expected postgresql://... or http(s)://... (Qdrant)"
-    )
-
-
-def _imported(package: str, extra: str) -> Any:
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise MissingExtraError(package, extra) from error
-
-
-def _in_memory(store: Any, asked: _StoreOptions) -> StoreAdapter:
+def _in_memory(store: Any, asked: StoreOptions) -> StoreAdapter:
     metadata = {document_id: record.get("metadata", {}) for document_id, record in store.store.items()}
     return MemoryStore(RecordVectors(store.store), metadata, asked.where)
 
 
-def _simple(store: Any, asked: _StoreOptions) -> StoreAdapter:
+def _simple(store: Any, asked: StoreOptions) -> StoreAdapter:
     return MemoryStore(store.data.embedding_dict, store.data.metadata_dict, asked.where)
 
 
-def _faiss(index: Any, asked: _StoreOptions) -> StoreAdapter:
-    if asked.where is not None:
-        raise InputError("a FAISS index holds no metadata, so it cannot be filtered: leave where= out")
-    if asked.ids is None:
-        raise InputError(f"a FAISS index knows no ids: give ids=, one for each of its {index.ntotal} vectors, in order")
-    return FaissStore(index, asked.ids, asked.path)
-
-
-def _faiss_map(store: Any, asked: _StoreOptions) -> StoreAdapter:
-    faiss = _imported("faiss", "faiss")
+def _faiss_map(store: Any, asked: StoreOptions) -> StoreAdapter:
+    faiss = imported("faiss", "faiss")
     inside = faiss.vector_to_array(faiss.downcast_index(store.client).id_map).tolist()
     named = store._faiss_id_to_node_id_map
     return FaissStore(store.client, asked.ids or [named[number] for number in inside], asked.path)
 
 
-def _qdrant(store: Any, asked: _StoreOptions) -> StoreAdapter:
+def _qdrant(store: Any, asked: StoreOptions) -> StoreAdapter:
     # LlamaIndex calls it dense_vector_name, LangChain vector_name; "" is the vector without a name in both.
     name = asked.vector_name or getattr(store, "dense_vector_name", None) or getattr(store, "vector_name", None)
     vectors = store.client.get_collection(store.collection_name).config.params.vectors
     return QdrantStore(store.client, store.collection_name, name if isinstance(vectors, dict) else None, asked.where)
 
 
-def _lance(table: Any, asked: _StoreOptions) -> StoreAdapter:
-    return LanceStore(table, asked.ranking or "l2", "id", asked.vector_name or "vector", asked.where)
-
-
-def _lance_of_llama_index(store: Any, asked: _StoreOptions) -> StoreAdapter:
+def _lance_of_llama_index(store: Any, asked: StoreOptions) -> StoreAdapter:
     column = asked.vector_name or store.vector_column_name
-    return LanceStore(store.table, asked.ranking or "l2", "id", column, asked.where)
+    return LanceStore(store.table, asked.ranking or "l2", asked.id_column or "id", column, asked.where)
 
 
-def _postgres(store: Any, asked: _StoreOptions) -> StoreAdapter:
+def _postgres(store: Any, asked: StoreOptions) -> StoreAdapter:
     """Open LlamaIndex's PGVectorStore, or LangChain's newer one of the same name."""
     if hasattr(store, "connection_string"):
         table = f"{store.schema_name}.data_{store.table_name}"
         return _by_url(store.connection_string, table, asked.ranking or "cosine", asked, asked.where)
     inner = store._PGVectorStore__vs
-    ranking = as_ranking(inner.distance_strategy.name.lower().replace("_distance", ""), inner.table_name)
+    ranking = as_ranking(ranks_by(store), inner.table_name)
     table = f'"{inner.schema_name}"."{inner.table_name}"'
     return _by_url(inner.engine.url, table, ranking, asked, asked.where, inner.id_column)
 
 
-def _postgres_collections(store: Any, asked: _StoreOptions) -> StoreAdapter:
+def _postgres_collections(store: Any, asked: StoreOptions) -> StoreAdapter:
     """Open LangChain's older PGVector, all of whose collections are in one table."""
     with store._make_sync_session() as session:
         collection = str(store.get_collection(session).uuid)
-    ranking = as_ranking(store._distance_strategy, store.collection_name)
+    ranking = as_ranking(ranks_by(store), store.collection_name)
     where = {"collection_id": collection, **(asked.where or {})}
     return _by_url(store._engine.url, "langchain_pg_embedding", ranking, asked, where, "id")
 
 
 def _by_url(
-    url: Any, table: str, ranking: Ranking, asked: _StoreOptions, where: Where | None, id_column: str | None = None
+    url: Any, table: str, ranking: Ranking, asked: StoreOptions, where: Where | None, id_column: str | None = None
 ) -> StoreAdapter:
     text = url if isinstance(url, str) else url.render_as_string(hide_password=False)
     plain = f"postgresql{text[text.index('://') :]}"
     return PgvectorStore(plain, table, ranking, id_column, asked.vector_name, where)
 
 
-_OPENERS: Mapping[str, Callable[[Any, _StoreOptions], StoreAdapter]] = {
+_OPENERS: Mapping[str, Callable[[Any, StoreOptions], StoreAdapter]] = {
     "dict": lambda vectors, asked: MemoryStore(vectors, None, asked.where),
     "InMemoryVectorStore": _in_memory,
     "SimpleVectorStore": _simple,
     "FaissMapVectorStore": _faiss_map,
-    "FaissVectorStore": lambda store, asked: _faiss(store.client, asked),
-    "Index": _faiss,
+    "FaissVectorStore": lambda store, asked: faiss_store(store.client, asked),
+    "Index": faiss_store,
     "QdrantVectorStore": _qdrant,
     "QdrantClient": lambda c, asked: QdrantStore(c, asked.name("collection"), asked.vector_name, asked.where),
     "Chroma": lambda store, asked: ChromaStore(store._collection, asked.where),
     "ChromaVectorStore": lambda store, asked: ChromaStore(store._collection, asked.where),
     "Collection": lambda collection, asked: ChromaStore(collection, asked.where),
     "LanceDBVectorStore": _lance_of_llama_index,
-    "Table": _lance,
+    "Table": lance_store,
     "PGVectorStore": _postgres,
     "PGVector": _postgres_collections,
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nudge_integrations.corpus import row_lengths
 from nudge_integrations.errors import MismatchError, SimilarityError, StoreError
@@ -33,7 +34,8 @@ class RolloutPlan:
     Attributes:
         store: The store, as it was when this was planned.
         nudge: Fingerprint of the nudge.
-        ids: r ids of the rows to change.
+        ids: r ids of the rows that the journal is about: those to change, and those that an earlier nudge has moved to
+            where they stay, which rolling back gives their base vectors as well.
         held: (r, d) what they hold now.
         base: (r, d) what rolling back gives them.
         target: (r, d) what they shall hold.
@@ -63,18 +65,22 @@ class RolloutPlan:
     @property
     def rows(self) -> int:
         """How many rows change."""
-        return len(self.ids)
+        return int(self._written.sum())
 
     @property
     def bytes(self) -> int:
         """How many bytes of vectors are written."""
-        return int(self.target.nbytes)
+        return int(self.target[self._written].nbytes)
+
+    @property
+    def _written(self) -> NDArray[np.bool_]:
+        return ~same_rows(self.held, self.target, self.store.tolerance)
 
     @property
     def journal_bytes(self) -> int:
         """About how many bytes the journal takes."""
         parts = 2 if self.held is self.base else 3
-        return parts * self.bytes + sum(len(document_id.encode()) + 4 for document_id in self.ids)
+        return parts * int(self.target.nbytes) + sum(len(document_id.encode()) + 4 for document_id in self.ids)
 
     def __str__(self) -> str:
         """Say what would change, one thing a line."""
@@ -122,7 +128,9 @@ def plan_rollout(
     started = time.monotonic()
     there, held = fetched(adapter, wanted)
     seconds = time.monotonic() - started
-    missing = tuple(document_id for document_id, found in zip(wanted, there, strict=True) if not found)
+    # Documents that an earlier nudge moved may have been deleted since.
+    gone = (document_id for document_id, found in zip(wanted, there, strict=True) if not found)
+    missing = tuple(document_id for document_id in gone if document_id in nudge)
     if len(missing) > MOST_SKIPPED * len(wanted):
         raise StoreError(
             f"{len(missing)} of the {len(wanted)} documents that move are not in {info.location}, as {missing[0]!r}: "
@@ -132,7 +140,9 @@ def plan_rollout(
     base = held if overlay is None else overlay.replace(ids, held)
     _refuse_lengths(info, corpus, base)
     target = _targets(nudge, ids, base).astype(info.dtype)
-    changes = np.flatnonzero(~same_rows(held, target, info.tolerance))
+    written = ~same_rows(held, target, info.tolerance)
+    # Nothing is journalled where nothing is written; else all that is not at its base vector, so as to get it back.
+    changes = np.flatnonzero(written | (written.any() & ~same_rows(held, base, info.tolerance)))
     rows = [ids[row] for row in changes]
     now, target = held[changes], target[changes]
     prediction = None
@@ -141,7 +151,7 @@ def plan_rollout(
     gain, interval = _gain(nudge)
     return RolloutPlan(
         *(info, nudge.fingerprint, tuple(rows), now, now if base is held else base[changes], target, missing),
-        *(3.0 * seconds, gain, interval, prediction, canary, _notes(nudge, info, len(rows), prediction)),
+        *(3.0 * seconds, gain, interval, prediction, canary, _notes(nudge, info, int(written.sum()), prediction)),
     )
 
 
@@ -198,10 +208,9 @@ def _notes(nudge: Nudge, info: StoreInfo, rows: int, prediction: Prediction | No
         notes.append("queries must go through nudge.transform_queries, or a retriever of this package")
     if not rows:
         notes.append("nothing changes: every row is where the nudge puts it")
-    if info.index and rows > _MOST_MOVED * info.count:
-        rebuild = f": {info.rebuild}" if info.rebuild else ""
+    if info.rebuild and rows > _MOST_MOVED * info.count:
         notes.append(
-            f"more than {_MOST_MOVED:.0%} of all rows move: rebuild the {info.index} index afterwards{rebuild}"
+            f"more than {_MOST_MOVED:.0%} of all rows move: rebuild the {info.index} index afterwards: {info.rebuild}"
         )
     if prediction is not None and prediction.recall < 0.98:
         notes.append(f"the store's own search finds {prediction.recall:.1%} of the exact best now")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nudge_integrations.errors import MissingExtraError, StoreError
-from nudge_integrations.stores.store import Floats, Ranking, StoreInfo, Where, as_ranking, similarity_of
+from nudge_integrations.errors import StoreError
+from nudge_integrations.stores.store import Floats, Ranking, StoreInfo, Where, as_ranking, imported, inner_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +37,7 @@ class QdrantStore:
     def __init__(
         self, client: Any, collection: str, vector_name: str | None = None, where: Where | None = None
     ) -> None:
-        try:
-            self._models = import_module("qdrant_client.models")
-        except ImportError as error:
-            raise MissingExtraError("qdrant_client", "qdrant") from error
+        self._models = imported("qdrant_client.models", "qdrant")
         self._client, self._collection, self._where = client, collection, where or {}
         if not client.collection_exists(collection):
             known = ", ".join(sorted(one.name for one in client.get_collections().collections)) or "none"
@@ -72,11 +68,18 @@ class QdrantStore:
 
     def scan(self, rows: int, *, vectors: bool = True) -> Iterator[tuple[list[str], Floats]]:
         """Yield all ids with their vectors."""
+        return self._pages(rows, vectors)
+
+    def _pages(self, rows: int, vectors: bool, *conditions: Any) -> Iterator[tuple[list[str], Floats]]:
         offset: Any = None
         while True:
             wanted: Any = ([self._name] if self._name else True) if vectors else False
             points, offset = self._client.scroll(
-                *(self._collection, self._filter()), limit=rows, offset=offset, with_payload=False, with_vectors=wanted
+                *(self._collection, self._filter(*conditions)),
+                limit=rows,
+                offset=offset,
+                with_payload=False,
+                with_vectors=wanted,
             )
             if points:
                 yield [str(p.id) for p in points], self._matrix(points) if vectors else np.empty((len(points), 0))
@@ -101,6 +104,14 @@ class QdrantStore:
         result = self._client.update_vectors(self._collection, points, wait=True)
         return ids if str(getattr(result.status, "value", result.status)) == "completed" else ()
 
+    def beside(self, name: str) -> QdrantStore:
+        """Return another vector of the same points, base vectors copied to those that have none there yet."""
+        other = QdrantStore(self._client, self._collection, name, self._where)
+        lacks = self._models.Filter(must_not=[self._models.HasVectorCondition(has_vector=name)])
+        for ids, vectors in self._pages(1000, True, lacks):
+            other.write(ids, vectors)
+        return other
+
     def search(self, queries: NDArray[np.float32], k: int, *, exact: bool) -> tuple[list[list[str]], list[list[float]]]:
         """Search the collection."""
         ranking, params = self._ranking(), self._models.SearchParams(exact=exact)
@@ -110,7 +121,7 @@ class QdrantStore:
         ]
         found = [answer.points for answer in self._client.query_batch_points(self._collection, asked)]
         # Scores are cosines, inner products, or distances.
-        scores = [[similarity_of(p.score**2, "l2") if ranking == "l2" else p.score for p in row] for row in found]
+        scores = [[inner_product(p.score**2, "l2") if ranking == "l2" else p.score for p in row] for row in found]
         return [[str(point.id) for point in row] for row in found], scores
 
     def _ranking(self) -> Ranking:

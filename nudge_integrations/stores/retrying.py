@@ -88,6 +88,6 @@ def _message(failure: BaseException, attempts: int, journal: Path, batches: Sequ
     why = "interrupted" if isinstance(failure, KeyboardInterrupt) else f"{type(failure).__name__}: {failure}"
     return (
         f"batch {what or '(none)'} of {journal} was not finished ({why}; {attempts} attempt{'s'[: attempts > 1]}). "
-        f"Nothing is lost: store.resume() goes on, store.rollback() gives base vectors back, with "
-        f"open_store(..., journal={str(journal.parent)!r})"
+        f"Nothing is lost: store.resume() goes on, store.rollback() gives base vectors back (on the command line, "
+        f"nudge store resume and rollback), with the journal folder {str(journal.parent)!r}"
     )

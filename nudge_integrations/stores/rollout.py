@@ -9,27 +9,28 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
+from tqdm import tqdm
 
 from nudge_integrations.corpus import parse_metric
 from nudge_integrations.errors import CanaryError, RolloutError
 from nudge_integrations.storage import claimed, this_process
-from nudge_integrations.stores.canary import ids_found
-from nudge_integrations.stores.journal import RolloutJournal, RowBatch, check_store
-from nudge_integrations.stores.plan import MOST_SKIPPED
-from nudge_integrations.stores.retrying import Retries, Unacknowledged
-from nudge_integrations.stores.store import Floats, Lockable, StoreAdapter, Transactional, fetched
-from nudge_integrations.stores.store_corpus import StoreCorpus, same_rows
+from nudge_integrations.stores.batch_writer import BatchWriter, Direction, NotKept
+from nudge_integrations.stores.canary import exact_ids, ids_found
+from nudge_integrations.stores.journal import RolloutJournal, check_store
+from nudge_integrations.stores.retrying import Retries
+from nudge_integrations.stores.store import Lockable, StoreAdapter, StoreInfo, fetched
+from nudge_integrations.stores.store_corpus import StoreCorpus, recall_of, same_rows
 
 __all__ = ["Rollout", "Verification"]
 
 logger = logging.getLogger(__name__)
 
-Direction = Literal["applying", "rolling back"]
+# An approximate index that finds less than this part fewer of the exact best is as good as before.
+_MOST_RECALL_LOST = 0.01
 _END = {"applying": ("applied", "done"), "rolling back": ("rolled back", "undone")}
 
 
@@ -51,6 +52,13 @@ class Verification:
     missing: tuple[str, ...]
     state: str
 
+    def __str__(self) -> str:
+        """Say it in a line."""
+        parts = [f"{self.at_target} at their target", f"{self.at_base} at their base"]
+        parts += [f"{len(self.changed)} changed by somebody else ({self.changed[0]}, ...)"] if self.changed else []
+        parts += [f"{len(self.missing)} gone ({self.missing[0]}, ...)"] if self.missing else []
+        return f"{'ok' if self.ok else 'not as it should be'}: {self.state}; rows: {', '.join(parts)}"
+
     @property
     def ok(self) -> bool:
         """Whether every row that is there and that nobody else changed is where the state says."""
@@ -65,17 +73,19 @@ class Rollout:
         adapter: The store.
         journal: The journal.
         retries: How often, and after which waits, what failed is tried again.
+        progress: Whether to show a bar while rows are written.
     """
 
     adapter: StoreAdapter
     journal: RolloutJournal
     retries: Retries = field(default_factory=Retries)
-    _skipped: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    progress: bool = False
+    _info: StoreInfo = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a journal of another store."""
-        info = self.adapter.describe()
-        check_store(self.journal, info.fingerprint, info.location)
+        self._info = self.adapter.describe()
+        check_store(self.journal, self._info.fingerprint, self._info.location)
 
     @property
     def state(self) -> str:
@@ -86,6 +96,21 @@ class Rollout:
     def skipped(self) -> dict[str, str]:
         """Id -> reason, of the rows that were left as they are."""
         return self.journal.skipped("applying") | self.journal.skipped("rolling back")
+
+    @property
+    def canary_figures(self) -> dict[str, float | str] | None:
+        """Figures of the canary queries, before and now; None before they were run, or where there are none.
+
+        ``metric``, ``before``, ``predicted``, ``found``, and the recall of the store's own search: ``recall_before``
+        and ``recall``.
+        """
+        measured = [event for event in self.journal.events() if "canary" in event]
+        predicted = self.journal.prediction
+        if not measured or predicted is None:
+            return None
+        last = measured[-1]
+        figures = {"before": predicted.before, "predicted": last["predicted"], "found": last["canary"]}
+        return {"metric": predicted.metric, **figures, "recall_before": predicted.recall, "recall": last["recall"]}
 
     def resume(self) -> Rollout:
         """Finish what was begun: applying, or rolling back. Nothing happens where it is finished.
@@ -117,9 +142,9 @@ class Rollout:
         """Read every row of the rollout and say what it holds."""
         counts: Counter[str] = Counter()
         found: dict[str, list[str]] = {"changed": [], "missing": []}
-        tolerance = self.adapter.describe().tolerance
+        tolerance = self._info.tolerance
         for batch in self.journal.batches():
-            there, rows = fetched(self.adapter, batch.ids)
+            there, rows = fetched(self.adapter, batch.ids, self._info)
             at_target = there & same_rows(rows, batch.target, tolerance)
             at_base = there & same_rows(rows, batch.base, tolerance) & ~at_target
             counts.update(target=int(at_target.sum()), base=int(at_base.sum()))
@@ -133,8 +158,26 @@ class Rollout:
         batches = ", ".join(f"{count} {name}" for name, count in self.journal.counts().items())
         return (
             f"{self.journal.folder}: {self.state}, {self.journal.rows} rows in {self.journal.plan['location']}; "
-            f"batches: {batches}; {len(self.skipped)} rows left as they are"
+            f"batches: {batches}; {len(self.skipped)} rows left as they are{self._measured()}"
         )
+
+    def _measured(self) -> str:
+        """Return what the canary found, and what to do about an index that finds less than before, in words."""
+        figures = self.canary_figures
+        if figures is None:
+            return ""
+        words = (
+            f"; {figures['metric']} of the canary queries {figures['before']:.4f} -> {figures['found']:.4f}, "
+            f"{figures['predicted']:.4f} was predicted"
+        )
+        lost = float(figures["recall_before"]) - float(figures["recall"])
+        if self._info.index and lost > _MOST_RECALL_LOST:
+            words += (
+                f"; the {self._info.index} index finds {float(figures['recall']):.1%} of the exact best, "
+                f"{float(figures['recall_before']):.1%} before: rebuild it"
+                + (f" ({self._info.rebuild})" if self._info.rebuild else "")
+            )
+        return words
 
     def _run(self, direction: Direction) -> None:
         with claimed(self.journal.folder.parent, direction), self._locked():
@@ -143,11 +186,14 @@ class Rollout:
             end, folder = _END[direction]
             others = [name for name in ("todo", "done", "undone") if name != folder]
             names = self.journal.names(*(others if direction == "rolling back" else ("todo",)))
-            self._skipped = self.journal.skipped(direction)
+            writer = BatchWriter(self.adapter, self._info, self.journal, direction, self.journal.skipped(direction))
             self._persist(names, lambda: self.journal.note(state=direction, by=this_process()))
-            for group in self._groups(names):
-                self._persist(group, lambda group=group: self._settle(group, direction, folder))  # type: ignore[misc]
-            failed = self._failed_canary(names) if direction == "applying" else None
+            try:
+                for group in tqdm(self._groups(names), desc=direction.capitalize(), disable=not self.progress):
+                    self._persist(group, lambda group=group: writer.settle(group, folder))  # type: ignore[misc]
+                failed = self._failed_canary(names, writer.skipped) if direction == "applying" else None
+            except NotKept as error:
+                failed = str(error)
             if failed is None:
                 self._persist(names, lambda: self.journal.note(state=end))
         if failed is not None:
@@ -162,71 +208,13 @@ class Rollout:
 
     def _groups(self, names: list[str]) -> list[list[str]]:
         """Return the batches that change together: all, or one by one."""
-        together = self.adapter.describe().atomicity == "all"
+        together = self._info.atomicity == "all"
         return ([names] if names else []) if together else [[name] for name in names]
 
     def _persist(self, names: Sequence[str], action: Callable[[], None]) -> None:
         self.retries.run(action, self.journal.folder, names)
 
-    def _settle(self, names: Sequence[str], direction: Direction, folder: str) -> None:
-        """Bring batches where the direction leads, read them back, and put them away."""
-        skipped: dict[str, dict[str, str]] = {name: {} for name in names}
-        transaction: AbstractContextManager[None] = nullcontext()
-        if isinstance(self.adapter, Transactional):
-            transaction = self.adapter.transaction()
-        with transaction:
-            for name in names:
-                self._write(self.journal.read(name), direction, skipped)
-        for name in names:
-            skipped[name] |= self._read_back(self.journal.read(name), direction, skipped[name])
-            if skipped[name]:
-                self.journal.note(during=direction, batch=name, skipped=skipped[name])
-            self.journal.move(name, folder)
-            self._skipped |= skipped[name]
-
-    def _write(self, batch: RowBatch, direction: Direction, skipped: dict[str, dict[str, str]]) -> None:
-        """Write the rows that hold what they may hold; put down the others, each with the reason, before that."""
-        wanted = batch.target if direction == "applying" else batch.base
-        there, known, settled = self._compare(batch, wanted)
-        reasons = {batch.ids[row]: "it is not in the store any more" for row in np.flatnonzero(~there)}
-        skipped[batch.name] = reasons | {batch.ids[r]: "somebody changed it" for r in np.flatnonzero(there & ~known)}
-        self._stop_if_many(skipped, direction)
-        rows, size = np.flatnonzero(known & ~settled), self.adapter.describe().most_rows
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            ids = [batch.ids[row] for row in part]
-            missing = set(ids) - set(self.adapter.write(ids, wanted[part]))
-            if missing:
-                raise Unacknowledged(f"{len(missing)} of {len(ids)} rows were not acknowledged")
-
-    def _read_back(self, batch: RowBatch, direction: Direction, skipped: dict[str, str]) -> dict[str, str]:
-        """Make sure that the store holds what it acknowledged; return rows that changed since, with the reason."""
-        wanted = batch.target if direction == "applying" else batch.base
-        _, known, settled = self._compare(batch, wanted)
-        lost = [batch.ids[row] for row in np.flatnonzero(known & ~settled)]
-        if lost:
-            raise Unacknowledged(f"{len(lost)} rows were acknowledged but not written, {lost[0]!r} first")
-        odd = [batch.ids[row] for row in np.flatnonzero(~known)]
-        return {i: "it changed right after it was written" for i in odd if i not in skipped}
-
-    def _compare(self, batch: RowBatch, wanted: Floats) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return (r,) whether rows are there, hold what they may hold, and hold what is wanted."""
-        tolerance = self.adapter.describe().tolerance
-        there, rows = fetched(self.adapter, batch.ids)
-        held, base, target = (same_rows(rows, one, tolerance) for one in (batch.held, batch.base, batch.target))
-        settled = there & (target if wanted is batch.target else base)
-        return there, there & (held | base | target), settled
-
-    def _stop_if_many(self, skipped: dict[str, dict[str, str]], direction: Direction) -> None:
-        every = self._skipped | {i: reason for part in skipped.values() for i, reason in part.items()}
-        if direction == "applying" and len(every) > MOST_SKIPPED * self.journal.rows:
-            first, reason = next(iter(every.items()))
-            raise RolloutError(
-                f"{len(every)} of {self.journal.rows} rows are not as they were planned ({first!r}: {reason}), more "
-                f"than {MOST_SKIPPED:.0%}: roll back {self.journal.folder} and fit again on what is there"
-            )
-
-    def _failed_canary(self, names: Sequence[str]) -> str | None:
+    def _failed_canary(self, names: Sequence[str], skipped: dict[str, str]) -> str | None:
         """Run the canary queries; return what is wrong in words, None where nothing is."""
         canary, predicted = self.journal.canary, self.journal.prediction
         if canary is None or predicted is None:
@@ -236,8 +224,10 @@ class Rollout:
         def measure() -> None:
             corpus = StoreCorpus.of(self.adapter)
             k = parse_metric(predicted.metric).k
-            figures.append(canary.compared(ids_found(self.adapter, corpus, canary.queries, k), self._skipped))
-            self.journal.note(canary=figures[-1][0], predicted=figures[-1][1])
+            found = ids_found(self.adapter, corpus, canary.queries, k)
+            recall = recall_of(found, exact_ids(corpus, canary.queries, k)) if self._info.index else 1.0
+            figures.append(canary.compared(found, skipped))
+            self.journal.note(canary=figures[-1][0], predicted=figures[-1][1], recall=recall)
 
         self._persist(names, measure)
         found, expected = figures[-1]

@@ -7,29 +7,36 @@ once, for all stores, in `rollout`.
 from __future__ import annotations
 
 import hashlib
+import os
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nudge_integrations.errors import StoreError
+from nudge_integrations.errors import MissingExtraError, StoreError
 
 __all__ = [
+    "RANKINGS",
     "Floats",
     "Lockable",
     "Ranking",
     "Searchable",
+    "SideBySide",
     "StoreAdapter",
     "StoreInfo",
     "Transactional",
     "Where",
     "as_ranking",
     "fetched",
-    "similarity_of",
+    "imported",
+    "in_memory",
+    "inner_product",
     "stored_ids",
 ]
 
@@ -37,7 +44,10 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 Ranking: TypeAlias = Literal["cosine", "dot", "l2"]
 Where: TypeAlias = Mapping[str, str | int]
 
-_RANKINGS: Mapping[str, Ranking] = {
+# Numbers of processes come again, in another container above all.
+_PROCESS = f"{os.getpid()}-{secrets.token_hex(4)}"
+
+RANKINGS: Mapping[str, Ranking] = {
     **dict.fromkeys(("ip", "dot", "inner", "inner_product", "max_inner_product"), "dot"),
     **dict.fromkeys(("l2", "euclid", "euclidean"), "l2"),
     **dict.fromkeys(("cosine", "cosine_distance"), "cosine"),
@@ -136,6 +146,14 @@ class Lockable(Protocol):
         """
 
 
+@runtime_checkable
+class SideBySide(Protocol):
+    """A store whose rows have several vectors, told apart by name."""
+
+    def beside(self, name: str) -> StoreAdapter:
+        """Return another vector of the same rows, base vectors copied to those that have none there yet."""
+
+
 def as_ranking(word: object, where: str) -> Ranking:
     """Read a store's own word for what it ranks by.
 
@@ -145,24 +163,43 @@ def as_ranking(word: object, where: str) -> Ranking:
     >>> as_ranking("IP", "the collection"), as_ranking("Euclid", "the collection")
     ('dot', 'l2')
     """
-    found = _RANKINGS.get(str(getattr(word, "value", word)).lower())
+    found = RANKINGS.get(str(getattr(word, "value", word)).lower())
     if found is None:
         raise StoreError(f"{where} ranks by {word}; nudged vectors need cosine, inner product or L2")
     return found
 
 
-def similarity_of(distance: float, ranking: Ranking) -> float:
+def inner_product(distance: float, ranking: Ranking) -> float:
     """Return the inner product of unit vectors whose distance a store gives: 1 - cosine, 1 - product, or squared L2.
 
-    >>> similarity_of(0.5, "l2"), similarity_of(0.25, "cosine")
+    >>> inner_product(0.5, "l2"), inner_product(0.25, "cosine")
     (0.75, 0.75)
     """
     return 1.0 - (distance / 2.0 if ranking == "l2" else distance)
 
 
-def fetched(adapter: StoreAdapter, ids: Sequence[str]) -> tuple[NDArray[np.bool_], Floats]:
+def in_memory(thing: object) -> str:
+    """Return where something is that no other process has, and this one until it ends."""
+    return f"in memory of process {_PROCESS}, {id(thing):x}"
+
+
+def imported(package: str, extra: str) -> Any:
+    """Import a store's client.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise MissingExtraError(package, extra) from error
+
+
+def fetched(
+    adapter: StoreAdapter, ids: Sequence[str], info: StoreInfo | None = None
+) -> tuple[NDArray[np.bool_], Floats]:
     """Fetch rows in the order of ids: whether each is there (r,), and vectors (r, d), zeros where it is not."""
-    info = adapter.describe()
+    info = info or adapter.describe()
     there, vectors = np.zeros(len(ids), np.bool_), np.zeros((len(ids), info.dimension), info.dtype)
     place_of = {document_id: place for place, document_id in enumerate(ids)}
     for start in range(0, len(ids), info.most_rows):

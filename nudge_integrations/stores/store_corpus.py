@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,12 +13,16 @@ from numpy.typing import NDArray
 from nudge_integrations.corpus import Neighbours, unit_rows
 from nudge_integrations.corpus.topk import BestSoFar
 from nudge_integrations.errors import StoreError
-from nudge_integrations.stores.store import Floats, Searchable, StoreAdapter, fetched, stored_ids
+from nudge_integrations.stores.store import Floats, Searchable, StoreAdapter, StoreInfo, fetched, stored_ids
 
-__all__ = ["Overlay", "StoreCorpus", "same_rows"]
+__all__ = ["Overlay", "StoreCorpus", "recall_of", "same_rows"]
 
-# Up to so many rows a pass over all of them is cheaper than what an approximate index misses.
-_STREAMED_ROWS, _BLOCK_ROWS = 100_000, 4096
+logger = logging.getLogger(__name__)
+
+# Up to so many rows a pass over all of them is worth more than what an approximate index misses.
+_STREAMED_ROWS, _BLOCK_ROWS = 1_000_000, 4096
+# Queries by which an approximate index is compared with the exact search.
+_COMPARED = 16
 
 
 def same_rows(one: Floats, other: Floats, tolerance: float) -> NDArray[np.bool_]:
@@ -29,6 +34,16 @@ def same_rows(one: Floats, other: Floats, tolerance: float) -> NDArray[np.bool_]
     close = (one == other) if tolerance == 0.0 else (np.abs(one - other) <= tolerance)
     every: NDArray[np.bool_] = np.all(close, axis=1)
     return every
+
+
+def recall_of(found: Sequence[Sequence[str]], exact: Sequence[Sequence[str]]) -> float:
+    """Return which part of the exact best was found, as the mean over queries.
+
+    >>> recall_of([["a", "c"]], [["a", "b"]])
+    0.5
+    """
+    hits = [len(set(one) & set(other)) / max(1, len(other)) for one, other in zip(found, exact, strict=True)]
+    return float(np.mean(hits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +78,9 @@ class Overlay:
 class StoreCorpus:
     """The rows of a live store as a `Corpus`.
 
-    Small stores are searched exactly, in one pass over their vectors; large ones by their own index, whose answers are
-    said not to be exact. A search by index takes vectors of the overlay into account as well.
+    Stores of up to a million rows are searched exactly, in one pass over their vectors for all queries; larger ones by
+    their own search, approximately where they have an index, and the log says which part of the exact best that finds.
+    Vectors of the overlay are taken into account either way.
 
     Attributes:
         adapter: The store.
@@ -77,10 +93,12 @@ class StoreCorpus:
     ids: list[str]
     overlay: Overlay | None = None
     by_index: bool | None = None
+    info: StoreInfo = field(init=False, repr=False)
     row_of: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Number the rows."""
+        object.__setattr__(self, "info", self.adapter.describe())
         object.__setattr__(self, "row_of", {document_id: row for row, document_id in enumerate(self.ids)})
 
     @classmethod
@@ -100,7 +118,7 @@ class StoreCorpus:
     @property
     def dimension(self) -> int:
         """How many numbers a vector has."""
-        return self.adapter.describe().dimension
+        return self.info.dimension
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -136,7 +154,7 @@ class StoreCorpus:
         Raises:
             StoreError: If an id is not there.
         """
-        there, vectors = fetched(self.adapter, ids)
+        there, vectors = fetched(self.adapter, ids, self.info)
         if not there.all():
             gone = ids[int(np.flatnonzero(~there)[0])]
             raise StoreError(f"{gone!r} (of {int((~there).sum())}) is not in the store any more: open it and fit again")
@@ -160,7 +178,12 @@ class StoreCorpus:
         moved = [
             document_id for document_id in (self.overlay.place if self.overlay else ()) if document_id in self.row_of
         ]
-        found, similarities = store.search(queries, min(len(self), k + len(moved)), exact=True)
+        depth, exact = min(len(self), k + len(moved)), self.info.index is None
+        found, similarities = store.search(queries, depth, exact=exact)
+        if not exact and self.info.exact:
+            sample = queries[:_COMPARED]
+            recall = recall_of(found[:_COMPARED], store.search(sample, depth, exact=True)[0])
+            logger.info("the %s index finds %.1f %% of the exact best %d", self.info.index, 100 * recall, depth)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         rows = np.full((len(queries), k), len(self), np.int64)
         skip = set(moved)
@@ -171,4 +194,4 @@ class StoreCorpus:
             best = sorted([*stay, *zip(instead[query], moved_rows, strict=True)], key=lambda one: (-one[0], one[1]))[:k]
             for place, (score, row) in enumerate(best):
                 scores[query, place], rows[query, place] = score, row
-        return Neighbours(scores, rows, exact=self.adapter.describe().exact)
+        return Neighbours(scores, rows, exact=exact)

@@ -20,7 +20,7 @@ from query_maps import asked, map_alone, mapped
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import InputError, SimilarityError
 from nudge_integrations.llama_index import NudgeFinetuneEngine, to_nodes
-from nudge_integrations.llama_index.store import ranking_of
+from nudge_integrations.stores import ranks_by
 
 # What these packages warn of is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -209,7 +209,7 @@ def test_unit_vectors_replace_base_vectors_and_rank_exactly(
 ) -> None:
     engine = engines[method]
     store = kind.make(WIDTH, folder)
-    assert ranking_of(store) == kind.ranking
+    assert ranks_by(store) == kind.ranking
     write_base_vectors(store)
     if not kind.deletes:
         with pytest.raises(InputError, match="cannot delete"):

@@ -1,78 +1,72 @@
-"""The in-memory stores of both frameworks: fitted, nudged in place and taken back through their own objects."""
+"""Every store object of both frameworks: filled by its own integration, fitted, nudged in place and taken back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import InMemoryVectorStore
-from llama_index.core.schema import TextNode
-from llama_index.core.vector_stores import SimpleVectorStore
-from numpy.typing import NDArray
+from framework_stores import FRAMEWORK_STORES, Filling, FrameworkStore
+from live_stores import named
+from store_weeks import Labelled, Weeks
 
 from nudge_integrations.dataset import RetrievalDataset
-from nudge_integrations.encoding import Encoder
-from nudge_integrations.solver import solve
 from nudge_integrations.stores import fit_store, open_store
 
-DOCUMENTS = {f"d{row}": f"word{row} about topic{row} and more{row}" for row in range(40)}
+# What these packages warn of is theirs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+ROWS, WIDTH, TENANTS = 240, 16, 3
 
 
-class OfEncoder(Embeddings):
-    """An encoder as LangChain's embeddings."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        return [list(map(float, row)) for row in self.encoder.encode_documents(texts)]
-
-    def embed_query(self, text: str) -> list[float]:
-        return list(map(float, self.encoder.encode_queries([text])[0]))
-
-
-def langchain_store(encoder: Encoder) -> tuple[Any, Callable[[], NDArray[np.float64]]]:
-    store = InMemoryVectorStore(OfEncoder(encoder))
-    store.add_documents([Document(page_content=text, id=name) for name, text in DOCUMENTS.items()])
-    return store, lambda: np.array([store.store[name]["vector"] for name in DOCUMENTS])
-
-
-def llama_index_store(encoder: Encoder) -> tuple[Any, Callable[[], NDArray[np.float64]]]:
-    store, vectors = SimpleVectorStore(), encoder.encode_documents([*DOCUMENTS.values()])
-    pairs = zip(DOCUMENTS.items(), vectors, strict=True)
-    store.add([TextNode(id_=name, text=text, embedding=list(map(float, row))) for (name, text), row in pairs])
-    return store, lambda: np.array([store.get(name) for name in DOCUMENTS])
+@pytest.fixture(scope="module")
+def labelled() -> Labelled:
+    """Documents of three tenants, each with queries that lie nearer to the next document."""
+    random = np.random.default_rng(7)
+    vectors = random.standard_normal((ROWS, WIDTH)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids, texts = [named(row) for row in range(ROWS)], [f"document {row}" for row in range(ROWS)]
+    answers = np.arange(120)
+    queries = vectors[answers + 1] + 0.6 * vectors[answers]
+    dataset = RetrievalDataset(
+        dict(zip(ids, texts, strict=True)),
+        {f"q{row}": f"question {row}" for row in answers},
+        {f"q{row}": {ids[row]: 1.0} for row in answers},
+    )
+    filling = Filling(ids, texts, vectors, [f"tenant {row % TENANTS}" for row in range(ROWS)])
+    return Labelled(filling, queries / np.linalg.norm(queries, axis=1, keepdims=True), dataset)
 
 
-@pytest.mark.parametrize("filled", [langchain_store, llama_index_store])
-def test_a_frameworks_store_is_fitted_nudged_and_taken_back(
-    filled: Callable[[Encoder], tuple[Any, Callable[[], NDArray[np.float64]]]],
-    encoder: Encoder,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    random = np.random.default_rng(0)
-    wanted = random.integers(0, 40, 200)
-    queries = {f"q{number}": f"word{(row + 1) % 40} slang{row} noise{number}" for number, row in enumerate(wanted)}
-    dataset = RetrievalDataset(DOCUMENTS, queries, {f"q{number}": {f"d{row}": 1} for number, row in enumerate(wanted)})
-    framework_store, stored = filled(encoder)
-    base = stored()
-    store = open_store(framework_store)
-    nudge = fit_store(store, dataset, encoder, method="nudge-n")
-    plan = store.plan(nudge)
-    np.testing.assert_array_equal(stored(), base)
-    assert f"{len(nudge)} change" in str(plan)
-    run = store.apply(plan)
-    vectors = encoder.encode_documents([*DOCUMENTS.values()]), encoder.encode_queries([*queries.values()])
-    expected = solve(*vectors, dataset.relevance(), method="nudge-n").apply(vectors[0])
-    np.testing.assert_allclose(stored(), expected, atol=1e-6)
-    checked = run.verify()
-    assert (checked.at_target, checked.at_base, checked.changed, checked.missing) == (len(nudge), 0, (), ())
+@pytest.mark.parametrize("kind", FRAMEWORK_STORES, ids=lambda kind: kind.name)
+def test_two_weeks_of_a_store_that_serves(kind: FrameworkStore, labelled: Labelled, tmp_path: Path) -> None:
+    weeks = Weeks(kind, tmp_path, labelled, (40, 20, 10))
+    first, run = weeks.nudged(slice(60))
+    assert (first.rows, first.right) == (60, 1.0)
+    if kind.changes:
+        weeks.change()
+        second, run = weeks.nudged(slice(None))
+        assert second.right == 1.0
+        assert run.verify().at_target > first.rows
     run.rollback()
-    np.testing.assert_array_equal(stored(), base)
+    assert weeks.as_before()
+
+
+@pytest.mark.parametrize("kind", [one for one in FRAMEWORK_STORES if one.tenant], ids=lambda kind: kind.name)
+def test_tenants_of_one_collection_have_a_nudge_each(kind: FrameworkStore, labelled: Labelled, tmp_path: Path) -> None:
+    weeks = Weeks(kind, tmp_path, labelled, (0, 0, 0))
+    before, filling = weeks.base, labelled.filling
+    runs = []
+    for tenant in ("tenant 0", "tenant 1"):
+        own = [i for i, whose in zip(filling.ids, filling.tenants, strict=True) if whose == tenant]
+        dataset, queries = labelled.about(own)
+        store = open_store(weeks.store, where={str(kind.tenant): tenant}, journal=tmp_path / tenant)
+        assert (store.info.count, sorted(store.corpus().ids)) == (len(own), sorted(own))
+        nudge = fit_store(store, dataset, "toy", query_vectors=queries, method="nudge-n", step=0.3)
+        assert set(nudge.ids) <= set(own)
+        runs.append((set(nudge.ids), store.apply(store.plan(nudge))))
+        assert runs[-1][1].verify().ok
+    moved = runs[0][0] | runs[1][0]
+    assert {i for i, row in weeks.held().items() if np.abs(row - before[i]).max() > 1e-3} == moved
+    runs[0][1].rollback()
+    assert {i for i, row in weeks.held().items() if np.abs(row - before[i]).max() > 1e-3} == runs[1][0]
+    assert runs[1][1].verify().ok

@@ -1,0 +1,161 @@
+"""LiveIndexEngine: a nudge fitted to the vectors that an index's store holds, and moved there."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
+from llama_index.core.indices.vector_store.base import VectorStoreIndex
+from llama_index.core.schema import BaseNode
+
+from nudge_integrations.artifact import Nudge
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.encoding import Encoder
+from nudge_integrations.errors import InputError
+from nudge_integrations.llama_index.embedding import NudgedEmbedding, base_model
+from nudge_integrations.llama_index.encoder import as_encoder
+from nudge_integrations.llama_index.events import send_end, send_start
+from nudge_integrations.llama_index.nodes import labels_over_nodes
+from nudge_integrations.solver import Options
+from nudge_integrations.stores import LiveStore, RolloutPlan, Where, fit_store, open_store
+
+__all__ = ["LiveIndexEngine"]
+
+
+class LiveIndexEngine:
+    """Fits a nudge to an index that serves and moves its vectors in the store itself; nothing but queries is embedded.
+
+    ``NudgeFinetuneEngine.from_index`` makes one. ``method="query-map"`` moves nothing: queries alone change.
+
+    Args:
+        index: An index over a store that `nudge_integrations.stores.open_store` knows.
+        train_dataset: Queries and the documents that answer them, known by node id, else by source document or text.
+        embed_model: The model that filled the store; None for the index's own.
+        method: As in ``nudge_integrations.fit``.
+        where: Metadata that rows must have, for one tenant of the store.
+        path: For FAISS, the file that the index is kept in, which is swapped.
+        journal: Folder for the journals; None for the user's own.
+        **options: As in ``nudge_integrations.stores.fit_store``.
+
+    Raises:
+        InputError: If the store is none that is known, or embeds its queries itself.
+        StoreError: If it cannot be read.
+
+    >>> engine = NudgeFinetuneEngine.from_index(index, labels)  # doctest: +SKIP
+    >>> engine.finetune()  # doctest: +SKIP
+    >>> print(engine.plan())  # doctest: +SKIP
+    >>> retriever = engine.as_index().as_retriever()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        index: VectorStoreIndex,
+        train_dataset: RetrievalDataset | Any,
+        embed_model: BaseEmbedding | Encoder | None = None,
+        *,
+        method: str = "auto",
+        where: Where | None = None,
+        path: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> None:
+        self.index, self.method = index, method
+        self.embed_model = base_model(index._embed_model if embed_model is None else embed_model)
+        self.store: LiveStore = open_store(
+            index.vector_store, where=where, ids=_row_ids(index), path=path, journal=journal
+        )
+        self._dataset, self._options = RetrievalDataset.from_object(train_dataset), options
+        self._nudge: Nudge | None = None
+
+    @property
+    def nudge(self) -> Nudge | None:
+        """The nudge; None before the fit."""
+        return self._nudge
+
+    def finetune(self) -> None:
+        """Read base vectors from the store, embed the queries, and fit; the store is not changed.
+
+        Raises:
+            DatasetError: If a relevant document is not in the store.
+        """
+        send_start(
+            self.method, Options().changed(**_known(self._options)).metric, self.store.info.count, len(self._dataset)
+        )
+        labels, encoder = self._labels(), as_encoder(self.embed_model)
+        self._nudge = fit_store(self.store, labels, encoder, method=self.method, **self._options)
+        send_end(self._nudge)
+
+    def plan(self) -> RolloutPlan:
+        """Say what `as_index` would change in the store; nothing is written."""
+        return self.store.plan(self._fitted())
+
+    def as_index(self) -> VectorStoreIndex:
+        """Move the vectors that differ in the store, and return an index over it whose queries are as the nudge wants.
+
+        Journal first, compared before it is written, read back, checked by the labelled queries; ``store.rollback()``
+        gives base vectors back.
+
+        Raises:
+            RolloutError: If the store fails while it is changed; says how to go on.
+            CanaryError: If queries did worse than predicted; the store was rolled back.
+        """
+        plan = self.plan()
+        if plan.rows:
+            self.store.apply(plan)
+        context, struct = self.index.storage_context, self.index.index_struct
+        return VectorStoreIndex(index_struct=struct, storage_context=context, embed_model=self.get_finetuned_model())
+
+    def as_retriever(self, similarity_top_k: int = DEFAULT_SIMILARITY_TOP_K, **kwargs: Any) -> BaseRetriever:
+        """Return a retriever of `as_index`, which moves what differs first."""
+        return self.as_index().as_retriever(similarity_top_k=similarity_top_k, **kwargs)
+
+    def get_finetuned_model(self, **model_kwargs: Any) -> NudgedEmbedding:
+        """Return the model that queries go through, and nodes that are inserted later."""
+        return NudgedEmbedding(self.embed_model, self._fitted(), **model_kwargs)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the nudge to a folder.
+
+        Raises:
+            ArtifactError: If files of those names are there that are no nudge.
+        """
+        self._fitted().save(path)
+
+    def __repr__(self) -> str:
+        """Show the store and the result of the fit."""
+        return f"LiveIndexEngine({self.store!r}, {'not fitted' if self._nudge is None else repr(self._nudge)})"
+
+    def _fitted(self) -> Nudge:
+        if self._nudge is None:
+            raise InputError("nothing was fitted yet: call finetune() first")
+        return self._nudge
+
+    def _labels(self) -> RetrievalDataset:
+        """Return the labels by node id; by source document or text where they name something else."""
+        wanted = {i for grades in self._dataset.qrels.values() for i, grade in grades.items() if grade > 0}
+        held = set(self.store.corpus().ids)
+        nodes = [node for node in self._nodes() if node.node_id in held] if wanted - held else []
+        return labels_over_nodes(nodes, self._dataset) if nodes else self._dataset
+
+    def _nodes(self) -> list[BaseNode]:
+        if docs := list(self.index.docstore.docs.values()):
+            return docs
+        try:
+            return list(self.index.vector_store.get_nodes())
+        except (NotImplementedError, ValueError, TypeError):
+            return []
+
+
+def _row_ids(index: VectorStoreIndex) -> list[str] | None:
+    """Return the node of each row of a flat FAISS index, which the index alone knows; None for other stores."""
+    if type(index.vector_store).__name__ != "FaissVectorStore":
+        return None
+    named = index.index_struct.nodes_dict
+    return [named[str(row)] for row in range(len(named))]
+
+
+def _known(options: dict[str, Any]) -> Any:
+    return {name: value for name, value in options.items() if name in Options.__dataclass_fields__}
