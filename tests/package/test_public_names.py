@@ -70,8 +70,8 @@ PUBLIC = {
     ),
     "nudge_integrations.stores": (
         *("Canary", "LiveStore", "Lockable", "Prediction", "Ranking", "Retries", "Rollout", "RolloutPlan"),
-        *("Searchable", "StoreAdapter", "StoreCorpus", "StoreInfo", "Transactional", "Verification", "Where"),
-        *("fit_store", "open_store"),
+        *("Searchable", "SideBySide", "StoreAdapter", "StoreCorpus", "StoreInfo", "Transactional", "Verification"),
+        *("Where", "fit_store", "journals_folder", "open_store", "ranks_by", "width_of"),
     ),
     "nudge_integrations.testing": (
         *("FailingAdapter", "InjectedFault", "StoreContract", "StoreMachine", "document_ids", "labelled_datasets"),
