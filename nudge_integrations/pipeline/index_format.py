@@ -94,6 +94,8 @@ def read(
             if not content["nudged"]:
                 return _checked(path, base, None, None, None, content["model"])
             nudge = Nudge.load(folder / "nudge")
+            if verify:
+                len(nudge.labels)  # reads its log, which has checksums of its own
             words = None
             if nudge.fusion is not None:
                 words = Words(LexicalIndex.load(folder / "lexical", verify=verify), nudge.fusion)
