@@ -278,7 +278,7 @@ def test_a_blank_more_or_a_key_twice_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"version": 3}, ArtifactError, "version 3, this package reads version 2"),
+        ({"version": 3}, ArtifactError, "version 3, newer than 2"),
         ({"format": "something/else"}, ArtifactError, "is a 'something/else'"),
         ({"moved": 7}, CorruptArtifactError, "expected"),
         ({"dimension": 5}, CorruptArtifactError, "expected"),

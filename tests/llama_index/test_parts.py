@@ -322,7 +322,8 @@ def test_a_retriever_is_written_and_read_without_embedding_anything(tmp_path: Pa
     for path in (tmp_path / "kept").rglob("*"):
         if path.is_file() and path.stat().st_size:
             content = path.read_bytes()
-            path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+            middle = len(content) // 2
+            path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
             with pytest.raises(CorruptArtifactError):
                 NudgeRetriever.from_persist_dir(tmp_path / "kept", WordEmbedding())
             path.write_bytes(content)
