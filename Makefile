@@ -59,7 +59,7 @@ test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, 
 
 test-scale: $(VENV)/.dev ## Install Lance and Ray, and run the tests of corpora in files, fifty partitionings each
 	@$(PIP) -e '.[dev,dev-scale]'
-	@NUDGE_PARTITIONINGS=$${NUDGE_PARTITIONINGS:-50} $(BIN)/python -m pytest tests/scale
+	@NUDGE_SCALE=1 NUDGE_PARTITIONINGS=$${NUDGE_PARTITIONINGS:-50} $(BIN)/python -m pytest tests/scale
 
 test-oldest: $(OLDEST)/.installed ## Run the tests of both edges with the oldest frameworks that they support
 	@$(OLDEST)/bin/python -m pytest -o filterwarnings=default tests/langchain tests/llama_index
