@@ -273,7 +273,9 @@ class LabelLog(LabelFile):
         mine = self._read()
         if not mine or (self.path is not None and Path(path).absolute() == self.path.absolute()):
             return
-        LabelLog(path, most_bytes=self.most_bytes)._replace(lambda there: merged(there, mine, self._copied))
+        target = LabelLog(path, most_bytes=self.most_bytes)
+        target._state()  # what is there must be labels
+        target._replace(lambda there: merged(there, mine, self._copied))
         self._copied = mine
 
 

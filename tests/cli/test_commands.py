@@ -114,12 +114,12 @@ def test_run_folder_holds_labels_vectors_and_rankings_of_the_fit(
     np.testing.assert_array_equal(stored.queries, ENCODER.encode_queries(list(test.queries.values())))
     for name, found in (("before", stored.before), ("after", stored.after)):
         assert evaluate(found, test).means == pytest.approx(result[name])
-    assert set(path.name for path in output.iterdir()) == set(NAMES) - {"validation.json"}
+    assert set(path.name for path in output.iterdir()) == {*NAMES, "labels.jsonl"} - {"validation.json"}
 
 
 def test_a_changed_byte_of_a_run_folder_is_refused(fitted: tuple[Path, dict[str, Any]]) -> None:
     output, _ = fitted
-    for path in sorted(output.iterdir()):
+    for path in sorted(set(output.iterdir()) - {output / "labels.jsonl"}):  # whose lines have checksums of their own
         whole = path.read_bytes()
         for position in (0, len(whole) // 2, len(whole) - 1):
             path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
@@ -141,7 +141,9 @@ def test_fitting_again_replaces_the_run_folder_and_no_other_file(beir: Path, tmp
     assert RunFolder.load(tmp_path / "out").validation is not None
     done(*again, "--force")
     assert RunFolder.load(tmp_path / "out").validation is None
-    assert set(path.name for path in (tmp_path / "out").iterdir()) == {*NAMES, "notes.txt"} - {"validation.json"}
+    assert set(path.name for path in (tmp_path / "out").iterdir()) == (
+        {*NAMES, "labels.jsonl", "notes.txt"} - {"validation.json"}
+    )
 
 
 def test_query_maps_that_would_take_too_long_are_left_out(tmp_path: Path) -> None:
@@ -376,7 +378,7 @@ def test_inspect_names_origin_integrity_and_largest_moves(fitted: tuple[Path, di
     nudge = Nudge.load(fitted[0])
     card = done("inspect", fitted[0], "--top", "3", "--json")
     assert card["intact"] is True
-    assert set(card["files"]) == {path.name for path in fitted[0].iterdir()} - {"nudge.json"}
+    assert set(card["files"]) == {path.name for path in fitted[0].iterdir()} - {"nudge.json", "labels.jsonl"}
     assert (card["encoder"], card["dataset_hash"]) == ("words", nudge.dataset_hash)
     cosines = np.einsum("ij,ij->i", nudge.vectors, nudge.base)
     largest = np.degrees(np.arccos(np.sort(cosines)[:3]))

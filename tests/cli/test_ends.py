@@ -99,10 +99,9 @@ WRONG = {
     "fit: weight": (["fit", "animals", "-e", ENCODER_PATH, "-o", "new", "--unseen-weight", "2"], 1, "between 0 and 1"),
     "fit: encoder": (["fit", "animals", "-e", "cli_doubles:ANIMALS", "-o", "new"], 1, "no encoder"),
     "fit: import": (["fit", "animals", "-e", "no_such_module:x", "-o", "new"], 1, "cannot be imported"),
-    "fit: usage": (["fit", "animals"], 2, "--encoder"),
+    "fit: usage": (["fit", "animals"], 2, "--output"),
     "evaluate: no labels": (["evaluate", "out/after.json"], 1, "brings no labels"),
     "evaluate: no run": (["evaluate", "empty.trec", "animals"], 1, "is empty"),
-    "evaluate: no encoder": (["evaluate", "out", "animals"], 1, "give the --encoder"),
     "evaluate: other encoder": (
         ["evaluate", "out", "animals", "-e", "cli_doubles:OtherEncoder"],
         1,
@@ -132,7 +131,7 @@ WRONG = {
         2,
         "-e",
     ),
-    "no command": (["fitt"], 2, "Did you mean 'fit'?"),
+    "no command": (["fitt"], 2, "Did you mean 'fit', 'refit'?"),
 }
 
 

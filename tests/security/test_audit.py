@@ -21,7 +21,9 @@ def audited(code: list[str], tmp_path: Path) -> subprocess.CompletedProcess[str]
 
 def test_reading_hostile_files_runs_and_asks_nothing(tmp_path: Path) -> None:
     done = audited([str(HERE / "audit_child.py"), str(tmp_path), str(COUNT)], tmp_path)
-    assert (done.returncode, done.stderr[-2000:]) == (0, "")
+    # Whoever reads them is told of what was left out; a traceback, or what the hook says, would end the process.
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

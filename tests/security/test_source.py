@@ -23,7 +23,14 @@ CALLS_FORBIDDEN = {
     *("socket.socket", "socket.create_connection", "urllib.request.urlopen", "tempfile.mktemp"),
 }
 # Where a module's name is not written out: a user's own on the command line, and the package's own names.
-IMPORTERS = {"nudge_integrations/__init__.py", "nudge_integrations/cli/import_paths.py"}
+# A store's client, a tracker and an engine are named by a table in the module itself.
+IMPORTERS = {
+    *("nudge_integrations/__init__.py", "nudge_integrations/cli/import_paths.py"),
+    *("nudge_integrations/scale/__init__.py", "nudge_integrations/trackers/callbacks.py"),
+    *("nudge_integrations/stores/opening.py", "nudge_integrations/stores/store.py"),
+}
+# One folder is exchanged with another in one step by a call of the system that Python does not offer.
+SYSTEM_CALLS = {"nudge_integrations/storage/atomic.py"}
 
 
 def faults_of(source: str, where: str) -> Iterator[str]:
@@ -60,8 +67,10 @@ def faults_of(source: str, where: str) -> Iterator[str]:
 def test_source_holds_nothing_that_runs_what_it_reads(module: Path) -> None:
     where = str(module.relative_to(PACKAGE.parent))
     found = list(faults_of(module.read_text(encoding="utf-8"), where))
-    if where in IMPORTERS or where == "nudge_integrations/stores/opening.py":  # _imported(name) of a store's client
+    if where in IMPORTERS:
         found = [fault for fault in found if not fault.endswith("is not written out")]
+    if where in SYSTEM_CALLS:
+        found = [fault for fault in found if not fault.endswith("imports ctypes")]
     assert found == []
 
 

@@ -114,7 +114,7 @@ def test_a_log_that_was_never_written_is_empty_and_stays_absent(tmp_path: Path) 
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("content", [b"somebody's notes\n", b"{}\n", b"\0" * 200])
+@pytest.mark.parametrize("content", [b"somebody's notes\n", b"{}\n", b"\0" * 200 + b"x"])
 def test_a_file_of_another_kind_is_refused_and_not_touched(tmp_path: Path, content: bytes) -> None:
     log = log_in(tmp_path)
     log.path.write_bytes(content)
@@ -126,8 +126,11 @@ def test_a_file_of_another_kind_is_refused_and_not_touched(tmp_path: Path, conte
 
 def test_another_format_or_version_is_refused(tmp_path: Path) -> None:
     log_in(tmp_path).append([{"id": 1}])
-    for other in (Log(log_in(tmp_path).path, "test/others"), Log(log_in(tmp_path).path, "test/records", version=2)):
-        with pytest.raises(ArtifactError, match="no log of this format"):
+    for other, words in (
+        (Log(log_in(tmp_path).path, "test/others"), "no log of this format"),
+        (Log(log_in(tmp_path).path, "test/records", version=2), "format version 1, older than 2"),
+    ):
+        with pytest.raises(ArtifactError, match=words):
             other.append([{"id": 2}])
     assert log_in(tmp_path).read().records == [{"id": 1}]
 
