@@ -133,6 +133,7 @@ if not os.environ.get("NUDGE_SCALE"):  # `make test-scale` installs these
 if not os.environ.get("NUDGE_STORES"):
     EXPECTED_SKIPS += ["could not import '(llama_index.vector_stores|langchain_(chroma|postgres|qdrant)|pixeltable)"]
     EXPECTED_SKIPS += ["could not import '(chromadb|faiss|lancedb|psycopg2?|qdrant_client)", "are not installed$"]
+    EXPECTED_SKIPS += ["^qdrant_client is not installed$"]
 
 
 def _skips(config: pytest.Config) -> dict[str, int]:
