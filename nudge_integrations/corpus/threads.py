@@ -19,14 +19,17 @@ __all__ = ["in_threads", "share_of", "thread_count"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# More would mostly wait for the interpreter, and each has the less memory for its blocks.
+_MOST = 4
+
 _thread = threading.local()
 _lock = threading.Lock()
 _running: list[int] = []
 
 
 def thread_count() -> int:
-    """Return how many threads `in_threads` would use: torch's number, and 1 in a thread that it has started."""
-    return 1 if hasattr(_thread, "beside") else torch.get_num_threads()
+    """Return how many threads `in_threads` would use: torch's number up to 4, and 1 in a thread that it has started."""
+    return 1 if hasattr(_thread, "beside") else min(_MOST, torch.get_num_threads())
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

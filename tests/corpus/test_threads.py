@@ -52,3 +52,10 @@ def test_several_callers_at_a_time_leave_torch_its_number() -> None:
 def test_one_thread_runs_one_after_another_in_the_caller() -> None:
     torch.set_num_threads(1)
     assert in_threads(lambda _: threading.get_ident(), range(3)) == [threading.get_ident()] * 3
+
+
+def test_of_many_threads_only_a_few_are_used() -> None:
+    torch.set_num_threads(32)
+    assert thread_count() == 4
+    assert len(set(in_threads(lambda _: threading.get_ident(), range(200)))) <= 4
+    assert torch.get_num_threads() == 32
