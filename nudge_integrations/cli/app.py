@@ -15,6 +15,7 @@ from nudge_integrations.cli.commands import (
     demo,
     doctor,
     evaluate,
+    feedback,
     fit,
     generate,
     init,
@@ -64,6 +65,11 @@ app.command(epilog=_epilog(apply.EXAMPLES))(apply.apply)
 app.command(epilog=_epilog(convert.EXAMPLES))(convert.convert)
 app.command(epilog=_epilog(generate.EXAMPLES))(generate.generate)
 app.add_typer(store.store, help="A nudge in a vector store that serves.", epilog=_epilog(store.EXAMPLES))
+
+feedback_app = typer.Typer(name="feedback", epilog=_epilog(feedback.EXAMPLES), no_args_is_help=True)
+for verb in (feedback.convert, feedback.stats, feedback.add):
+    feedback_app.command()(verb)
+app.add_typer(feedback_app, help="Thumbs, clicks and judgement lists as labels; what is in a log; one more verdict.")
 
 
 def _show_version(requested: bool) -> None:

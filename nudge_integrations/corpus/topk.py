@@ -105,7 +105,8 @@ def likely_floor(queries: torch.Tensor, sample: torch.Tensor, k: int, count: int
     if rank > len(sample):
         return queries.new_full((len(queries),), -torch.inf)
     best = [torch.topk(queries[tile] @ sample.T, rank, dim=1) for tile in row_blocks(len(queries), _TILE_QUERIES)]
-    return torch.cat([found.values[:, -1] for found in best])
+    floors = [found.values[:, -1] for found in best]
+    return torch.cat(floors) if floors else queries.new_zeros(0)
 
 
 def _positions(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -96,6 +96,8 @@ def relevance_matrix(
     qrels: Mapping[str, Mapping[str, float]],
     query_ids: Sequence[str] | None,
     document_ids: Sequence[str] | None,
+    *,
+    signed: bool = False,
 ) -> csr_array:
     """Lay relevant judgements out as (queries, documents) float64; see ``RetrievalDataset.relevance``."""
     from scipy.sparse import csr_array  # a quarter of a second that reading and writing need not pay
@@ -113,14 +115,15 @@ def relevance_matrix(
     starts = [0]
     for query in rows:
         for document, grade in qrels.get(query, {}).items():
-            if grade < 0 or (grade > 0 and document not in column_of):
-                problem = f"with the negative grade {grade:g}" if grade < 0 else "which is not among the documents"
+            if not (grade > 0 or (signed and grade < 0)):
+                continue
+            if document not in column_of:
                 raise DatasetError(
-                    f"query {query!r} judges document {document!r}, {problem}; see validate(), repaired()"
+                    f"query {query!r} judges document {document!r}, which is not among the documents; "
+                    "see validate(), repaired()"
                 )
-            if grade > 0:
-                indices.append(column_of[document])
-                grades.append(grade)
+            indices.append(column_of[document])
+            grades.append(grade)
         starts.append(len(indices))
     arrays = np.asarray(grades, np.float64), np.asarray(indices, np.int64), np.asarray(starts, np.int64)
     matrix = csr_array(arrays, shape=(len(rows), len(columns)))

@@ -30,7 +30,8 @@ class RetrievalDataset(DatasetForms):
     Args:
         corpus: Document id to text.
         queries: Query id to text.
-        qrels: Query id to {document id: grade}; a document with a grade above 0 is relevant.
+        qrels: Query id to {document id: grade}; a document with a grade above 0 is relevant; one below 0 is a
+            no, "this does not answer it": where labels are fitted the document moves away from the query.
 
     Raises:
         DatasetError: An id or a text that is not a string, or a grade that is not a finite number.
@@ -169,17 +170,24 @@ class RetrievalDataset(DatasetForms):
         """
         return RetrievalDataset(*merged(self._parts(), other._parts(), on_conflict))
 
-    def relevance(self, query_ids: Sequence[str] | None = None, document_ids: Sequence[str] | None = None) -> csr_array:
+    def relevance(
+        self,
+        query_ids: Sequence[str] | None = None,
+        document_ids: Sequence[str] | None = None,
+        *,
+        signed: bool = False,
+    ) -> csr_array:
         """Lay the relevant judgements out as a matrix, the form in which the solver takes them.
 
         Args:
             query_ids: The rows, by default ``self.query_ids``.
             document_ids: The columns, by default ``self.document_ids``.
+            signed: Also return the grades below 0: a document that does not answer a query.
 
         Returns:
-            scipy.sparse csr array (m, n) float64: the grade where it is above 0.
+            scipy.sparse csr array (m, n) float64: the grade where it is above 0; with ``signed`` where it is not 0.
 
         Raises:
-            DatasetError: An id is given twice or is unknown, a relevant document has no column, or a grade is negative.
+            DatasetError: An id is given twice or is unknown, or a relevant document has no column.
         """
-        return relevance_matrix(self.corpus, self.queries, self.qrels, query_ids, document_ids)
+        return relevance_matrix(self.corpus, self.queries, self.qrels, query_ids, document_ids, signed=signed)

@@ -26,14 +26,16 @@ class ValidationReport:
     Args:
         queries: Number of queries looked at.
         documents: Number of documents looked at.
-        queries_without_relevant: Queries for which no document of the corpus, with a text, has a grade above 0.
+        queries_without_relevant: Queries for which no document of the corpus, with a text, has a grade above 0, nor one
+            below 0, which says what does not answer them.
         unknown_documents: (query id, document id) of judgements of a document that the corpus does not hold.
         unknown_queries: Query ids that have judgements and no text.
         empty_queries: Queries whose text is empty or blank.
         empty_documents: Documents whose text is empty or blank.
         broken_queries: Queries whose text holds half a character (a lone surrogate), which no file or tokenizer takes.
         broken_documents: Documents whose text does. A repair puts U+FFFD in its place and leaves nothing out.
-        negative_grades: (query id, document id) of judgements with a grade below 0.
+        negative_grades: (query id, document id) of judgements with a grade below 0. A note and no problem: these are
+            noes, "this does not answer it".
         duplicate_texts: Ids of documents that share one text, group by group. A note and no problem: such documents
             have one vector between them, and what looks vectors up by text cannot tell them apart.
         repeated_queries: Ids of queries that share one text, group by group, after Unicode (NFKC) and white-space
@@ -70,7 +72,6 @@ class ValidationReport:
             "documents with an empty text": self.empty_documents,
             "queries whose text holds half a character": self.broken_queries,
             "documents whose text holds half a character": self.broken_documents,
-            "judgements with a negative grade": self.negative_grades,
         }
         return {words: ids for words, ids in found.items() if ids}
 
@@ -94,6 +95,8 @@ class ValidationReport:
         size = f"{self.queries:,} queries, {self.documents:,} documents"
         lines = [f"{size}: {'no problem found' if self.ok else 'problems found'}"]
         lines += [f"  {words}: {_named(ids)}" for words, ids in self.problems.items()]
+        if self.negative_grades:
+            lines.append(f"  note, judgements that say no (a grade below 0): {_named(self.negative_grades)}")
         if self.duplicate_texts:
             lines.append(f"  note, texts that several documents share: {_named(self.duplicate_texts)}")
         if self.repeated_queries:
@@ -171,7 +174,7 @@ def inspect(
     empty_documents = tuple(identifier for identifier, text in corpus.items() if not text.strip())
     answering = corpus.keys() - set(empty_documents)
     judgements = [(q, d, grade) for q, grades in qrels.items() for d, grade in grades.items()]
-    with_relevant = {q for q, d, grade in judgements if grade > 0 and d in answering}
+    with_relevant = {q for q, d, grade in judgements if grade != 0 and d in answering}
     same_text: dict[str, list[str]] = {}
     for identifier, text in corpus.items():
         same_text.setdefault(text, []).append(identifier)
@@ -205,8 +208,6 @@ def repair(
     left_out = {*report.queries_without_relevant, *report.empty_queries}
     kept = {q: whole(text) for q, text in queries.items() if q not in left_out}
     judgements = {
-        q: {d: grade for d, grade in grades.items() if d in documents and grade >= 0}
-        for q, grades in qrels.items()
-        if q in kept
+        q: {d: grade for d, grade in grades.items() if d in documents} for q, grades in qrels.items() if q in kept
     }
     return documents, kept, judgements

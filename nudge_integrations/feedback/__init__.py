@@ -1,9 +1,39 @@
-"""Labels over time: the log in which a nudge keeps them.
+"""What users said, from whatever log, as labels: thumbs, clicks weighted by position, judgement lists, corrections.
 
-dataset, feedback -> LabelLog (labels.jsonl beside the nudge) -> the dataset of the next fit
+    logs ── readers ──> Feedback ── labels(corpus) ──> dataset and weights ──> fit(dataset, encoder, weights=...)
+    applications ── FeedbackLog.record, .shown ──> lines ──> readers
+    dataset, labels that come later ──> LabelLog (labels.jsonl beside the nudge) ──> the dataset of the next fit
+
+Needs no client of any tracer. What cannot be used is counted and named, and never guessed.
 """
 
+from nudge_integrations.feedback.clicks import PositionWeights, Shown
+from nudge_integrations.feedback.feedback import Feedback, FeedbackLabels, Verdict
+from nudge_integrations.feedback.feedback_log import FeedbackLog
+from nudge_integrations.feedback.judgements import from_judgements
 from nudge_integrations.feedback.label_log import LabelLog
 from nudge_integrations.feedback.label_records import LoggedFit, LoggedLabel
+from nudge_integrations.feedback.lines import from_lines
+from nudge_integrations.feedback.reading import FORMS, read_feedback
+from nudge_integrations.feedback.traces import from_langfuse, from_langsmith, from_phoenix
+from nudge_integrations.feedback.ubi import from_ubi
 
-__all__ = ["LabelLog", "LoggedFit", "LoggedLabel"]
+__all__ = [
+    "FORMS",
+    "Feedback",
+    "FeedbackLabels",
+    "FeedbackLog",
+    "LabelLog",
+    "LoggedFit",
+    "LoggedLabel",
+    "PositionWeights",
+    "Shown",
+    "Verdict",
+    "from_judgements",
+    "from_langfuse",
+    "from_langsmith",
+    "from_lines",
+    "from_phoenix",
+    "from_ubi",
+    "read_feedback",
+]

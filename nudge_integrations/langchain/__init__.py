@@ -21,6 +21,7 @@ from nudge_integrations.langchain.documents import document_id, to_documents
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
 from nudge_integrations.langchain.encoder import as_embedding, as_encoder
 from nudge_integrations.langchain.evaluators import langsmith_evaluators
+from nudge_integrations.langchain.feedback import FeedbackCallbackHandler
 from nudge_integrations.langchain.pairs import agenerate_qa_pairs, generate_qa_pairs
 from nudge_integrations.langchain.retriever import NudgeRetriever
 from nudge_integrations.langchain.similarity import check_store
@@ -28,6 +29,7 @@ from nudge_integrations.langchain.vector_store import NudgeVectorStore
 from nudge_integrations.stores import ranks_by
 
 __all__ = [
+    "FeedbackCallbackHandler",
     "NudgeRetriever",
     "NudgeVectorStore",
     "NudgedEmbeddings",

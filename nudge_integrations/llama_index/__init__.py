@@ -18,12 +18,14 @@ from nudge_integrations.llama_index.encoder import as_embedding, as_encoder
 from nudge_integrations.llama_index.engine import NudgeFinetuneEngine
 from nudge_integrations.llama_index.evaluation import aevaluate_retriever, evaluate_retriever
 from nudge_integrations.llama_index.events import NudgeFinetuneEndEvent, NudgeFinetuneStartEvent
+from nudge_integrations.llama_index.feedback import FeedbackEventHandler, log_feedback
 from nudge_integrations.llama_index.nodes import labels_over_nodes, to_nodes
 from nudge_integrations.llama_index.questions import agenerate_qa_pairs, generate_qa_pairs
 from nudge_integrations.llama_index.retriever import NudgeRetriever
 from nudge_integrations.llama_index.transform import NudgeTransform, rewrite_documents
 
 __all__ = [
+    "FeedbackEventHandler",
     "NudgeFinetuneEndEvent",
     "NudgeFinetuneEngine",
     "NudgeFinetuneStartEvent",
@@ -37,6 +39,7 @@ __all__ = [
     "evaluate_retriever",
     "generate_qa_pairs",
     "labels_over_nodes",
+    "log_feedback",
     "rewrite_documents",
     "to_nodes",
 ]

@@ -19,6 +19,8 @@ from nudge_integrations.pipeline.base_vectors import query_vectors_of
 from nudge_integrations.pipeline.fitting import check_labels, choose_solution
 from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.inner_product import similarity_of
+from nudge_integrations.pipeline.label_weights import LabelWeights, weight_matrix
+from nudge_integrations.solver.prepare import Beside
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -34,6 +36,7 @@ def fit_corpus(
     encoder: Encoder | str,
     query_vectors: tuple[Any, Any],
     method: str,
+    weights: LabelWeights | None,
     groups: ArrayLike | Sequence[object] | None,
     signals: Sequence[object],
     similarity: Literal["cosine", "dot"] | None,
@@ -60,11 +63,14 @@ def fit_corpus(
         groups = dataset.query_groups()
     queries = query_vectors_of(dataset, encoder, query_vectors[0], "query_vectors")
     data = corpus, queries, relevance_over(dataset, row_of, len(corpus))
+    ids = _Ids({row: document_id for document_id, row in row_of.items()}, len(corpus))
+    counts = None if weights is None else weight_matrix(weights, dataset, data[2], ids, {})
     identical = identical_rows(dataset.queries, row_of, options)
-    solution = choose_solution(data, held_out, identical, None, method, groups, AskedSignals([], []), options)
+    extra: Beside = {"ignored": identical, "negatives": None, "weights": counts}
+    solution = choose_solution(data, held_out, extra, None, method, groups, AskedSignals([], []), options)
     nudge = Nudge.from_solution(
         solution,
-        ids=_Ids({row: document_id for document_id, row in row_of.items()}, len(corpus)),
+        ids=ids,
         documents=_Vectors(corpus),  # type: ignore[arg-type]  # only rows that moved are read
         texts=None,
         encoder=encoder,
@@ -78,12 +84,12 @@ def fit_corpus(
 
 
 def relevance_over(dataset: RetrievalDataset, row_of: dict[str, int], documents: int) -> sparse.csr_array:
-    """Return (m, n) gains over documents that are known by their rows."""
+    """Return (m, n) grades but 0 over documents that are known by their rows."""
     found = [
         (query, row_of[document_id], grade)
         for query, query_id in enumerate(dataset.query_ids)
         for document_id, grade in dataset.qrels.get(query_id, {}).items()
-        if grade > 0
+        if grade != 0
     ]
     query, row, grade = (np.array(side) for side in zip(*found, strict=True))
     return sparse.csr_array((grade.astype(np.float64), (query, row)), shape=(len(dataset), documents))

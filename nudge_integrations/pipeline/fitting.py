@@ -20,11 +20,12 @@ from nudge_integrations.pipeline.fit_memory import FitMemory, remember, remember
 from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.inner_product import InnerProduct, similarity_of
 from nudge_integrations.pipeline.label_keeping import kept_labels, note_fit
+from nudge_integrations.pipeline.label_weights import LabelWeights, weight_matrix
 from nudge_integrations.selection import CANDIDATES, SINGLE_CANDIDATES, select
 from nudge_integrations.selection.fusing import fuse
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
 from nudge_integrations.solver import Options, OptionValues, Solution, solve
-from nudge_integrations.solver.prepare import prepare_for
+from nudge_integrations.solver.prepare import Beside, prepare_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,7 @@ def fit(
     similarity: Literal["cosine", "dot"] | None = None,
     labels: LabelLog | None = None,
     warm: Nudge | None = None,
+    weights: LabelWeights | None = None,
     **options: Unpack[OptionValues],
 ) -> Nudge:
     """Find out which documents to move where, from queries and their relevant documents.
@@ -66,7 +68,8 @@ def fit(
     vectors of their queries are kept with the nudge (``nudge.labels``), for `refit`.
 
     Args:
-        dataset: n documents, m queries and which document is relevant to which query. Every query counts.
+        dataset: n documents, m queries and which document is relevant to which query. Every query counts. A grade below
+            0 is a no: the document moves away from the query, by a weight that is chosen with the step.
         encoder: Makes the vectors. Its fingerprint alone will do when all vectors are given.
         validation: Other queries about the same documents, to choose the step by; None for exact leave-one-out.
         method: ``"auto"``: the best of nudging documents, mapping queries linearly, both, and nothing, see
@@ -97,6 +100,8 @@ def fit(
         labels: The log that keeps the labels with the nudge; None for a new one with the labels of the dataset.
         warm: A nudge that was fitted to the same documents in this process: what was searched for it is not searched
             again. The result is the same.
+        weights: How much labels count, 1 by default: query id -> a number, or -> {document id: a number}. What
+            `nudge_integrations.feedback` reads of clicks has them.
         **options: metric, step, unseen_weight, seed, max_seconds, progress, ...; `nudge_integrations.Options` says what
             each means and what it is by default.
 
@@ -119,11 +124,10 @@ def fit(
     if isinstance(document_vectors, IdentifiedCorpus):
         from nudge_integrations.pipeline.corpus_fit import fit_corpus
 
-        parts, vectors = (dataset, validation), (query_vectors, validation_query_vectors)
-        return fit_corpus(document_vectors, parts, encoder, vectors, method, groups, signals, similarity, options)
+        given = document_vectors, (dataset, validation), encoder, (query_vectors, validation_query_vectors)
+        return fit_corpus(*given, method, weights, groups, signals, similarity, options)
     check_labels(dataset, validation, blank_texts_allowed=document_vectors is not None)
-    twins = _twins(dataset, duplicates)
-    documents = document_vectors_of(dataset, encoder, document_vectors)
+    twins, documents = _twins(dataset, duplicates), document_vectors_of(dataset, encoder, document_vectors)
     held_out, validation_queries, row_of = None, None, {document: row for row, document in enumerate(dataset.corpus)}
     if validation is not None:
         validation_queries = query_vectors_of(validation, encoder, validation_query_vectors, "validation_query_vectors")
@@ -138,8 +142,11 @@ def fit(
         beside = beside.or_told(dataset)
     corpus = remembered_corpus(documents, queries, options, warm) if lifted is None else documents
     data = corpus, queries, _relevance(dataset, dataset, twins)
-    identical = identical_rows(dataset.queries, row_of, options)
-    solution = choose_solution(data, held_out, identical, lifted, method, groups, beside, options)
+    counts = None if weights is None else weight_matrix(weights, dataset, data[2], dataset.document_ids, twins)
+    extra: Beside = {"ignored": identical_rows(dataset.queries, row_of, options), "negatives": None, "weights": counts}
+    solution = choose_solution(data, held_out, extra, lifted, method, groups, beside, options)
+    if labels is None:
+        labels = kept_labels(encoder, dataset, queries, validation, validation_queries, weights=weights)
     nudge = Nudge.from_solution(
         _together(solution, dataset, twins),
         base_norm=None if lifted is None else lifted.norm,
@@ -149,10 +156,17 @@ def fit(
         encoder=encoder,
         dataset_hash=dataset.hash,
         validation_hash=None if validation is None else validation.hash,
-        labels=kept_labels(encoder, dataset, queries, validation, validation_queries) if labels is None else labels,
+        labels=labels,
     )
-    note_fit(nudge, len(documents), {"method": method, "signals": signals, "duplicates": duplicates, **options})
-    remember(nudge, FitMemory(tuple(dataset.queries), solution.per_query, getattr(corpus, "searches", None)))
+    memory = FitMemory(tuple(dataset.queries), solution.per_query, getattr(corpus, "searches", None))
+    asked = {"method": method, "signals": signals, "duplicates": duplicates, **options}
+    return _noted(nudge, len(documents), asked, memory)
+
+
+def _noted(nudge: Nudge, documents: int, asked: dict[str, Any], memory: FitMemory) -> Nudge:
+    """Note in a nudge's labels what it was asked for, and keep what was searched for it in this process."""
+    note_fit(nudge, documents, asked)
+    remember(nudge, memory)
     if nudge.ambiguous_texts:
         logger.info("%d texts are shared by documents that part; only ids tell them apart", len(nudge.ambiguous_texts))
     return nudge
@@ -161,7 +175,7 @@ def fit(
 def choose_solution(
     data: tuple[Any, Any, sparse.csr_array],
     held_out: tuple[Any, sparse.csr_array, NDArray[np.int64] | None] | None,
-    identical: NDArray[np.int64] | None,
+    extra: Beside,
     lifted: InnerProduct | None,
     method: str,
     groups: ArrayLike | Sequence[object] | None,
@@ -174,7 +188,7 @@ def choose_solution(
         lifted.check(method, QUERY_MAPS, shift=bool(options.get("shift")), signals=bool(beside.signals))
         data, maps = (lifted.documents, lifted.queries(data[1]), data[2]), False
         held_out = None if held_out is None else (lifted.queries(held_out[0]), *held_out[1:])
-    given: Any = {"groups": groups, "ignored": identical, **options}
+    given: Any = {"groups": groups, **extra, **options}
     if maps:
         candidates = CANDIDATES if method == "auto" else (method,)
         given |= {"signals": beside.signals, "query_texts": beside.texts, "serve_signals": beside.serve}
@@ -182,7 +196,7 @@ def choose_solution(
     single, given = "auto" if method == "nudge" else method, {"validation": held_out, **given}
     if beside.signals:
         apart: Any = held_out
-        prepared = prepare_for(Options().changed(**options), *data, apart, groups, ignored=identical, maps=False)
+        prepared = prepare_for(Options().changed(**options), *data, apart, groups, maps=False, **extra)
         solution = solve(prepared, method=single)
         return fuse(prepared, solution, beside.signals, beside.texts, serve=beside.serve)
     solution = solve(*data, method=single, **given)
@@ -247,7 +261,7 @@ def _twins(dataset: RetrievalDataset, duplicates: str) -> dict[str, tuple[str, .
         raise InputError(f"duplicates must be 'keep', 'merge' or 'error'; got {duplicates!r}")
     if duplicates == "keep":
         return {}
-    relevant = {i for grades in dataset.qrels.values() for i, grade in grades.items() if grade > 0}
+    relevant = {i for grades in dataset.qrels.values() for i, grade in grades.items() if grade != 0}
     groups = [ids for ids in dataset.validate().duplicate_texts if not relevant.isdisjoint(ids)]
     if duplicates == "error" and groups:
         named = "; ".join(", ".join(map(repr, ids)) for ids in groups[:5])
@@ -266,8 +280,8 @@ def _relevance(
     for query, grades in part.qrels.items():
         for document_id, grade in grades.items():
             for twin in twins.get(document_id, ()):
-                qrels[query][twin] = max(grade, qrels[query].get(twin, 0.0))
-    return RetrievalDataset(part.corpus, part.queries, qrels).relevance(document_ids=dataset.document_ids)
+                qrels[query][twin] = max(grade, qrels[query].get(twin, grade))
+    return RetrievalDataset(part.corpus, part.queries, qrels).relevance(document_ids=dataset.document_ids, signed=True)
 
 
 def _together(solution: Solution, dataset: RetrievalDataset, twins: Mapping[str, tuple[str, ...]]) -> Solution:

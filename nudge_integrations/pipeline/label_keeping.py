@@ -10,6 +10,7 @@ from nudge_integrations.artifact import HasFingerprint, Nudge
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.feedback import LabelLog
 from nudge_integrations.fusion import Bm25
+from nudge_integrations.pipeline.label_weights import LabelWeights, weight_of
 
 __all__ = ["kept_labels", "kept_options", "note_fit"]
 
@@ -26,10 +27,13 @@ def kept_labels(
     validation_queries: object,
     *,
     raw_texts: Mapping[str, str] | None = None,
+    weights: LabelWeights | None = None,
 ) -> LabelLog:
-    """Return a log of the labels of a fit, with the vectors of their queries."""
+    """Return a log of the labels of a fit and what they count, with the vectors of their queries."""
     log, model = LabelLog(), encoder if isinstance(encoder, str) else encoder.fingerprint
-    log.add(dataset, query_vectors=queries, encoder=model, source="dataset", raw_texts=raw_texts)
+    labels = ((query, document) for query, grades in dataset.qrels.items() for document in grades)
+    counts: Any = {label: weight_of(weights, *label) for label in labels} if weights else {}
+    log.add(dataset, query_vectors=queries, encoder=model, source="dataset", raw_texts=raw_texts, weight=counts)
     if validation is not None:
         given: dict[str, Any] = {"query_vectors": validation_queries, "encoder": model, "source": "validation"}
         log.add(validation, **given, raw_texts=raw_texts)

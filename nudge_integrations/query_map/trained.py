@@ -90,7 +90,7 @@ def fit_trained(  # type: ignore[misc]  # its temperature is another than that o
     if min(temperature, learning_rate) <= 0 or min(batch_size, epochs, patience) < 1:
         raise InputError("temperature and learning_rate must be above 0; batch_size, epochs and patience at least 1")
     if isinstance(documents, Prepared):
-        prepared = prepared_options(documents, queries, relevance, (groups,), options)
+        prepared = prepared_options(documents, (queries, relevance, groups), options)
     else:
         asked = Options(max_queries=1).changed(**options)
         prepared = prepare_for(asked, documents, queries, relevance, None, groups, softmax=False, maps=False)

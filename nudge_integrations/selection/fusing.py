@@ -63,6 +63,11 @@ def fuse(
     _check(prepared, signals, texts)
     if not signals or texts is None or not len(prepared.evaluation):
         return solution
+    if prepared.noes_alone:
+        untried = "signals were not tried: no query says what answers it"
+        return replace(solution, warnings=(*solution.warnings, *((untried,) if serve else ())))
+    if solution.negative_weight is not None:
+        prepared = prepared.with_negative_weight(solution.negative_weight)
     served = _served(prepared, solution, fitted)
     if not serve:
         rows = coarse_rows(prepared.evaluation.groups, prepared.options.seed, _TOLD)
@@ -89,7 +94,7 @@ def _check(prepared: Prepared, signals: Sequence[Signal], texts: Sequence[str] |
     names = [signal.name for signal in signals]
     if len(set(names)) < len(names):
         raise InputError(f"two signals have one name; got {', '.join(names)}")
-    count = len(prepared.labels.groups) if prepared.held_out is None else len(prepared.held_out[0])
+    count = len(prepared.labels.groups) if prepared.held_out is None else len(prepared.held_out.queries)
     if signals and (texts is None or len(texts) != count):
         given = "none" if texts is None else str(len(texts))
         raise InputError(f"signals score texts: give the texts of the {count} queries (query_texts=); got {given}")
@@ -182,7 +187,7 @@ class _Search:
         weights = {name: float(value) for name, value in zip(self.names, best.weights, strict=True) if value > 0.0}
         lexical = [one.index.settings for one in signals if isinstance(one, LexicalSignal) and one.name in weights]
         fusion = Fusion(weights, lexical[0].as_dict() if lexical else None, DEPTH, gain, error)
-        score, queries = mean(best.scores.seen), start.per_query
+        score, baseline = mean(best.scores.seen), start.per_query.weighed()[0]
         return replace(
             start,
             fusion=fusion,
@@ -191,7 +196,7 @@ class _Search:
             status="fixed" if start.status == "fixed" else "improved",
             warnings=(*start.warnings, _ADD_THEM),
             reason=f"{start.metric} {start.baseline:.4f} -> {score:.4f} over {start.queries} queries, {fusion}",
-            per_query=PerQuery(queries.rows, queries.baseline, best.scores.seen, best.scores.unseen),
+            per_query=PerQuery.of(self.prepared.evaluated(), baseline, best.scores.seen, best.scores.unseen),
         )
 
 

@@ -121,11 +121,11 @@ def solution_with(
     prepared: Prepared, nudge: Solution, fitted: Sequence[Fitted], notes: tuple[str, ...], *, with_nudge: bool
 ) -> Solution:
     """Return the best of a nudge alone, the candidates beside it, and doing nothing."""
-    options, baseline = prepared.options, nudge.per_query.baseline
+    options, baseline = prepared.options, nudge.per_query.weighed()[0]
     start = nudge if with_nudge else _nothing(nudge)
     lines = tuple(one.candidate for one in fitted)
     start = replace(start, candidates=(*(nudge.candidates if with_nudge else ()), *lines))
-    scores = QueryScores(start.per_query.score, start.per_query.unseen)
+    scores = QueryScores(*start.per_query.weighed()[1:])
     least = mean(scores.objective(options.unseen_weight) - baseline) if start.status == "improved" else 0.0
     better = [one for one in fitted if one.scores is not None and _may_win(prepared, one, one.scores, baseline, least)]
     if not better:
@@ -188,7 +188,7 @@ def _nothing(nudge: Solution) -> Solution:
         method="none",
         score=nudge.baseline,
         unseen_score=nudge.baseline,
-        per_query=PerQuery(queries.rows, queries.baseline, queries.baseline, queries.baseline),
+        per_query=replace(queries, score=queries.baseline, unseen=queries.baseline),
         warnings=(),
     )
 
@@ -238,5 +238,7 @@ def _solution(prepared: Prepared, start: Solution, best: Fitted) -> Solution:
         queries=start.queries,
         evaluable=start.evaluable,
         candidates=start.candidates,
-        per_query=PerQuery(queries.rows, queries.baseline, *((scores.seen, scores.unseen) if scores else ())),
+        per_query=PerQuery.of(
+            prepared.evaluated(), queries.weighed()[0], *((scores.seen, scores.unseen) if scores else ())
+        ),
     )

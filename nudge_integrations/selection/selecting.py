@@ -20,8 +20,9 @@ from nudge_integrations.selection.pairs import search_pair
 from nudge_integrations.selection.stages import Stages
 from nudge_integrations.solver import Options, OptionValues, Prepared, Solution
 from nudge_integrations.solver.decision import decide, mean
-from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows, search_nudges
-from nudge_integrations.solver.prepare import prepare_for
+from nudge_integrations.solver.negative_weight import search_with_noes
+from nudge_integrations.solver.nudge_search import NudgeResult, coarse_rows
+from nudge_integrations.solver.prepare import Beside, prepare_for
 from nudge_integrations.solver.solving import log_outcome, prepared_options, solution_of
 
 __all__ = ["select"]
@@ -54,6 +55,8 @@ def select(
     signals: Sequence[Signal] = (),
     query_texts: Sequence[str] | None = None,
     serve_signals: bool = True,
+    negatives: object = None,
+    weights: object = None,
     **options: Unpack[OptionValues],
 ) -> Solution:
     r"""Choose the best of nudging documents, mapping queries, both, and doing nothing.
@@ -81,7 +84,7 @@ def select(
         documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64, made unit
             length on reading; or any `Corpus`; or a `Prepared`, in place of all data.
         queries: (m, d), the labelled queries.
-        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query.
+        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query, < 0 where it does not.
         candidates: Which to try; also single methods, such as ``"ridge"`` or ``"iterated-ridge+nudge-n"``.
         groups: (m,) names; queries of one group are left out together. None: those with equal vectors are one group.
         ignored: (m,) whole numbers, the row of a document that each query never finds, such as itself; -1 for none.
@@ -89,6 +92,8 @@ def select(
             weight that is best, where it gains more than noise. ``solution.fusion`` has the weights.
         query_texts: (m,) the texts of the queries, for signals.
         serve_signals: False to only say in the table of candidates what signals would add, by about 256 of the queries.
+        negatives: (m, n) scipy sparse, > 0 where a document does not answer a query; see `solve`. Only nudges heed it.
+        weights: (m,) or (m, n) scipy sparse, how much labels count; see `solve`.
         **options: See `Options`: metric="ndcg@10", unseen_weight=0.0, max_seconds=None, seed=0, ...
 
     Returns:
@@ -113,10 +118,11 @@ def select(
     start = time.monotonic()
     asked = asked_for(candidates)
     if isinstance(documents, Prepared):
-        prepared = prepared_options(documents, queries, relevance, (groups, ignored), options)
+        prepared = prepared_options(documents, (queries, relevance, groups, ignored, negatives, weights), options)
     else:
         changed = Options().changed(**options)
-        prepared = prepare_for(changed, documents, queries, relevance, None, groups, ignored=ignored, maps=asked.maps)
+        beside: Beside = {"ignored": ignored, "negatives": negatives, "weights": weights}
+        prepared = prepare_for(changed, documents, queries, relevance, None, groups, maps=asked.maps, **beside)
     given = prepared.options
     if given.step is not None or given.shift or prepared.held_out is not None:
         raise InputError("select() compares by leave-one-out: give step=, shift= and validation= to solve()")
@@ -144,7 +150,7 @@ class _Selection:
 
     def _solution(self) -> Solution:
         options = self.prepared.options
-        alone, lines = search_nudges(self.prepared, options)
+        self.prepared, alone, lines = search_with_noes(self.prepared, options)
         decision = decide(
             self.prepared, alone.candidate, mean(alone.baseline), standard_errors=options.standard_errors, fixed=False
         )
@@ -163,6 +169,8 @@ class _Selection:
     ) -> tuple[list[Fitted], tuple[str, ...]]:
         """Return maps and pairs, the best of them with its exact figures, and what was left out in words."""
         evaluation = self.prepared.evaluation
+        if self.prepared.noes_alone:
+            return [], ("query maps were not tried: no query says what answers it",)
         if len(np.unique(evaluation.groups)) < _FEWEST_QUERIES:
             few = f"fewer than {_FEWEST_QUERIES} labelled queries say too little about one"
             return [], (f"query maps were not tried: {few}",)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nudge_integrations.solver.path import Path
 from nudge_integrations.solver.rank_changes import RankChanges
 
-__all__ = ["Bound", "Curve", "best_step", "curve_of", "mixed"]
+__all__ = ["Bound", "Curve", "best_step", "curve_of", "first_step", "mixed"]
 
 # A plateau narrower than this cannot be told from its neighbours once the vectors are float32.
 _NARROWEST = 1e-5
@@ -105,6 +105,18 @@ def best_step(path: Path, objective: RankChanges, bounds: Sequence[Bound] = (), 
         return 0.0
     widest = int(np.argmax(np.where(values >= best - _ROUNDING, width, 0.0)))
     return float(parameters[widest] + width[widest] / 2.0)
+
+
+def first_step(path: Path, objective: RankChanges, best: float, short: float) -> float:
+    """Return the first parameter, in the middle of its plateau, whose mean is at most ``short`` below that at ``best``.
+
+    Plateaus too narrow for float32 vectors do not count.
+    """
+    parameters, curve = curve_of(objective, path)
+    width = np.diff(np.append(parameters, best))
+    enough = curve.values >= float(objective.at(best).mean()) - short
+    found = np.flatnonzero(enough & (width >= _NARROWEST) & (parameters > 0.0))
+    return float(parameters[found[0]] + width[found[0]] / 2.0) if len(found) else best
 
 
 def _within(

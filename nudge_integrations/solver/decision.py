@@ -73,10 +73,12 @@ def decide(prepared: Prepared, best: Candidate, baseline: float, *, standard_err
     documents, and it must exceed 1.5 times as many, and these in Student's t for so few draws.
     """
     protocol = "leave-one-out" if prepared.evaluation.own is not None else "validation"
+    if prepared.noes_alone:
+        protocol += ", what comes next in a ranking standing for the answer, as labels only say no"
     metric, count = prepared.options.metric, len(prepared.evaluation)
     change = f"{metric} {baseline:.4f} -> {best.score:.4f} over {count} queries ({protocol})"
     why = _nothing_to_learn(prepared)
-    if fixed and prepared.labels.gains.nnz:
+    if fixed and prepared.labels.support().any():
         return Decision("fixed", f"the step was given; {change}")
     if best.step == 0.0 or fixed:
         return Decision("no_gain", why or "no step beats leaving the documents where they are")
@@ -178,12 +180,13 @@ def repetition_warning(prepared: Prepared) -> tuple[str, ...]:
 def _nothing_to_learn(prepared: Prepared) -> str | None:
     """Return in words why the labels cannot teach anything, if so."""
     labels, evaluation = prepared.labels, prepared.evaluation
-    if not labels.gains.nnz:
+    if not labels.gains.nnz and labels.noes is None:
         return "no query has a relevant document, so there is no direction to move in"
     if not len(evaluation):
         return "no validation query has a relevant document, so no step can be evaluated"
     if evaluation.own is not None:
-        by_group = (labels.members() @ labels.gains).tocsr()
+        noes = labels.pushes()
+        by_group = (labels.members() @ (labels.gains if noes is None else labels.gains + noes)).tocsr()
         if np.bincount(by_group.indices, minlength=len(labels.rows)).max() < 2:
             return (
                 "every labelled document is asked for once, so no query can show what another one's label is worth: "

@@ -9,6 +9,10 @@ direction           W
                     without the negatives
 ==================  =====================================================================================
 
+Labels may weigh more or less than one: they multiply [Y > 0], and the row of a query in Ybar - P by their mean. A no,
+"this does not answer it", is a label too: it enters W with minus its weight, in either direction, so that the document
+turns away from that query.
+
 Both answer the same questions, so a new direction is a class of a few lines: the weights of labelled pairs
 (``weights``), the weights of the negatives, which are all other pairs (``negatives``), and a temperature.
 """
@@ -42,8 +46,8 @@ class Direction(Protocol):
     def temperature(self) -> float | None:
         """The softmax temperature, None where there is none: only a softmax has negatives."""
 
-    def weights(self, gains: sparse.csr_array) -> sparse.csr_array:
-        """Return the label part of W: (m, u), nonzero only where a query has a gain."""
+    def weights(self, labels: Labels) -> sparse.csr_array:
+        """Return the label part of W: (m, u), nonzero where a query has a gain, or says no."""
 
     def negatives(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return the rest of W for queries ``rows`` with base scores (c, u); not asked without a temperature."""
@@ -64,10 +68,11 @@ class Answered:
         """None: no softmax is taken."""
         return None
 
-    def weights(self, gains: sparse.csr_array) -> sparse.csr_array:
-        """Return [Y > 0], or Y where graded."""
-        data = gains.data if self.graded else np.ones(gains.nnz)
-        return sparse.csr_array((data, gains.indices, gains.indptr), shape=gains.shape)
+    def weights(self, labels: Labels) -> sparse.csr_array:
+        """Return [Y > 0] times the weights of labels, or Y where graded; minus the noes."""
+        if self.graded:
+            return _minus_noes(labels.gains.data, labels)
+        return _minus_noes(np.ones(labels.gains.nnz) if labels.shares is None else labels.shares.data, labels)
 
     def negatives(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return zeros: documents that are not relevant to a query get nothing from it."""
@@ -80,28 +85,35 @@ class Contrastive:
 
     Attributes:
         temperature: tau, > 0.
-        log_normaliser: (m,) float32, log sum_j exp(q . D_j / tau) over the whole corpus, less the logarithm of how many
-            queries each one stands for; infinite for queries that are no negatives.
+        log_normaliser: (m,) float32, log sum_j exp(q . D_j / tau) over the whole corpus, less the logarithms of how
+            many queries each one stands for and of its importance; infinite for queries that are no negatives.
     """
 
     temperature: float
     log_normaliser: torch.Tensor
 
-    def weights(self, gains: sparse.csr_array) -> sparse.csr_array:
-        """Return Y with rows of sum one."""
-        counts = np.diff(gains.indptr)
-        totals = np.repeat(gains.sum(axis=1), counts)
-        return sparse.csr_array((gains.data / totals, gains.indices, gains.indptr), shape=gains.shape)
+    def weights(self, labels: Labels) -> sparse.csr_array:
+        """Return Y with rows of sum one, times the importance of queries; minus the noes."""
+        gains = labels.gains
+        totals = np.repeat(gains.sum(axis=1) / labels.importance(), np.diff(gains.indptr))
+        return _minus_noes(gains.data / totals, labels)
 
     def negatives(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return minus the softmax probabilities, times how many queries each one stands for."""
+        """Return minus the softmax probabilities, times importance and how many queries each one stands for."""
         normaliser = self.log_normaliser[torch.from_numpy(rows).to(scores.device)]
         return (scores / self.temperature).sub_(normaliser[:, None]).exp_().neg_()
 
 
+def _minus_noes(data: NDArray[np.float64], labels: Labels) -> sparse.csr_array:
+    """Return (m, u) weights of the labels with a gain, minus those of the noes; no pair is both."""
+    gains, pushes = labels.gains, labels.pushes()
+    weights = sparse.csr_array((data, gains.indices, gains.indptr), shape=gains.shape)
+    return weights if pushes is None else (weights - pushes).tocsr()
+
+
 def sums(direction: Direction, labels: Labels, block_bytes: int) -> torch.Tensor:
     """Return G = W^T Q for the labelled documents, (u, d) float32 on the device of the queries."""
-    total = _weighted_sums(direction.weights(labels.gains).T.tocsr(), labels.queries).to(labels.documents.dtype)
+    total = _weighted_sums(direction.weights(labels).T.tocsr(), labels.queries).to(labels.documents.dtype)
     if direction.temperature is not None:
         at_once = max(1, share_of(block_bytes) // (12 * max(1, len(labels.documents))))
         for block in row_blocks(len(labels.negatives), at_once):

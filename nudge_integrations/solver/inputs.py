@@ -1,8 +1,9 @@
-"""What comes in beside the corpus: queries, gains and groups, checked, and which vectors are equal."""
+"""What comes in beside the corpus: queries, gains, noes, weights and groups, checked, and which vectors are equal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -16,13 +17,42 @@ from nudge_integrations.errors import InputError
 from nudge_integrations.solver.labels import group_codes
 from nudge_integrations.solver.options import Options
 
-__all__ = ["apart_from", "both_ignored", "checked_side", "groups_of", "parts_of"]
+__all__ = ["GivenLabels", "apart_from", "both_ignored", "checked_side", "groups_of", "parts_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class GivenLabels:
+    """Queries and what they say about all documents.
+
+    Attributes:
+        queries: (m, d) float32.
+        gains: (m, n) gains > 0, each times the weight of its label.
+        shares: (m, n) these weights, stored as the gains are; None where all are one.
+        noes: (m, n) > 0 where a document does not answer a query; None where nobody said so.
+        ignored: (m,) int64, the document that each query never finds, -1 for none; None where none has one.
+    """
+
+    queries: torch.Tensor
+    gains: sparse.csr_array
+    shares: sparse.csr_array | None
+    noes: sparse.csr_array | None
+    ignored: NDArray[np.int64] | None = None
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return the documents that are labelled, ascending."""
+        noes = () if self.noes is None else self.noes.indices
+        return np.union1d(self.gains.indices, noes).astype(np.int64)
 
 
 def checked_side(
-    corpus: Corpus, options: Options, given: tuple[object, object, object], name: str
-) -> tuple[torch.Tensor, sparse.csr_array, NDArray[np.int64] | None]:
-    """Check queries, their gains and the rows that they ignore against the corpus.
+    corpus: Corpus,
+    options: Options,
+    given: tuple[object, object, object],
+    name: str,
+    negatives: object = None,
+    weights: object = None,
+) -> GivenLabels:
+    """Check queries, their labels and the rows that they ignore against the corpus.
 
     Returns them on the device, the queries at unit length if that was asked for.
     """
@@ -37,31 +67,111 @@ def checked_side(
     device = device_of(np.zeros(0) if documents is None else documents, options.device)
     block = block_of(rows, slice(0, len(rows)), device)
     unit = unit_block(block if options.normalize_queries else block.clone(), f"{name}queries")
-    relevance = _relevance(gains, len(rows), len(corpus), f"{name}relevance")
-    never = _ignored_rows(options, ignored, len(rows), len(corpus), f"{name}ignored")
-    return unit if options.normalize_queries else block, relevance, never
+    shape = len(rows), len(corpus)
+    yes, noes = _parted(_matrix(gains, shape, f"{name}relevance"))
+    if negatives is not None:
+        more = _matrix(negatives, shape, f"{name}negatives", least=0.0)
+        noes = more if noes is None else (noes + more).tocsr()
+    _refuse_contradictions(yes, noes, name)
+    queries = unit if options.normalize_queries else block
+    never = _ignored_rows(options, ignored, *shape, f"{name}ignored")
+    if weights is None:
+        return GivenLabels(queries, yes, None, noes, never)
+    table = _weight_table(weights, shape)
+    shares = _at(table, yes, f"{name}weights")
+    pushes = None if noes is None else _weighed(noes, _at(table, noes, f"{name}weights"))
+    kept = shares.copy()
+    kept.eliminate_zeros()
+    return GivenLabels(queries, _weighed(yes, shares), kept, pushes, never)
 
 
-def _relevance(relevance: object, queries: int, documents: int, name: str) -> sparse.csr_array:
-    """Return gains as a (queries, documents) float64 CSR array without duplicates, which are summed, or zeros."""
+def _matrix(given: object, shape: tuple[int, int], name: str, least: float = -np.inf) -> sparse.csr_array:
+    """Return a (queries, documents) float64 CSR array without duplicates, which are summed, or zeros."""
     try:
-        gains: sparse.csr_array[np.float64] = sparse.csr_array(cast("sparse.csr_array", relevance)).astype(np.float64)
+        found: sparse.csr_array[np.float64] = sparse.csr_array(cast("sparse.csr_array", given)).astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be a scipy sparse matrix of gains; got {type(relevance).__name__}") from error
-    if gains.shape != (queries, documents):
-        raise InputError(
-            f"{name} must be (queries, documents) = ({queries}, {documents}); got {'x'.join(map(str, gains.shape))}"
-        )
-    bad = np.flatnonzero(~(np.isfinite(gains.data) & (gains.data >= 0)))
+        raise InputError(f"{name} must be a scipy sparse matrix of numbers; got {type(given).__name__}") from error
+    if found.shape != shape:
+        wanted = f"(queries, documents) = ({shape[0]}, {shape[1]})"
+        raise InputError(f"{name} must be {wanted}; got {'x'.join(map(str, found.shape))}")
+    bad = np.flatnonzero(~(np.isfinite(found.data) & (found.data >= least)))
     if len(bad):
-        query = int(np.searchsorted(gains.indptr, bad[0], side="right")) - 1
+        query = int(np.searchsorted(found.indptr, bad[0], side="right")) - 1
         raise InputError(
-            f"{name} must hold finite gains >= 0; query row {query} has gain {gains.data[bad[0]]} "
-            f"for document row {gains.indices[bad[0]]}"
+            f"{name} must hold finite numbers{'' if least < 0.0 else f' >= {least:g}'}; query row {query} has "
+            f"{found.data[bad[0]]} for document row {found.indices[bad[0]]}"
         )
-    gains.sum_duplicates()
-    gains.eliminate_zeros()
-    return gains
+    found.sum_duplicates()
+    found.eliminate_zeros()
+    return found
+
+
+def _parted(relevance: sparse.csr_array) -> tuple[sparse.csr_array, sparse.csr_array | None]:
+    """Return gains > 0, and negative ones, which are noes, with their sign turned; None where there is none."""
+    if not (relevance.data < 0.0).any():
+        return relevance, None
+    both = []
+    for sign in (1.0, -1.0):
+        part = relevance.copy()
+        part.data = np.maximum(sign * part.data, 0.0)
+        part.eliminate_zeros()
+        both.append(part)
+    return both[0], both[1]
+
+
+def _refuse_contradictions(yes: sparse.csr_array, noes: sparse.csr_array | None, name: str) -> None:
+    if noes is None:
+        return
+    both = yes.multiply(noes).tocoo()
+    if both.nnz:
+        raise InputError(
+            f"{name}query row {both.coords[0][0]} says yes and no to document row {both.coords[1][0]} "
+            f"(of {both.nnz} such pairs): keep one of the two, the later one say"
+        )
+
+
+def _weight_table(weights: object, shape: tuple[int, int]) -> NDArray[np.float64] | sparse.csr_array:
+    """Return (m,) the weight of each query's labels, or (m, n) that of each label; stored zeros are kept."""
+    table: NDArray[np.float64] | sparse.csr_array
+    if sparse.issparse(weights):
+        table = sparse.csr_array(cast("sparse.csr_array", weights)).astype(np.float64)
+        table.sum_duplicates()
+        values, fits = table.data, table.shape == shape
+    else:
+        values = table = np.asarray(weights, dtype=np.float64)
+        fits = table.shape == shape[:1]
+    if not fits or not (np.isfinite(values) & (values >= 0.0)).all():
+        raise InputError(
+            f"weights must be finite numbers >= 0, one a query {shape[:1]} or, sparse, one a label {shape}; "
+            f"got shape {table.shape} with values {values.min(initial=0.0):g} .. {values.max(initial=0.0):g}"
+        )
+    return table
+
+
+def _at(table: NDArray[np.float64] | sparse.csr_array, labels: sparse.csr_array, name: str) -> sparse.csr_array:
+    """Return the weight of each label, stored as the labels are."""
+    rows = np.repeat(np.arange(labels.shape[0]), np.diff(labels.indptr))
+    if isinstance(table, np.ndarray):
+        return sparse.csr_array((table[rows], labels.indices, labels.indptr), shape=labels.shape)
+    width = labels.shape[1]
+    known = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr)) * width + table.indices
+    wanted = rows * width + labels.indices
+    place = np.minimum(np.searchsorted(known, wanted), max(0, len(known) - 1))
+    missing = np.flatnonzero(known[place] != wanted) if len(known) else np.arange(len(wanted))
+    if len(missing):
+        raise InputError(
+            f"{name} has no entry for query row {rows[missing[0]]} and document row {labels.indices[missing[0]]} "
+            f"(of {len(missing)} labels): give each label a weight, 0 to leave it out"
+        )
+    return sparse.csr_array((table.data[place], labels.indices, labels.indptr), shape=labels.shape)
+
+
+def _weighed(labels: sparse.csr_array, shares: sparse.csr_array) -> sparse.csr_array:
+    """Return labels times their weights; those of weight 0 are gone."""
+    product = labels.copy()
+    product.data *= shares.data
+    product.eliminate_zeros()
+    return product
 
 
 def parts_of(validation: object) -> tuple[object, object, object]:

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from nudge_integrations.corpus.metrics import Metric
 
-__all__ = ["EvaluationQueries", "Labels", "group_codes"]
+__all__ = ["EvaluationQueries", "Labels", "able_to_push", "group_codes", "mean_share"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,11 +20,16 @@ class Labels:
 
     Attributes:
         queries: (m, d) float32.
-        gains: (m, u) gains of the documents below.
+        gains: (m, u) gains of the documents below, each times the weight of its label.
         groups: (m,) int64, queries of one group are left out together.
         rows: (u,) int64 corpus rows, ascending.
         documents: (u, d) float32 unit vectors.
         negatives: (p,) int64, the queries whose softmax pushes documents away, a uniform sample where there are many.
+        shares: (m, u) the weight of every label that has a gain, stored as ``gains`` is; None where all weigh one.
+        noes: (m, u) how much each query says that a document does not answer it; None where none does.
+        negative_weight: How much of ``noes`` enters the directions; with 0 it is as if nobody had said no.
+        stand_ins: (m, u) gains that queries are evaluated by and that move nothing, where labels say no and nothing
+            else; else None.
     """
 
     queries: torch.Tensor
@@ -33,6 +38,10 @@ class Labels:
     rows: NDArray[np.int64]
     documents: torch.Tensor
     negatives: NDArray[np.int64]
+    shares: sparse.csr_array | None = None
+    noes: sparse.csr_array | None = None
+    negative_weight: float = 1.0
+    stand_ins: sparse.csr_array | None = None
 
     def members(self) -> sparse.csr_array:
         """Return the (groups, m) incidence of queries in groups."""
@@ -49,8 +58,30 @@ class Labels:
         return replace(self, groups=group_codes(codes))
 
     def support(self) -> NDArray[np.int64]:
-        """Return (u,) how many queries each document is relevant to."""
-        return np.bincount(self.gains.indices, minlength=len(self.rows))
+        """Return (u,) how many queries move each document: those it is relevant to, and those that say no to it."""
+        support = np.bincount(self.gains.indices, minlength=len(self.rows))
+        pushes = self.pushes()
+        return support if pushes is None else support + np.bincount(pushes.indices, minlength=len(self.rows))
+
+    def pushes(self) -> sparse.csr_array | None:
+        """Return (m, u) the weights with which queries push documents away; None where none does."""
+        if self.noes is None or self.negative_weight == 0.0:
+            return None
+        return self.noes * self.negative_weight
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return (m,) how many labels each query has, noes among them, and what stands for labels."""
+        parts = (part for part in (self.gains, self.noes, self.stand_ins) if part is not None)
+        counts: NDArray[np.int64] = np.sum([np.diff(part.indptr) for part in parts], axis=0, dtype=np.int64)
+        return counts
+
+    def able_to_push(self) -> NDArray[np.int64]:
+        """Return the queries whose softmax may push documents away: a query with noes alone hides what answers it."""
+        return able_to_push(self.gains, self.noes)
+
+    def importance(self) -> NDArray[np.float64]:
+        """Return (m,) how much each query counts: the mean weight of its labels, 1 where it has none."""
+        return mean_share(self.gains, self.shares)
 
     def with_queries(self, queries: torch.Tensor) -> Labels:
         """Return the same labels of other query vectors (m, d)."""
@@ -69,7 +100,9 @@ class EvaluationQueries:
         scores: (e, k) float64 best scores of the documents that never move.
         rows: (e, k) int64 corpus rows of those scores.
         ignored: (e,) int64 corpus rows, the document that each query never finds, -1 for none; None where none has one.
-        shares: (e,) float64, what each query counts, 1 on average; None where all count the same.
+        importance: (e,) float64 > 0, the mean weight of each query's labels, 1 on average; None where labels have none.
+        shares: (e,) float64, what each query counts, 1 on average; None where all count the same. What is measured of a
+            query comes multiplied by it, so that every mean is the weighted one.
     """
 
     queries: torch.Tensor
@@ -79,6 +112,7 @@ class EvaluationQueries:
     scores: NDArray[np.float64]
     rows: NDArray[np.int64]
     ignored: NDArray[np.int64] | None = None
+    importance: NDArray[np.float64] | None = None
     shares: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
@@ -89,16 +123,30 @@ class EvaluationQueries:
         at = torch.from_numpy(order).to(self.queries.device)
         own = None if self.own is None else self.own[order]
         ignored = None if self.ignored is None else self.ignored[order]
+        importance = None if self.importance is None else self.importance[order]
         shares = None if self.shares is None else self.shares[order]
-        static = self.scores[order], self.rows[order]
-        return EvaluationQueries(self.queries[at], self.gains[order], own, self.groups[order], *static, ignored, shares)
+        return EvaluationQueries(
+            self.queries[at],
+            self.gains[order],
+            own,
+            self.groups[order],
+            self.scores[order],
+            self.rows[order],
+            ignored,
+            importance,
+            shares,
+        )
 
     def averaged(self, average: str) -> EvaluationQueries:
-        """Return the same queries, each counting the same (``"query"``), or each document's as one (``"document"``)."""
+        """Return the same queries, each counting the same (``"query"``), or each document's as one (``"document"``).
+
+        Among these a query counts as much as its labels weigh.
+        """
         if average == "query" or not len(self):
-            return replace(self, shares=None)
+            return replace(self, shares=self.importance)
         counts, wants = np.diff(self.gains.indptr), self.gains.indices
-        asked = np.repeat(1.0 / np.maximum(counts, 1), counts)
+        weight = np.ones(len(self)) if self.importance is None else self.importance
+        asked = np.repeat(weight / np.maximum(counts, 1), counts)
         of_document = np.bincount(wants, weights=asked, minlength=self.gains.shape[1])
         query = np.repeat(np.arange(len(self)), counts)
         shares = np.bincount(query, weights=asked / of_document[wants], minlength=len(self))
@@ -121,6 +169,21 @@ class EvaluationQueries:
         column = np.minimum(np.searchsorted(rows, ignored), len(rows) - 1)
         query = np.flatnonzero(rows[column] == ignored)
         return query, column[query]
+
+
+def able_to_push(gains: sparse.csr_array, noes: sparse.csr_array | None) -> NDArray[np.int64]:
+    """Return the queries (of m) that have a gain, or no label at all."""
+    unanswered = np.zeros(gains.shape[0], bool) if noes is None else np.diff(noes.indptr) > 0
+    return np.flatnonzero((np.diff(gains.indptr) > 0) | ~unanswered)
+
+
+def mean_share(gains: sparse.csr_array, shares: sparse.csr_array | None) -> NDArray[np.float64]:
+    """Return (m,) the mean weight of each query's labels; 1 where it has none, or labels have no weights."""
+    counts = np.diff(gains.indptr)
+    if shares is None:
+        return np.ones(len(counts))
+    means: NDArray[np.float64] = np.where(counts > 0, np.asarray(shares.sum(axis=1)).ravel() / np.maximum(counts, 1), 1)
+    return means
 
 
 def group_codes(names: NDArray[np.generic]) -> NDArray[np.int64]:

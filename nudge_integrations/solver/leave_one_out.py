@@ -72,7 +72,7 @@ def query_blocks(
         incidence = labels.members()[evaluation.groups]
         counted = np.append(False, evaluation.groups[1:] == evaluation.groups[:-1])
         members = np.where(counted, 1.0, incidence.sum(axis=1))
-        sizes = np.stack([members, incidence @ np.diff(labels.gains.indptr)])
+        sizes = np.stack([members, incidence @ labels.counts()])
     size = np.cumsum(64.0 * np.array([documents, width]) @ sizes)
     start = 0
     while start < len(size):
@@ -183,17 +183,22 @@ def _left_out(
     """Return the pairs of groups and documents they label: group, column, labels left, and what the group adds to G."""
     documents = len(labels.rows)
     of_member, rows = (axis.astype(np.int64) for axis in labels.members()[group].tocoo().coords)
-    own = targets.direction.weights(labels.gains)[rows].tocoo()
-    key = of_member[own.coords[0]] * documents + own.coords[1]
-    pairs, pair = np.unique(key, return_inverse=True)
+    own = targets.direction.weights(labels)[rows].tocoo()
+    member, labelled, data = own.coords[0], own.coords[1], own.data
+    if labels.stand_ins is not None:
+        # These are relevant without a label: there is nothing to take out of their directions.
+        more = labels.stand_ins[rows].tocoo()
+        member, labelled = np.append(member, more.coords[0]), np.append(labelled, more.coords[1])
+        data = np.append(data, np.zeros(more.nnz))
+    pairs, pair = np.unique(of_member[member] * documents + labelled, return_inverse=True)
     pair_group, column = np.divmod(pairs, documents)
     removed = torch.zeros(len(pairs), labels.queries.shape[1], device=labels.queries.device)
-    _add(removed, pair, torch.from_numpy(own.data).to(removed), labels.queries, rows[own.coords[0]])
+    _add(removed, pair, torch.from_numpy(data).to(removed), labels.queries, rows[member])
     if targets.direction.temperature is not None:
         _add_negatives(
             removed, targets, labels, np.split(rows, np.searchsorted(of_member, range(1, len(group)))), pairs
         )
-    left = labels.support()[column] - np.bincount(pair, minlength=len(pairs))
+    left = labels.support()[column] - np.bincount(pair[: own.nnz], minlength=len(pairs))
     return pair_group, column, left, removed
 
 

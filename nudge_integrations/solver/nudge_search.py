@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from nudge_integrations.corpus.threads import in_threads
-from nudge_integrations.solver.curve import Bound, Curve, best_step, curve_of, mixed
+from nudge_integrations.solver.curve import Bound, Curve, best_step, curve_of, first_step, mixed
 from nudge_integrations.solver.decision import (
     QueryScores,
     gain_and_error,
@@ -45,6 +44,10 @@ _PATHS: dict[str, Path] = {
 
 # Protected queries for documents that nobody labelled lose a tenth of a point at most.
 _UNSEEN_LOSS = 0.001
+
+# Where labels only say no, the first step is taken that is no more than so many standard errors behind the best. With 0
+# of them one collection of eight lost .2 points in one of three draws; with 1 most gains were given away.
+_SHORT = 0.5
 
 # Directions are compared by the queries of about so many groups first; the best of them, and those within a standard
 # error of it, but no more than so many, by more, and the best of these by all.
@@ -156,6 +159,7 @@ def search_step(prepared: Prepared, labels: Labels, method: str, targets: Target
         if options.method == "auto" and options.standard_errors and rare.any():
             bounds.append(Bound(seen.only(rare), 0.0, -options.standard_errors))
         parameter = best_step(path, objective, bounds, path.end(targets.cosine[targets.moving]))
+        parameter = _about_as_good(prepared, path, objective, parameter)
     else:
         parameter = path.parameter(options.step)
     step = float(path.steps(np.array(parameter))) if options.step is None else options.step
@@ -174,6 +178,14 @@ def search_step(prepared: Prepared, labels: Labels, method: str, targets: Target
     )
     logger.debug("%s", candidate)
     return NudgeResult(targets, parameter, curve_of(seen, path)[1], seen.start, scores, candidate)
+
+
+def _about_as_good(prepared: Prepared, path: Path, objective: RankChanges, best: float) -> float:
+    """Return the first parameter that is about as good as the best, where no query knows what answers it."""
+    if not prepared.noes_alone or best == 0.0:
+        return best
+    error = gain_and_error(objective.at(best) - objective.start, noise_groups(prepared))[1]
+    return first_step(path, objective, best, _SHORT * error)
 
 
 def _unseen_changes(sweep: Sweep, targets: Targets, protected: bool) -> RankChanges:
@@ -205,9 +217,10 @@ def directions_of(
         soft,
         options.block_bytes,
     )
+    # Where only some queries are taken as negatives, each stands for several.
+    stands_for = len(labels.able_to_push()) / max(1, len(rows)) * labels.importance()[labels.negatives]
     for temperature in soft:
         every = labels.queries.new_full((len(labels.queries),), torch.inf)
-        # Where only some queries are taken as negatives, each stands for several.
-        every[rows] = found[temperature] - math.log(len(labels.queries) / len(rows)) if len(rows) else 0.0
+        every[rows] = found[temperature] - torch.from_numpy(np.log(stands_for)).to(every)
         directions.append(Contrastive(temperature, every))
     return directions

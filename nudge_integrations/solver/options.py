@@ -32,6 +32,7 @@ class OptionValues(TypedDict, total=False):
     unseen_weight: float
     temperature: float | None
     graded: bool
+    negative_weight: float | None
     refit: bool
     max_queries: int
     normalize_queries: bool
@@ -62,6 +63,8 @@ class Options:
             ``"auto"`` protects them as well: it costs them a tenth of a point at most, standard error included.
         temperature: The softmax temperature of the contrastive direction; None tries several and none at all.
         graded: Weigh queries by their gains in the direction, not only in the metric.
+        negative_weight: How much a no ("this does not answer it") counts beside a yes in the direction; None tries
+            several, 0 among them, and takes the best. 0 leaves noes out.
         refit: With a validation set, add its labels to the directions once the step is chosen.
         max_queries: Evaluate by a seeded sample of at most this many queries; the solution says how many.
         normalize_queries: Make queries unit length, so that a long one does not dominate a sum.
@@ -93,6 +96,7 @@ class Options:
     unseen_weight: float = 0.0
     temperature: float | None = None
     graded: bool = False
+    negative_weight: float | None = None
     refit: bool = True
     max_queries: int = 4096
     normalize_queries: bool = True
@@ -115,11 +119,12 @@ class Options:
             ("step", 0.0, float(np.finfo(np.float32).max)),
             ("unseen_weight", 0.0, 1.0),
             ("temperature", 1e-3, 1e3),
+            ("negative_weight", 0.0, 1e3),
             ("standard_errors", 0.0, np.inf),
             ("max_seconds", 0.0, np.inf),
         ):
             value = getattr(self, name)
-            absent = value is None and name in ("step", "temperature", "max_seconds")
+            absent = value is None and name in ("step", "temperature", "negative_weight", "max_seconds")
             number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
             if not absent and not (number and low <= value <= high):
                 raise InputError(f"{name} must be a number between {low:g} and {high:g}; got {value!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Unpack
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -14,12 +14,14 @@ from scipy import sparse
 from nudge_integrations.corpus import Corpus, as_corpus
 from nudge_integrations.corpus.arrays import unit_block
 from nudge_integrations.errors import InputError
-from nudge_integrations.solver.inputs import apart_from, both_ignored, checked_side, groups_of, parts_of
-from nudge_integrations.solver.labels import EvaluationQueries, Labels
+from nudge_integrations.solver.inputs import GivenLabels, apart_from, both_ignored, checked_side, groups_of, parts_of
+from nudge_integrations.solver.label_columns import among, importance, stacked
+from nudge_integrations.solver.labels import EvaluationQueries, Labels, able_to_push
+from nudge_integrations.solver.noes_alone import say_no_alone, with_next_best
 from nudge_integrations.solver.options import Options, OptionValues
 from nudge_integrations.solver.pools import Pools, searched
 
-__all__ = ["Prepared", "prepare", "prepare_for"]
+__all__ = ["Beside", "Prepared", "prepare", "prepare_for"]
 
 # Documents that stand for the whole corpus where a mean over it is wanted: exact for corpora up to this size.
 _SAMPLE = 8192
@@ -32,6 +34,14 @@ _POOL = 200
 _MOST_TEACHING, _SCORES = 8_192, 800_000_000
 
 
+class Beside(TypedDict):
+    """What may come beside queries and their gains; `prepare` says what each is."""
+
+    ignored: ArrayLike | None
+    negatives: object
+    weights: object
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """What one pass over the corpus leaves for labels to work on.
@@ -40,7 +50,7 @@ class Prepared:
         corpus: The documents.
         options: The options that it was prepared with.
         labels: The labels that set the directions while steps are evaluated.
-        held_out: Queries (v, d) and gains (v, u) of the validation labels, or None.
+        held_out: The validation labels, with columns (u,) as those of the labels; or None.
         evaluation: The queries that a step is evaluated by.
         evaluation_rows: (e,) int64, which of the given queries these are.
         evaluable: How many queries could have been evaluated.
@@ -53,7 +63,7 @@ class Prepared:
     corpus: Corpus
     options: Options
     labels: Labels
-    held_out: tuple[torch.Tensor, sparse.csr_array] | None
+    held_out: GivenLabels | None
     evaluation: EvaluationQueries
     evaluation_rows: NDArray[np.int64]
     evaluable: int
@@ -67,15 +77,38 @@ class Prepared:
         labels = self.labels
         if self.held_out is None:
             return labels
-        queries, gains = self.held_out
-        every, count = torch.cat([labels.queries, queries]), len(labels.queries)
-        together = sparse.vstack([labels.gains, gains], format="csr")
-        pushing = np.arange(len(queries))
-        if len(labels.negatives) < count:  # as large a part of these as of the others
-            able = np.flatnonzero(np.diff(gains.indptr))
-            pushing = _drawn(able, round(len(queries) * len(labels.negatives) / count), self.options.seed)
-        negatives = np.concatenate([labels.negatives, count + pushing])
-        return replace(labels, queries=every, gains=together, groups=np.arange(len(every)), negatives=negatives)
+        held_out, count = self.held_out, len(labels.queries)
+        every = torch.cat([labels.queries, held_out.queries])
+        together = replace(
+            labels,
+            queries=every,
+            gains=sparse.vstack([labels.gains, held_out.gains], format="csr"),
+            groups=np.arange(len(every)),
+            shares=stacked(labels, held_out, "shares"),
+            noes=stacked(labels, held_out, "noes"),
+        )
+        pushing = together.able_to_push()
+        pushing = pushing[pushing >= count]
+        if len(labels.negatives) < len(labels.able_to_push()):  # as large a part of these as of the others
+            able = np.flatnonzero(np.diff(held_out.gains.indptr))
+            pushing = count + _drawn(
+                able, round(len(held_out.queries) * len(labels.negatives) / count), self.options.seed
+            )
+        return replace(together, negatives=np.concatenate([labels.negatives, pushing]))
+
+    @property
+    def noes_alone(self) -> bool:
+        """Whether queries only say no, so that what comes next in their rankings stands for the answer."""
+        return self.labels.stand_ins is not None
+
+    def evaluated(self) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+        """Return which queries evaluate, and how much each counts."""
+        weighted = self.evaluation.importance is not None
+        return self.evaluation_rows, self.evaluation.shares if weighted else None
+
+    def with_negative_weight(self, weight: float) -> Prepared:
+        """Return the same with so much of the noes in the directions."""
+        return replace(self, labels=replace(self.labels, negative_weight=weight))
 
     def with_options(self, options: Options) -> Prepared:
         """Return the same with other options; a smaller cutoff needs fewer documents that never move."""
@@ -119,6 +152,8 @@ def prepare(
     validation: tuple[object, object] | None = None,
     groups: ArrayLike | Sequence[object] | None = None,
     ignored: ArrayLike | None = None,
+    negatives: object = None,
+    weights: object = None,
     **options: Unpack[OptionValues],
 ) -> Prepared:
     """Read of a corpus what labels need of it: one search, the labelled documents, and a sample.
@@ -134,17 +169,21 @@ def prepare(
             for exact leave-one-out.
         groups: (m,) names; queries of one group are left out together. None: those with equal vectors are one group.
         ignored: (m,) whole numbers, the row of a document that each query never finds, such as itself; -1 for none.
+        negatives: (m, n) scipy sparse, > 0 where a document does not answer a query, see `solve`.
+        weights: (m,) or (m, n) scipy sparse, how much labels count, see `solve`.
         **options: See `Options`; the metric's cutoff, max_queries, normalize_queries and seed are fixed here.
 
     Raises:
-        InputError: If shapes do not fit, a vector is zero, NaN or infinite (names the row), a gain is negative or not
-            finite, or an option is out of range.
+        InputError: If shapes do not fit, a vector is zero, NaN or infinite (names the row), a label or its weight is
+            not finite, a query says yes and no to one document, or an option is out of range.
 
     Example:
         >>> prepare(np.eye(3), np.eye(3)[:2], sparse.csr_array(np.eye(3)[:2]))
         Prepared(3 documents of 3 dimensions, 2 labelled by 2 queries, 2 of which evaluate)
     """
-    return prepare_for(Options().changed(**options), documents, queries, relevance, validation, groups, ignored=ignored)
+    changed = Options().changed(**options)
+    beside: Beside = {"ignored": ignored, "negatives": negatives, "weights": weights}
+    return prepare_for(changed, documents, queries, relevance, validation, groups, **beside)
 
 
 def prepare_for(
@@ -156,40 +195,58 @@ def prepare_for(
     groups: ArrayLike | Sequence[object] | None,
     *,
     ignored: ArrayLike | None = None,
+    negatives: object = None,
+    weights: object = None,
     softmax: bool = True,
     maps: bool = True,
 ) -> Prepared:
     """Do what `prepare` does; without a softmax or query maps less is searched."""
     corpus = as_corpus(documents, device=options.device, block_bytes=options.block_bytes, progress=options.progress)
-    train = checked_side(corpus, options, (queries, relevance, ignored), "")
+    train = checked_side(corpus, options, (queries, relevance, ignored), "", negatives, weights)
     held_out = None if validation is None else checked_side(corpus, options, parts_of(validation), "validation ")
     if groups is not None and held_out is not None:
         raise InputError("groups= leaves groups out together, so it goes without validation=; give one of the two")
-    codes = groups_of(groups, train[0])
-    rows = np.union1d(train[1].indices, () if held_out is None else held_out[1].indices).astype(np.int64)
+    codes = groups_of(groups, train.queries)
     judge = train if held_out is None else held_out
-    able = np.flatnonzero(np.diff(judge[1].indptr))
+    alone = say_no_alone(train) and held_out is None
+    if alone:
+        judge = with_next_best(corpus, train)
+    rows = np.union1d(train.rows(), judge.rows())
+    able = np.flatnonzero(np.diff(judge.gains.indptr))
     own = _drawn(able, options.max_queries, options.seed)
-    hidden = None if judge[2] is None else judge[2][own]
+    hidden = None if judge.ignored is None else judge.ignored[own]
     left_out = own if held_out is None else None
-    negatives, teaching = _searched_for(options, corpus, train[1], left_out, maps)
-    device, k = train[0].device, options.measured.k
+    pushing, teaching = _searched_for(options, corpus, train, left_out, maps)
+    device, k = train.queries.device, options.measured.k
     documents_of = unit_block(torch.from_numpy(corpus.take(rows)).to(device), "documents", rows)
-    evaluated = judge[0][torch.from_numpy(own).to(device)]
+    evaluated = judge.queries[torch.from_numpy(own).to(device)]
     drawn_with = np.arange(len(own)) if left_out is None else codes[own]
     pooled, pool = (teaching, _POOL) if maps else (own[:0], 4 * k)
-    both = both_ignored(hidden, train[2], len(own), len(train[0]))
-    static, pools, exact = searched(corpus, evaluated, left_out, train[0], pooled, rows, k=k, pool=pool, ignored=both)
+    both = both_ignored(hidden, train.ignored, len(own), len(train.queries))
+    static, pools, exact = searched(
+        corpus, evaluated, left_out, train.queries, pooled, rows, k=k, pool=pool, ignored=both
+    )
     sample = torch.from_numpy(corpus.sample(_SAMPLE if softmax or maps else 0, options.seed)).to(device)
     sample = unit_block(sample, "sampled documents")
+    train, judge = among(train, rows), among(judge, rows)
     return Prepared(
         corpus,
         options,
-        Labels(train[0], _columns(train[1], rows), codes, rows, documents_of, negatives),
-        None if held_out is None else (held_out[0], _columns(held_out[1], rows)),
-        EvaluationQueries(evaluated, _columns(judge[1][own], rows), left_out, drawn_with, *static, hidden).averaged(
-            options.average
+        Labels(
+            train.queries,
+            train.gains,
+            codes,
+            rows,
+            documents_of,
+            pushing,
+            train.shares,
+            train.noes,
+            stand_ins=judge.gains if alone else None,
         ),
+        None if held_out is None else judge,
+        EvaluationQueries(
+            evaluated, judge.gains[own], left_out, drawn_with, *static, hidden, importance(judge, own)
+        ).averaged(options.average),
         own,
         len(able),
         pools,
@@ -202,14 +259,14 @@ def prepare_for(
 def _searched_for(
     options: Options,
     corpus: Corpus,
-    gains: sparse.csr_array,
+    labels: GivenLabels,
     evaluated: NDArray[np.int64] | None,
     maps: bool,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the queries whose softmax pushes documents away, and those that teach query maps."""
-    able = np.flatnonzero(np.diff(gains.indptr))
-    if gains.shape[0] <= options.max_queries:
-        return np.arange(gains.shape[0]), able
+    able = np.flatnonzero(np.diff(labels.gains.indptr))
+    if labels.gains.shape[0] <= options.max_queries:
+        return able_to_push(labels.gains, labels.noes), able
     negatives = evaluated if evaluated is not None else _drawn(able, options.max_queries, options.seed)
     most = min(_MOST_TEACHING, _SCORES // max(1, len(corpus))) if maps else 0
     others = np.setdiff1d(able, negatives)
@@ -235,9 +292,3 @@ def _covariance(sample: torch.Tensor) -> NDArray[np.float64]:
     total = sample.sum(dim=0).double().cpu().numpy() / len(sample)
     products = (sample.T @ sample).double().cpu().numpy() / len(sample)
     return products - np.outer(total, total)
-
-
-def _columns(gains: sparse.csr_array, rows: NDArray[np.int64]) -> sparse.csr_array:
-    """Return gains with only the columns in ``rows``, renumbered."""
-    columns = np.searchsorted(rows, gains.indices)
-    return sparse.csr_array((gains.data, columns, gains.indptr), shape=(gains.shape[0], len(rows)))

@@ -34,12 +34,31 @@ class PerQuery:
         baseline: (e,) float64 at step 0.
         score: (e,) float64 at the step, each query evaluated without its own labels (or on the validation set).
         unseen: (e,) float64 at the step, the documents that the query wants left where they were.
+        weight: (e,) float64, how much each query counts in the means, 1 on average; None where all count alike.
     """
 
     rows: NDArray[np.int64]
     baseline: NDArray[np.float64]
     score: NDArray[np.float64]
     unseen: NDArray[np.float64]
+    weight: NDArray[np.float64] | None = None
+
+    @classmethod
+    def of(
+        cls, evaluated: tuple[NDArray[np.int64], NDArray[np.float64] | None], *weighed: NDArray[np.float64]
+    ) -> PerQuery:
+        """Take the rows and weights of queries, and three columns that come multiplied by the weights."""
+        rows, weight = evaluated
+        baseline, score, unseen = (column if weight is None else column / weight for column in weighed)
+        return cls(rows, baseline, score, unseen, weight)
+
+    def weighed(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return baseline, score and unseen times the weights: what their means are means of."""
+        baseline, score, unseen = (
+            column if self.weight is None else column * self.weight
+            for column in (self.baseline, self.score, self.unseen)
+        )
+        return baseline, score, unseen
 
 
 @dataclass(frozen=True)
@@ -112,11 +131,13 @@ class Solution:
         evaluable: How many could have been evaluation, where ``max_queries`` left some out.
         normaliser: ``"exact"``, ``"sampled"`` for a contrastive softmax over part of the corpus, else None.
         candidates: Everything that was tried.
-        per_query: The metric of every evaluation query; its means are ``baseline``, ``score`` and ``unseen_score``.
+        per_query: The metric of every evaluation query; its means, weighted where labels
+            have weights, are ``baseline``, ``score`` and ``unseen_score``.
         documents: n, how many documents there are.
         query_map: None, or (d, d) float32 to apply to queries: unit(q + q M).
         shift: None, or (d,) float32 added to every document that nobody labelled, which is then made unit length again.
         fusion: None, or the weights of signals that are added to dense scores.
+        negative_weight: How much a no counted beside a yes; None where nobody said no.
     """
 
     rows: NDArray[np.int64]
@@ -144,6 +165,7 @@ class Solution:
     query_map: NDArray[np.float32] | None = None
     shift: NDArray[np.float32] | None = field(default=None)
     fusion: Fusion | None = None
+    negative_weight: float | None = None
 
     def apply(self, documents: ArrayT) -> ArrayT:
         """Return all documents with the nudge applied.

@@ -19,9 +19,10 @@ from nudge_integrations.solver.decision import (
     repetition_warning,
     unseen_warning,
 )
-from nudge_integrations.solver.nudge_search import NudgeResult, directions_of, search_nudges, target_of
+from nudge_integrations.solver.negative_weight import search_with_noes
+from nudge_integrations.solver.nudge_search import NudgeResult, directions_of, target_of
 from nudge_integrations.solver.options import Options, OptionValues
-from nudge_integrations.solver.prepare import Prepared, prepare_for
+from nudge_integrations.solver.prepare import Beside, Prepared, prepare_for
 from nudge_integrations.solver.shift import mean_displacement, with_shift
 from nudge_integrations.solver.solution import Candidate, PerQuery, Solution
 from nudge_integrations.solver.targets import Targets
@@ -40,6 +41,8 @@ def solve(
     validation: tuple[object, object] | None = None,
     groups: ArrayLike | Sequence[object] | None = None,
     ignored: ArrayLike | None = None,
+    negatives: object = None,
+    weights: object = None,
     **options: Unpack[OptionValues],
 ) -> Solution:
     r"""Move the documents that queries ask for a bounded step towards those queries, as far as retrieval gains from it.
@@ -51,21 +54,27 @@ def solve(
         documents: (n, d) numpy array, torch tensor or memory map of float16, bfloat16, float32 or float64, made unit
             length on reading and read once, in blocks; or any `Corpus`; or a `Prepared`, in place of all data.
         queries: (m, d), the labelled queries.
-        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query. Duplicate entries are summed.
+        relevance: (m, n) scipy sparse gains, > 0 where a document answers a query, < 0 where it does not (a no).
+            Duplicate entries are summed.
         method: One of the methods of `Options`; ``"auto"`` is the best of nothing, nudge-n and contrastive.
         validation: ``(queries, relevance)`` held out to choose the step by, or with their ``ignored`` as a third; None
             for exact leave-one-out.
         groups: (m,) names; queries of one group (near-duplicates, one user) are left out together. None: those with
             equal vectors are one group.
         ignored: (m,) whole numbers, the row of a document that each query never finds, such as itself; -1 for none.
+        negatives: (m, n) scipy sparse noes beside those in ``relevance``, > 0 where a document does not answer a query.
+            It moves away from that query by the same bounded path; in the metric it is like any other document that is
+            not relevant. A query with noes alone teaches directions and is not evaluated.
+        weights: How much labels count, yes and no: (m,) one a query, or (m, n) scipy sparse, one a label; 1 by default.
+            A query's mean over its relevant documents is its weight in the metric's mean, and so in the guard.
         **options: See `Options`: metric="ndcg@10", step=None, unseen_weight=0.0, seed=0, ...
 
     Returns:
         A `Solution`. Where no gain is beyond noise its status is ``"no_gain"``, nothing moves, and ``reason`` says why.
 
     Raises:
-        InputError: If shapes do not fit, a vector is zero, NaN or infinite (names the row), a gain is negative or not
-            finite, or an option is out of range.
+        InputError: If shapes do not fit, a vector is zero, NaN or infinite (names the row), a label or its weight is
+            not finite, a query says yes and no to one document, or an option is out of range.
 
     The direction is G = W^T Q and the path an arc or a line from each document; the step is the middle of the widest
     plateau of the metric's exact, piecewise constant curve. Source: NUDGE (Zeighami, Wellmer, Parameswaran, ICLR 2025,
@@ -84,32 +93,29 @@ def solve(
         ('improved', True)
     """
     if isinstance(documents, Prepared):
-        beside = validation, groups, ignored
-        prepared = prepared_options(documents, queries, relevance, beside, {**options, "method": method})
+        given = (queries, relevance, validation, groups, ignored, negatives, weights)
+        prepared = prepared_options(documents, given, {**options, "method": method})
     else:
         asked = Options().changed(**options, method=method)
         softmax = asked.temperatures != (None,)
         data = documents, queries, relevance, validation, groups
-        prepared = prepare_for(asked, *data, ignored=ignored, softmax=softmax, maps=False)
+        beside: Beside = {"ignored": ignored, "negatives": negatives, "weights": weights}
+        prepared = prepare_for(asked, *data, softmax=softmax, maps=False, **beside)
     solution = solve_prepared(prepared)
     log_outcome(solution)
     return solution
 
 
-def prepared_options(
-    prepared: Prepared,
-    queries: object,
-    relevance: object,
-    beside: tuple[object, ...],
-    options: Mapping[str, object],
-) -> Prepared:
+def prepared_options(prepared: Prepared, data: Sequence[object], options: Mapping[str, object]) -> Prepared:
     """Return something prepared with options changed that do not need the corpus again.
 
     Raises:
         InputError: If data was given as well, or an option is fixed by what was prepared.
     """
-    if any(value is not None for value in (queries, relevance, *beside)):
-        raise InputError("what was prepared holds queries, relevance, validation, groups and ignored; give it alone")
+    if any(value is not None for value in data):
+        raise InputError(
+            "what was prepared holds queries, labels, their weights, validation, groups and ignored; give it alone"
+        )
     asked, now = prepared.options.changed(**options), prepared.options
     kept = ("max_queries", "normalize_queries", "seed", "ignore_identical_ids")
     fixed = [name for name in kept if getattr(asked, name) != getattr(now, name)]
@@ -126,7 +132,7 @@ def prepared_options(
 def solve_prepared(prepared: Prepared) -> Solution:
     """Do what `solve` does without a word in the log."""
     options = prepared.options
-    best, candidates = search_nudges(prepared, options)
+    prepared, best, candidates = search_with_noes(prepared, options)
     if options.shift:
         best = with_shift(best, prepared)
     decision = decide(
@@ -169,9 +175,10 @@ def solution_of(prepared: Prepared, best: NudgeResult, candidates: Sequence[Cand
         evaluable=prepared.evaluable,
         normaliser=_normaliser(prepared),
         candidates=tuple(candidates),
-        per_query=PerQuery(prepared.evaluation_rows, best.baseline, *scores),
+        per_query=PerQuery.of(prepared.evaluated(), best.baseline, *scores),
         documents=len(prepared.corpus),
         shift=None if moved_by is None else moved_by.cpu().numpy(),
+        negative_weight=None if prepared.labels.noes is None else prepared.labels.negative_weight,
     )
 
 

@@ -141,9 +141,12 @@ def _gains(dataset: RetrievalDataset, corpus: StoreCorpus, store: LiveStore) -> 
             f"document {gone[0]!r} (of {len(gone)} among {len(wanted)} labelled ones) is not in "
             f"{store.info.location}, whose first id is {corpus.ids[0]!r}: wrong collection, or other ids?"
         )
-    qrels = {query: {i: g for i, g in grades.items() if g > 0} for query, grades in dataset.qrels.items()}
+    qrels = {
+        query: {i: g for i, g in grades.items() if g > 0 or (g < 0 and i in corpus.row_of)}
+        for query, grades in dataset.qrels.items()
+    }
     every: Mapping[str, str] = dict.fromkeys(corpus.ids, "")
-    return RetrievalDataset(every, dataset.queries, qrels).relevance()
+    return RetrievalDataset(every, dataset.queries, qrels).relevance(signed=True)
 
 
 def _queries(dataset: RetrievalDataset, encoder: Encoder | str, given: Any, width: int) -> NDArray[np.float32]:

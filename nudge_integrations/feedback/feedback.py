@@ -1,0 +1,164 @@
+"""What users said about results, in one form: verdicts, clicks and what was shown; and labels made of it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.content import content_id, counted
+from nudge_integrations.feedback.clicks import PositionWeights, Shown
+
+__all__ = ["Feedback", "FeedbackLabels", "Verdict"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What somebody said about one document as an answer to one query.
+
+    Attributes:
+        query: The text of the query.
+        document: The id of the document.
+        grade: Above 0 for a yes, the more the better; below 0 for a no.
+        weight: How much it counts.
+        time: When, as ISO 8601 text; empty where nobody knows.
+        source: Who says so.
+    """
+
+    query: str
+    document: str
+    grade: float
+    weight: float = 1.0
+    time: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class FeedbackLabels:
+    """Labels for `fit`: ``fit(labels.dataset, encoder, weights=labels.weights)``.
+
+    Attributes:
+        dataset: The documents with the queries that something was said about; a no is a grade below 0.
+        weights: Query id -> {document id: how much the label counts}, 1 on average among clicks.
+        positions: How clicks were weighted; None where there was none.
+        left_out: What could not be used, in words -> how often.
+    """
+
+    dataset: RetrievalDataset
+    weights: Mapping[str, Mapping[str, float]]
+    positions: PositionWeights | None
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """Verdicts, clicks and impressions, from whatever log.
+
+    Attributes:
+        verdicts: What was said.
+        shown: What was shown where, and whether it was clicked.
+        left_out: What a reader could not use, in words -> how often.
+        records: What was read, by kind -> how many; several clicks on one result are one that was clicked in ``shown``.
+
+    Example:
+        >>> feedback = Feedback((Verdict("who purrs?", "d1", 1.0), Verdict("who purrs?", "d2", -1.0)))
+        >>> labels = feedback.labels({"d1": "cats", "d2": "dogs"})
+        >>> [dict(grades) for grades in labels.dataset.qrels.values()]
+        [{'d1': 1.0, 'd2': -1.0}]
+    """
+
+    verdicts: tuple[Verdict, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    records: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Feedback) -> Feedback:
+        """Put two logs together."""
+        left_out = Counter(self.left_out) + Counter(other.left_out)
+        records = Counter(self.records) + Counter(other.records)
+        return Feedback(self.verdicts + other.verdicts, self.shown + other.shown, dict(left_out), dict(records))
+
+    def labels(
+        self,
+        corpus: Mapping[str, str],
+        *,
+        clicks: str = "weighted",
+        clip: float = 0.1,
+    ) -> FeedbackLabels:
+        """Make labels of it.
+
+        The last verdict on a pair counts, and any verdict more than clicks. A document that was shown and not clicked
+        is no no.
+
+        Args:
+            corpus: Document id -> text; what is said about other documents is left out and counted.
+            clicks: ``"weighted"`` by inverse propensity, see `PositionWeights`; ``"raw"``: each counts one; ``"none"``.
+            clip: Propensities below this count as this much, so that no click weighs more than 1 / clip.
+        """
+        left_out = Counter(self.left_out)
+        positions = PositionWeights.of(self.shown, clip=clip) if clicks == "weighted" and self._clicked() else None
+        grades: dict[str, dict[str, Verdict]] = defaultdict(dict)
+        for verdict in self._from_clicks(positions) if clicks != "none" else ():
+            grades[verdict.query][verdict.document] = verdict
+        for verdict in sorted(self.verdicts, key=lambda one: one.time):
+            grades[verdict.query][verdict.document] = verdict
+        queries, qrels, weights = {}, {}, {}
+        for text, said in grades.items():
+            known = {i: one for i, one in said.items() if i in corpus and one.grade != 0.0}
+            left_out["labels of a document that the corpus does not hold"] += sum(i not in corpus for i in said)
+            if known and text.strip():
+                query = content_id(text)
+                queries[query] = text
+                qrels[query] = {i: one.grade for i, one in known.items()}
+                weights[query] = {i: one.weight for i, one in known.items()}
+        dataset = RetrievalDataset(dict(corpus), queries, qrels)
+        return FeedbackLabels(dataset, weights, positions, {why: count for why, count in left_out.items() if count})
+
+    def _clicked(self) -> list[Shown]:
+        return [one for one in self.shown if one.clicked]
+
+    def _from_clicks(self, positions: PositionWeights | None) -> Iterable[Verdict]:
+        """Return one yes for each pair that was clicked; weights add up, and are 1 on average."""
+        totals: dict[tuple[str, str], Verdict] = {}
+        for one in self._clicked():
+            key = one.query, one.document
+            before = totals.get(key, Verdict(*key, 1.0, 0.0, one.time, one.source))
+            weight = 1.0 if positions is None else positions.weight(one.position)
+            totals[key] = replace(before, weight=before.weight + weight, time=max(before.time, one.time))
+        mean = sum(one.weight for one in totals.values()) / max(1, len(totals))
+        return [replace(one, weight=one.weight / mean) for one in totals.values()]
+
+    def statistics(self) -> dict[str, object]:
+        """Count what is there: queries, impressions, clicks, verdicts, sources, and what was left out."""
+        every: tuple[Verdict | Shown, ...] = (*self.verdicts, *self.shown)
+        texts = {one.query for one in every}
+        clicked = self._clicked()
+        positions = PositionWeights.of(self.shown) if clicked else None
+        return {
+            "records": dict(self.records),
+            "queries": len(texts),
+            "impressions": len(self.shown),
+            "clicks": len(clicked),
+            "yes": sum(one.grade > 0 for one in self.verdicts),
+            "no": sum(one.grade < 0 for one in self.verdicts),
+            "sources": dict(Counter(one.source for one in every)),
+            "position weights": None if positions is None else positions.reason,
+            "effective clicks": None if positions is None else round(positions.effective_sample_size, 1),
+            "left out": dict(self.left_out),
+        }
+
+    def over_time(self) -> dict[str, dict[str, int]]:
+        """Return day -> how many were shown, clicked, said yes and said no, in order; "" where nobody knows when."""
+        days: dict[str, Counter[str]] = defaultdict(Counter)
+        for one in self.shown:
+            days[one.time[:10]]["clicked" if one.clicked else "shown"] += 1
+        for verdict in self.verdicts:
+            days[verdict.time[:10]]["yes" if verdict.grade > 0 else "no"] += 1
+        names = ("shown", "clicked", "yes", "no")
+        return {day: {name: days[day][name] for name in names} for day in sorted(days)}
+
+    def __repr__(self) -> str:
+        clicked = len(self._clicked())
+        parts = (counted(len(self.verdicts), "verdict"), counted(len(self.shown), "impression"), f"{clicked:,} clicked")
+        return f"Feedback({', '.join(parts)}, {sum(self.left_out.values()):,} left out)"

@@ -1,0 +1,123 @@
+"""A log of what was retrieved and what users said: many processes append to it, and it rotates."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nudge_integrations.errors import InputError
+from nudge_integrations.feedback.feedback import Feedback
+from nudge_integrations.feedback.reading import read_feedback
+from nudge_integrations.storage import make_folder
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["FeedbackLog"]
+
+
+@dataclass(frozen=True)
+class FeedbackLog:
+    """Appends lines in the form of `nudge_integrations.feedback.lines`; any number of processes may share it.
+
+    Attributes:
+        path: The file; those that are full stand beside it with a number, as ``feedback.jsonl.1``, the newest last.
+        largest: Bytes from which a new file is begun.
+
+    Example:
+        >>> import tempfile
+        >>> log = FeedbackLog(Path(tempfile.mkdtemp()) / "feedback.jsonl")
+        >>> log.shown("who purrs?", ["d2", "d1"])
+        >>> log.record("who purrs?", "d1", "yes")
+        >>> log.read()
+        Feedback(1 verdict, 2 impressions, 0 clicked, 0 left out)
+    """
+
+    path: str | Path
+    largest: int = 64 << 20
+
+    def record(self, query: str, document: str | None, verdict: str | float | bool, **more: Any) -> None:
+        """Write down what somebody said: ``"yes"``, ``"no"``, a grade, ``"click"`` or ``"correction"``.
+
+        Args:
+            query: The text of the query.
+            document: The id of the document; None for a verdict on the whole answer.
+            verdict: What was said.
+            more: ``position``, ``shown``, ``cited``, ``instead``, ``source`` or anything that JSON can hold.
+
+        Raises:
+            InputError: If something is no text, or JSON cannot hold it.
+        """
+        if not isinstance(query, str) or not query.strip() or not isinstance(document, str | None):
+            raise InputError(f"a verdict is on a text and a document's id; got {query!r} and {document!r}")
+        self._append({"query": query, "document": document, "verdict": verdict, **more})
+
+    def shown(self, query: str, documents: Sequence[str], **more: Any) -> None:
+        """Write down which documents were retrieved for a query, best first.
+
+        Args:
+            query: The text of the query.
+            documents: Their ids.
+            more: ``model``, ``nudge``, ``scores``, ``shuffled``, ``source`` or anything that JSON can hold.
+        """
+        self._append({"query": query, "shown": [str(document) for document in documents], **more})
+
+    def read(self) -> Feedback:
+        """Return all that was written, older files first."""
+        files = [part for part in (*self._older(), Path(self.path)) if part.exists() and part.stat().st_size]
+        return read_feedback(*files, form="lines") if files else Feedback()
+
+    def _older(self) -> list[Path]:
+        path = Path(self.path)
+        parts = [part for part in path.parent.glob(path.name + ".*") if part.suffix[1:].isdigit()]
+        return sorted(parts, key=lambda part: int(part.suffix[1:]))
+
+    def _append(self, record: dict[str, Any]) -> None:
+        stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **record}
+        try:
+            line = (json.dumps({k: v for k, v in stamped.items() if v is not None}, allow_nan=False) + "\n").encode()
+        except (TypeError, ValueError) as error:
+            raise InputError(f"a line of feedback must be what JSON can hold: {error}") from error
+        path = Path(self.path)
+        make_folder(path.parent)
+        # The lock is a file of its own: the log itself is renamed when it is full.
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if sys.platform != "win32":
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            self._write(path, line)
+        finally:
+            os.close(lock)
+
+    def _write(self, path: Path, line: bytes) -> None:
+        if path.exists() and path.stat().st_size + len(line) > self.largest and path.stat().st_size:
+            older = self._older()
+            number = int(older[-1].suffix[1:]) + 1 if older else 1
+            path.rename(path.with_name(f"{path.name}.{number}"))
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            end = os.fstat(handle).st_size
+            if end and os.pread(handle, 1, end - 1) != b"\n":
+                # Somebody died in the middle of a line: it is no line, and the next must not be joined to it.
+                os.ftruncate(handle, self._last_line_end(handle, end))
+            while line:
+                line = line[os.write(handle, line) :]
+        finally:
+            os.close(handle)
+
+    @staticmethod
+    def _last_line_end(handle: int, end: int) -> int:
+        at = end
+        while at > 0:
+            start = max(0, at - 65536)
+            found = os.pread(handle, at - start, start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            at = start
+        return 0
