@@ -229,30 +229,16 @@ def prepare_for(
     sample = torch.from_numpy(corpus.sample(_SAMPLE if softmax or maps else 0, options.seed)).to(device)
     sample = unit_block(sample, "sampled documents")
     train, judge = among(train, rows), among(judge, rows)
+    stand = judge.gains if alone else None
+    labels = Labels(
+        train.queries, train.gains, codes, rows, documents_of, pushing, train.shares, train.noes, stand_ins=stand
+    )
+    gains, counts = judge.gains[own], importance(judge, own)
+    evaluation = EvaluationQueries(evaluated, gains, left_out, drawn_with, *static, hidden, counts)
+    given, beside = None if held_out is None else judge, apart_from(sample, documents_of)
+    evaluation = evaluation.averaged(options.average)
     return Prepared(
-        corpus,
-        options,
-        Labels(
-            train.queries,
-            train.gains,
-            codes,
-            rows,
-            documents_of,
-            pushing,
-            train.shares,
-            train.noes,
-            stand_ins=judge.gains if alone else None,
-        ),
-        None if held_out is None else judge,
-        EvaluationQueries(
-            evaluated, judge.gains[own], left_out, drawn_with, *static, hidden, importance(judge, own)
-        ).averaged(options.average),
-        own,
-        len(able),
-        pools,
-        apart_from(sample, documents_of),
-        _covariance(sample),
-        exact,
+        corpus, options, labels, given, evaluation, own, len(able), pools, beside, _covariance(sample), exact
     )
 
 

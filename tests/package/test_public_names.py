@@ -63,7 +63,11 @@ PUBLIC = {
         *("labels_over_documents", "migrate", "refit", "refit_details", "similarity_of", "suspects"),
         "tries_query_maps",
     ),
-    "nudge_integrations.feedback": ("LabelLog", "LoggedFit", "LoggedLabel"),
+    "nudge_integrations.feedback": (
+        *("FORMS", "Feedback", "FeedbackLabels", "FeedbackLog", "LabelLog", "LoggedFit", "LoggedLabel"),
+        *("PositionWeights", "Shown", "Verdict", "from_judgements", "from_langfuse", "from_langsmith", "from_lines"),
+        *("from_phoenix", "from_ubi", "read_feedback"),
+    ),
     "nudge_integrations.scale": (
         *("FileCorpus", "LanceCommit", "RayCorpus", "Rewritten", "Skipped", "merged", "moved_rows", "nudge_lance"),
         *("open_corpus", "over_ray", "restore_lance", "rewrite", "write_moved"),
