@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from llama_index.core.bridge.pydantic import ConfigDict
 from llama_index.core.instrumentation import get_dispatcher  # type: ignore[attr-defined]
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent
-from pydantic import ConfigDict
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.feedback import FeedbackLog

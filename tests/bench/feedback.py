@@ -5,7 +5,7 @@
 
 Clicks: half of the queries are asked several times; results stand in the order of the base vectors, and the result at
 rank r is clicked with probability r^-eta if it is relevant, and noise times that if it is not. Fits are on what was
-clicked, whatever clicked how often; on clicks weighted by position; and on the true labels of what was shown. Printed
+clicked, as often as it was; on clicks weighted by position; and on the true labels of what was shown. Printed
 is nDCG@10 of the other half, and the part of the gap between raw clicks and true labels that weighting closes.
 
 Noes: 200 queries whose first result is wrong say no to it, and nobody says yes. Printed is what the fit is worth to the
@@ -82,7 +82,7 @@ def clicks(name: str, arguments: argparse.Namespace) -> list[str]:
         for how in ("raw", "weighted"):
             gains, weights = matrices(shown, collection, len(train), how)
             data = collection.documents, train.queries, gains
-            fitted = solve(*data, method=arguments.method, weights=None if how == "raw" else weights)
+            fitted = solve(*data, method=arguments.method, weights=weights)
             values.append(judged(collection, test, fitted))
         truth = train.gains.multiply(seen).tocsr()
         fitted = solve(collection.documents, train.queries, truth, method=arguments.method)
