@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from nudge_integrations.dataset import RetrievalDataset
@@ -11,6 +11,10 @@ from nudge_integrations.dataset.content import content_id, counted
 from nudge_integrations.feedback.clicks import PositionWeights, Shown
 
 __all__ = ["Feedback", "FeedbackLabels", "Verdict"]
+
+
+# Clicked less than this part of what the best document of the query is, with positions allowed for: by chance.
+_STRAY = 0.5
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,15 @@ class Feedback:
 
         Args:
             corpus: Document id -> text; what is said about other documents is left out and counted.
-            clicks: ``"weighted"`` by inverse propensity, see `PositionWeights`; ``"raw"``: each counts one; ``"none"``.
+            clicks: ``"weighted"`` by inverse propensity, see `PositionWeights`, without the documents that are clicked
+                less than half as often, so weighted, as the best of their query; ``"raw"``: each counts one;
+                ``"none"``.
             clip: Propensities below this count as this much, so that no click weighs more than 1 / clip.
         """
         left_out = Counter(self.left_out)
         positions = PositionWeights.of(self.shown, clip=clip) if clicks == "weighted" and self._clicked() else None
         grades: dict[str, dict[str, Verdict]] = defaultdict(dict)
-        for verdict in self._from_clicks(positions) if clicks != "none" else ():
+        for verdict in self._from_clicks(positions, left_out) if clicks != "none" else ():
             grades[verdict.query][verdict.document] = verdict
         for verdict in sorted(self.verdicts, key=lambda one: one.time):
             grades[verdict.query][verdict.document] = verdict
@@ -118,16 +124,33 @@ class Feedback:
     def _clicked(self) -> list[Shown]:
         return [one for one in self.shown if one.clicked]
 
-    def _from_clicks(self, positions: PositionWeights | None) -> Iterable[Verdict]:
-        """Return one yes for each pair that was clicked; weights add up, and are 1 on average."""
+    def _from_clicks(self, positions: PositionWeights | None, left_out: Counter[str]) -> list[Verdict]:
+        """Return one yes for each pair that was clicked: its clicks, each by its weight, over its impressions.
+
+        With position weights that is how often it would be clicked if everybody looked at it: how relevant it is, here
+        beside the best of its query, whose grade is 1. What is less than half as relevant was clicked by chance, and is
+        left out. The labels of a query weigh 1 on average.
+        """
+        shown = Counter((one.query, one.document) for one in self.shown)
         totals: dict[tuple[str, str], Verdict] = {}
         for one in self._clicked():
             key = one.query, one.document
-            before = totals.get(key, Verdict(*key, 1.0, 0.0, one.time, one.source))
-            weight = 1.0 if positions is None else positions.weight(one.position)
-            totals[key] = replace(before, weight=before.weight + weight, time=max(before.time, one.time))
-        mean = sum(one.weight for one in totals.values()) / max(1, len(totals))
-        return [replace(one, weight=one.weight / mean) for one in totals.values()]
+            before = totals.get(key, Verdict(*key, 0.0, 1.0, one.time, one.source))
+            grade = (1.0 if positions is None else positions.weight(one.position)) / shown[key]
+            totals[key] = replace(before, grade=before.grade + grade, time=max(before.time, one.time))
+        by_query: dict[str, list[Verdict]] = defaultdict(list)
+        for verdict in totals.values():
+            by_query[verdict.query].append(verdict)
+        found = []
+        for verdicts in by_query.values():
+            best = max(one.grade for one in verdicts)
+            kept = [one for one in verdicts if positions is None or one.grade >= _STRAY * best]
+            left_out["clicked less than half as often as the best of their query, for their position"] += len(
+                verdicts
+            ) - len(kept)
+            mean = sum(one.grade for one in kept) / len(kept)
+            found += [replace(one, grade=one.grade / best, weight=one.grade / mean) for one in kept]
+        return found
 
     def statistics(self) -> dict[str, object]:
         """Count what is there: queries, impressions, clicks, verdicts, sources, and what was left out."""

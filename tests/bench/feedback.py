@@ -71,7 +71,7 @@ def clicks(name: str, arguments: argparse.Namespace) -> list[str]:
     """Return one row of the table of clicks."""
     found = []
     collection = labelled.read(name)
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         train, test = halves(collection, seed)
         shown = clicked(collection, train, seed, arguments.asked, arguments.eta, arguments.noise)
         ranked = np.argsort(-(train.queries @ collection.documents.T), axis=1, kind="stable")[:, :10]
@@ -102,7 +102,7 @@ def judged(collection: Collection, test: Labels, solution: Solution | None) -> f
 def noes(name: str, arguments: argparse.Namespace) -> list[str]:
     """Return one row of the table of noes alone."""
     collection, rows = labelled.read(name), []
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         train, test = halves(collection, seed)
         top = np.argmax(train.queries @ collection.documents.T, axis=1)
         wrong = np.flatnonzero(train.gains[np.arange(len(train)), top] == 0)[:200]
@@ -124,8 +124,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=("clicks", "noes"))
     parser.add_argument("collections", nargs="*")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--asked", type=int, default=5, help="how often each query is asked")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--asked", type=int, default=20, help="how often each query is asked")
     parser.add_argument("--eta", type=float, default=1.0)
     parser.add_argument("--noise", type=float, default=0.1)
     parser.add_argument("--method", default="nudge-n")

@@ -256,3 +256,21 @@ def test_what_frameworks_retrieve_is_logged(tmp_path: Path) -> None:
     handler = FeedbackCallbackHandler(tmp_path / "documents.jsonl")
     Constant().with_config(callbacks=[handler]).invoke("who purrs?")
     assert [one.document for one in handler.log.read().shown] == ["d1", "d2"]
+
+
+def test_a_document_clicked_less_than_half_as_often_as_the_best_was_clicked_by_chance() -> None:
+    corpus = {"good": "a", "near": "b", "stray": "c"}
+    # Of ten impressions each: 4 clicks at rank 2 are worth 8, 5 at rank 1 are worth 5, and 1 at rank 3 is worth 3.
+    shown = [
+        Shown("q", document, position, clicked=number < clicks)
+        for document, position, clicks in (("near", 0, 5), ("good", 1, 4), ("stray", 2, 1))
+        for number in range(10)
+    ]
+    labels = Feedback(shown=tuple(shown)).labels(corpus)
+    (grades,), (weights,) = labels.dataset.qrels.values(), labels.weights.values()
+    assert dict(grades) == pytest.approx({"good": 1.0, "near": 0.625})
+    assert dict(weights) == pytest.approx({"good": 16 / 13, "near": 10 / 13})
+    assert sum(labels.left_out.values()) == 1
+    raw = Feedback(shown=tuple(shown)).labels(corpus, clicks="raw")
+    (grades,) = raw.dataset.qrels.values()
+    assert dict(grades) == pytest.approx({"near": 1.0, "good": 0.8, "stray": 0.2})
