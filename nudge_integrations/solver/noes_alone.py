@@ -3,8 +3,8 @@
 Somebody who says no to a result has seen what came next, and often the answer is there. So the best document that a
 query does not say no to stands for its answer. What is measured then is whether a no that other queries said takes
 wrong documents out of a query's way without moving others: a step too far costs more there than it gains. With 200 noes
-to wrong first results, on eight collections and two draws, the step that this chose lost nothing; but this rule was
-chosen among others on the same collections, so expect less elsewhere.
+to wrong first results, on eight collections and three draws that played no part in choosing this rule, the worst draw
+lost .15 points of nDCG@10, and the best gained 1.4.
 """
 
 from __future__ import annotations
