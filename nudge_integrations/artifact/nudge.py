@@ -18,7 +18,7 @@ from nudge_integrations.artifact.matching import ambiguous_texts
 from nudge_integrations.artifact.over_time import NudgeOverTime
 from nudge_integrations.artifact.placement import NudgeDiff
 from nudge_integrations.artifact.record import HasFingerprint, fingerprint_of
-from nudge_integrations.corpus import as_rows, row_lengths, unit_rows
+from nudge_integrations.corpus import CorpusVectors, as_rows, row_lengths, unit_rows
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import InputError
 from nudge_integrations.feedback import LabelLog
@@ -60,7 +60,7 @@ class Nudge(NudgeOverTime):
         solution: Solution,
         *,
         ids: Sequence[str],
-        documents: NDArray[Any],
+        documents: NDArray[Any] | CorpusVectors,
         texts: Sequence[str] | None,
         encoder: str | HasFingerprint,
         dataset_hash: str,
@@ -73,7 +73,7 @@ class Nudge(NudgeOverTime):
         Args:
             solution: What `solve` returned.
             ids: n ids, one a row of documents.
-            documents: (n, d) base vectors; only the rows that moved are read.
+            documents: (n, d) base vectors, or those of a corpus; only the rows that moved are read.
             texts: n texts; None if documents will only ever be found by id.
             encoder: The encoder, or its fingerprint.
             dataset_hash: Hash of the dataset.

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.corpus import IdentifiedCorpus
+from nudge_integrations.corpus import CorpusVectors, IdentifiedCorpus
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import DatasetError, InputError
@@ -65,7 +65,7 @@ def fit_corpus(
     nudge = Nudge.from_solution(
         solution,
         ids=_Ids({row: document_id for document_id, row in row_of.items()}, len(corpus)),
-        documents=_Vectors(corpus),  # type: ignore[arg-type]  # only rows that moved are read
+        documents=CorpusVectors(corpus),
         texts=None,
         encoder=encoder,
         dataset_hash=dataset.hash,
@@ -114,20 +114,6 @@ class _Ids(Sequence[str]):
 
     def __getitem__(self, row: Any) -> Any:
         return self.id_of[row]
-
-
-class _Vectors:
-    """The vectors of a corpus as the array that a nudge takes its base vectors from; only what is asked for is read."""
-
-    def __init__(self, corpus: IdentifiedCorpus) -> None:
-        self._corpus = corpus
-        self.shape = len(corpus), corpus.dimension
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._corpus.take(rows)
 
 
 def _refuse_what_needs_texts(**given: object) -> None:

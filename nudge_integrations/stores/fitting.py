@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 import numpy as np
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.corpus import as_rows
+from nudge_integrations.corpus import CorpusVectors, as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
@@ -88,7 +88,7 @@ def fit_store(
     nudge = Nudge.from_solution(
         solution,
         ids=corpus.ids,
-        documents=_StoreRows(corpus),  # type: ignore[arg-type]
+        documents=CorpusVectors(corpus),
         texts=_StoreTexts(corpus.ids, dataset.corpus) if whole else None,
         encoder=encoder,
         dataset_hash=dataset.hash,
@@ -97,20 +97,6 @@ def fit_store(
     note_fit(nudge, len(corpus), {"method": method, **options})
     store.remember(nudge, Canary.of(dataset, queries, nudge))
     return nudge
-
-
-class _StoreRows:
-    """The vectors of a store as the array that a nudge takes its base vectors from; only what is asked for is read."""
-
-    def __init__(self, corpus: StoreCorpus) -> None:
-        self._corpus = corpus
-        self.shape = len(corpus), corpus.dimension
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._corpus.take(rows)
 
 
 class _StoreTexts(Sequence[str]):
