@@ -84,8 +84,8 @@ def _with_words(
     nudge: Nudge, dataset: RetrievalDataset, documents: NDArray[np.float32], queries: NDArray[np.float32], k: int
 ) -> Iterator[Sequence[int]]:
     index, texts = NudgedIndex(), list(dataset.corpus.values())
+    index.apply(nudge)  # before there are documents: all that it moves may be gone by now
     index.insert(dataset.document_ids, documents, texts, [{} for _ in texts])
-    index.apply(nudge)
     row_of = {document: row for row, document in enumerate(dataset.corpus)}
     for query, text in zip(queries, dataset.queries.values(), strict=True):
         yield [row_of[hit.id] for hit in index.search(query, k, text=text)]
