@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,7 +18,7 @@ from nudge_integrations.artifact.matching import ambiguous_texts
 from nudge_integrations.artifact.over_time import NudgeOverTime
 from nudge_integrations.artifact.placement import NudgeDiff
 from nudge_integrations.artifact.record import HasFingerprint, fingerprint_of
-from nudge_integrations.corpus import as_rows, row_lengths, unit_rows
+from nudge_integrations.corpus import CorpusVectors, as_rows, row_lengths, unit_rows
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import InputError
 from nudge_integrations.feedback import LabelLog
@@ -60,7 +60,7 @@ class Nudge(NudgeOverTime):
         solution: Solution,
         *,
         ids: Sequence[str],
-        documents: NDArray[Any],
+        documents: NDArray[Any] | CorpusVectors,
         texts: Sequence[str] | None,
         encoder: str | HasFingerprint,
         dataset_hash: str,
@@ -73,7 +73,7 @@ class Nudge(NudgeOverTime):
         Args:
             solution: What `solve` returned.
             ids: n ids, one a row of documents.
-            documents: (n, d) base vectors; only the rows that moved are read.
+            documents: (n, d) base vectors, or those of a corpus; only the rows that moved are read.
             texts: n texts; None if documents will only ever be found by id.
             encoder: The encoder, or its fingerprint.
             dataset_hash: Hash of the dataset.
@@ -154,7 +154,7 @@ class Nudge(NudgeOverTime):
         vector: NDArray[np.float32] = self.vectors[self.by_id[document_id]]
         return vector
 
-    def apply(self, ids: Sequence[str], vectors: object) -> NDArray[np.float32]:
+    def apply(self, ids: Sequence[str], vectors: object, *, edited: Collection[str] = ()) -> NDArray[np.float32]:
         """Put the documents that moved where they belong; the others keep their direction, or take the shift.
 
         The documents may be any part of the corpus in any order, so a large corpus can be nudged block by block. One
@@ -163,6 +163,8 @@ class Nudge(NudgeOverTime):
         Args:
             ids: n document ids.
             vectors: (n, d) base vectors of any length, from the same encoder.
+            edited: Ids of documents that are known to be edited, from `edited` over all of them; a part of the corpus
+                may then hold edited documents only.
 
         Returns:
             (n, d) float32, a new array; of unit length but for documents that moved under ``"dot"``, and with the
@@ -173,7 +175,10 @@ class Nudge(NudgeOverTime):
             MismatchError: If d differs, a document comes nudged already, or more than half of those that moved come
                 with other vectors than their base vectors: from another model.
         """
-        return placement.place(self, placement.rows_of(self.by_id, ids), ids, vectors, keep_edited=True)
+        rows = placement.rows_of(self.by_id, ids)
+        if edited:
+            rows[[document_id in edited for document_id in ids]] = -1
+        return placement.place(self, rows, ids, vectors, keep_edited=True)
 
     def edited(self, ids: Sequence[str], vectors: object) -> list[str]:
         """Return the ids of documents that moved and come with another vector than at the fit; as `apply` takes them.

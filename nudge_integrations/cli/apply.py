@@ -67,6 +67,7 @@ class ApplyJob:
         Raises:
             MismatchError: If vectors are of another model or text, or nudged already.
         """
+        edited = self._edited()
         for start in tqdm(
             range(0, len(self.vectors), BLOCK_ROWS), desc="Applying", unit="block", disable=not shows_bars()
         ):
@@ -74,7 +75,16 @@ class ApplyJob:
             if self.ids is None:
                 yield self.nudge.transform_queries(self.vectors[block])
             else:
-                yield self.nudge.apply(self.ids[block], self.vectors[block])
+                yield self.nudge.apply(self.ids[block], self.vectors[block], edited=edited)
+
+    def _edited(self) -> frozenset[str]:
+        """Return the documents that changed since the fit; whether they are too many is told over all blocks."""
+        if self.ids is None:
+            return frozenset()
+        rows = [row for row, name in enumerate(self.ids) if name in self.nudge]
+        names, base = [self.ids[row] for row in rows], self.vectors[rows]
+        self.nudge.apply(names, base)  # refuses, or says which
+        return frozenset(self.nudge.edited(names, base))
 
     def result(self) -> dict[str, Any]:
         """Return the counts as plain data."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nudge_integrations.corpus.corpus import Corpus, IdentifiedCorpus, Neighbours
+from nudge_integrations.corpus.corpus import Corpus, CorpusVectors, IdentifiedCorpus, Neighbours
 from nudge_integrations.corpus.metrics import METRICS, Metric, parse_metric
 from nudge_integrations.corpus.vectors import Matrix, as_matrix, as_rows, row_lengths, unit_rows
 
@@ -15,6 +15,7 @@ __all__ = [
     "METRICS",
     "ArrayCorpus",
     "Corpus",
+    "CorpusVectors",
     "IdentifiedCorpus",
     "Matrix",
     "Metric",

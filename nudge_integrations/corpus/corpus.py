@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Corpus", "IdentifiedCorpus", "Neighbours"]
+__all__ = ["Corpus", "CorpusVectors", "IdentifiedCorpus", "Neighbours"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +57,21 @@ class IdentifiedCorpus(Corpus, Protocol):
 
     def rows_of(self, ids: Iterable[str]) -> dict[str, int]:
         """Return the rows of some ids; those that are not there are left out."""
+
+
+class CorpusVectors:
+    """The (n, d) vectors of a corpus, indexed by rows as an array is; only the rows that are asked for are read.
+
+    Args:
+        corpus: Whose vectors they are.
+    """
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+        self.shape = len(corpus), corpus.dimension
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._corpus.take(rows)

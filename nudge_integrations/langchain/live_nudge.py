@@ -18,6 +18,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import InputError, MismatchError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
 from nudge_integrations.langchain.encoder import as_encoder, checked_query
+from nudge_integrations.langchain.fitting import QueryTransform, rewritten
 from nudge_integrations.langchain.similarity import check_store
 from nudge_integrations.langchain.stored_vectors import check_vectors
 from nudge_integrations.stores import LiveStore, fit_store, open_store, ranks_by
@@ -126,7 +127,11 @@ class LiveNudgedStore(VectorStore):
 
 
 def fitted_in_place(
-    store: VectorStore, dataset: Any, journal: str | os.PathLike[str] | None = None, **options: Any
+    store: VectorStore,
+    dataset: Any,
+    journal: str | os.PathLike[str] | None,
+    query_transform: QueryTransform | None,
+    **options: Any,
 ) -> LiveNudgedStore:
     """Fit a nudge to the vectors that a store holds, move them there, and return the store as it is searched then.
 
@@ -134,6 +139,7 @@ def fitted_in_place(
         store: A store that `open_store` knows, filled with base vectors.
         dataset: Queries and ids of the documents that answer them.
         journal: Folder for the journal; None for the user's own.
+        query_transform: Rewrites the dataset's queries before they are embedded.
         **options: As in `fit_store`.
 
     Raises:
@@ -145,7 +151,9 @@ def fitted_in_place(
         raise InputError(f"this {type(store).__name__} has no embeddings, which queries need; make it with some")
     base = embeddings.base if isinstance(embeddings, NudgedEmbeddings) else embeddings
     live = open_store(store, journal=journal)
-    nudge = fit_store(live, RetrievalDataset.from_object(dataset), as_encoder(base), **options)
+    labels, encoder = RetrievalDataset.from_object(dataset), as_encoder(base)
+    queries = None if query_transform is None else encoder.encode_queries(rewritten(labels, query_transform))
+    nudge = fit_store(live, labels, encoder, query_vectors=queries, **options)
     plan = live.plan(nudge)
     if plan.rows:
         live.apply(plan)

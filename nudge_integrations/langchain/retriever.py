@@ -100,10 +100,8 @@ class NudgeRetriever(BaseRetriever):
     def nudge(self) -> Nudge | None:
         """The nudge that documents are served with; None where there is none."""
         store = self.vectorstore
-        if isinstance(store, NudgeVectorStore | LiveNudgedStore):
-            return store.nudge
-        embedding = store.embeddings
-        return embedding.nudge if isinstance(embedding, NudgedEmbeddings) else None
+        serving = store if isinstance(store, NudgeVectorStore | LiveNudgedStore) else store.embeddings
+        return serving.nudge if isinstance(serving, NudgeVectorStore | LiveNudgedStore | NudgedEmbeddings) else None
 
     @classmethod
     def from_documents(
@@ -231,17 +229,20 @@ class NudgeRetriever(BaseRetriever):
             SimilarityError: If the store would rank the vectors wrongly.
             RolloutError: If the store fails while it is changed; says how to go on.
         """
+        options = {name: fields.pop(name) for name in list(fields) if name in {*FitOptions.__annotations__, "groups"}}
         if (nudge is None) == (dataset is None):
             raise InputError("give a nudge that the store holds, or a dataset= to fit one to it")
-        options = {name: fields.pop(name) for name in list(fields) if name in {*FitOptions.__annotations__, "groups"}}
-        if isinstance(store, NudgeVectorStore):
-            if nudge is None or store.nudge is None or store.nudge.fingerprint != nudge.fingerprint:
-                store = store.base_copy()
-                store.apply(store.fit(dataset, **options) if nudge is None else nudge)
-            return cls(vectorstore=store, **fields)
-        if nudge is not None:
-            return cls(vectorstore=nudged_store(store, nudge, journal), **fields)
-        return cls(vectorstore=fitted_in_place(store, dataset, journal, **options), **fields)
+        if nudge is not None and options:
+            raise InputError(f"{', '.join(options)} say how to fit to a dataset=, and a nudge is given: leave them out")
+        transform = fields.get("query_transform")
+        if not isinstance(store, NudgeVectorStore):
+            fit = partial(fitted_in_place, store, dataset, journal, transform, **options)
+            return cls(vectorstore=fit() if nudge is None else nudged_store(store, nudge, journal), **fields)
+        if nudge is None:
+            (store := store.base_copy()).fit(dataset, query_transform=transform, **options)
+        elif store.nudge is None or store.nudge.fingerprint != nudge.fingerprint:
+            (store := store.base_copy()).apply(nudge)
+        return cls(vectorstore=store, **fields)
 
     def refit(self, labels: RetrievalDataset | Any | None = None, **options: Any) -> Nudge:
         """Fit again to all labels and serve the result from now on; see `NudgeVectorStore.refit`.
@@ -283,8 +284,7 @@ class NudgeRetriever(BaseRetriever):
 
     def _search_options(self, k: int | None, where: Any, words: str) -> dict[str, Any]:
         where = self.filter if where is None else where
-        wanted = whole_number(self.k if k is None else k, "k")
-        options = {"k": wanted, **({} if where is None else {"filter": where})}
+        options = {"k": whole_number(self.k if k is None else k, "k"), **({} if where is None else {"filter": where})}
         # Words were weighed as the labelled queries were asked, not as they were rewritten.
         return {**options, "words": words} if isinstance(self.vectorstore, NudgeVectorStore) else options
 

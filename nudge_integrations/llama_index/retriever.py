@@ -151,8 +151,9 @@ class NudgeRetriever(BaseRetriever):
         documents = self._index.snapshot()
         nodes = [_json_of(entry["node"]) for entry in documents.metadata]
         written = NudgedIndex()
-        written.insert(list(documents.texts), documents.vectors, list(documents.texts.values()), nodes)
+        # Before there are documents: all that it moves may have been deleted or edited since.
         written.apply(self.nudge)
+        written.insert(list(documents.texts), documents.vectors, list(documents.texts.values()), nodes)
         written.save(persist_dir)
 
     @classmethod
@@ -175,7 +176,9 @@ class NudgeRetriever(BaseRetriever):
         if saved.nudge is None:
             raise ArtifactError(f"{persist_dir} holds an index without a nudge; give the folder of a NudgeRetriever")
         nodes = [_node_of(hit.id, hit.metadata, persist_dir) for hit in saved.get(saved.base.ids)]
-        return cls(nodes, embed_model, saved.nudge, vectors=saved.base.vectors, **kwargs)
+        found = cls([], embed_model, saved.nudge, **kwargs)
+        _insert(found._index, nodes, saved.base.vectors)
+        return found
 
     def __len__(self) -> int:
         """Return the number of nodes."""

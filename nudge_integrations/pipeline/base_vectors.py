@@ -20,7 +20,9 @@ def document_vectors_of(dataset: RetrievalDataset, encoder: Encoder | str, given
     """
     if given is None:
         texts = list(dataset.corpus.values())
-        return as_rows(_encoder(encoder).encode_documents(texts), "document vectors", ids=dataset.document_ids)
+        return as_rows(
+            _encoder(encoder, "document_vectors").encode_documents(texts), "document vectors", ids=dataset.document_ids
+        )
     return _checked(given, len(dataset.corpus), "document_vectors", "documents")
 
 
@@ -32,7 +34,7 @@ def query_vectors_of(dataset: RetrievalDataset, encoder: Encoder | str, given: A
     """
     if given is None:
         texts = list(dataset.queries.values())
-        return as_rows(_encoder(encoder).encode_queries(texts), "query vectors", ids=dataset.query_ids)
+        return as_rows(_encoder(encoder, name).encode_queries(texts), "query vectors", ids=dataset.query_ids)
     return _checked(given, len(dataset.queries), name, "queries")
 
 
@@ -44,10 +46,10 @@ def _checked(vectors: Any, count: int, name: str, things: str) -> Any:
     return rows
 
 
-def _encoder(encoder: Encoder | str) -> Encoder:
+def _encoder(encoder: Encoder | str, name: str) -> Encoder:
     if isinstance(encoder, str):
         raise InputError(
             f"the encoder is given by its fingerprint {encoder!r} alone, which cannot encode: "
-            "give the encoder itself, or document_vectors and query_vectors (and validation_query_vectors)"
+            f"give the encoder itself, or all vectors, {name}= too"
         )
     return encoder

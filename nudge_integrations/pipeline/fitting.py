@@ -91,7 +91,8 @@ def fit(
             is served. Without any, a line of ``nudge.candidates`` (print the nudge) says what BM25 would add, where the
             method is ``"auto"``, bm25s is installed and texts have up to 20 million characters.
         document_vectors: (n, d) base vectors in the order of ``dataset.document_ids``, if they are there already: an
-            array, a tensor or a memory map; texts may then be empty. Or what `open_corpus` returns; no texts then.
+            array, a tensor or a memory map; texts may then be empty. Or what `open_corpus` returns: no texts then, nor
+            signals, inner product, ``duplicates="error"`` or ``warm``.
         query_vectors: (m, d) in the order of ``dataset.query_ids``, if they are there already.
         validation_query_vectors: The same for the queries of ``validation``.
         similarity: What the documents are ranked by before and after: ``"cosine"``, or ``"dot"``, the inner product, in
@@ -124,8 +125,9 @@ def fit(
     if isinstance(document_vectors, IdentifiedCorpus):
         from nudge_integrations.pipeline.corpus_fit import fit_corpus
 
-        given = document_vectors, (dataset, validation), encoder, (query_vectors, validation_query_vectors)
-        return fit_corpus(*given, method, weights, groups, signals, similarity, options)
+        parts, vectors = (dataset, validation), (query_vectors, validation_query_vectors)
+        asked = {"signals": signals, "similarity": similarity, "duplicates": duplicates, "warm": warm}
+        return fit_corpus(document_vectors, parts, encoder, vectors, method, weights, groups, labels, asked, options)
     check_labels(dataset, validation, blank_texts_allowed=document_vectors is not None)
     twins, documents = _twins(dataset, duplicates), document_vectors_of(dataset, encoder, document_vectors)
     held_out, validation_queries, row_of = None, None, {document: row for row, document in enumerate(dataset.corpus)}

@@ -1,7 +1,6 @@
 """NudgedIndex: documents with base vectors, served where a nudge puts them; searched, changed, taken back, saved.
 
-What a framework's vector store stands on: documents come in with base vectors and are searched where the nudge puts
-them. The base vectors are kept, so that every fit starts from them and going back is exact.
+Base vectors are kept beside those that are searched, so that every fit starts from them and going back is exact.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class _Served:
     """What is searched, together with the nudge that made it: the two change at once."""
 
     vectors: ExactIndex
-    nudge: Nudge | None
+    nudge: Nudge | None = None
     words: Words | None = None
 
 
@@ -89,7 +88,7 @@ class NudgedIndex:
     def __init__(self) -> None:
         self.model = ""  # the fingerprint that the saved index was written with
         self._base = ExactIndex(similarity="dot")
-        self._served = _Served(self._base, None)
+        self._served = _Served(self._base)
         self._writing = threading.Lock()
 
     def __len__(self) -> int:
@@ -217,14 +216,16 @@ class NudgedIndex:
         """Serve the documents where a nudge puts them, in place of any nudge before.
 
         Raises:
-            MismatchError: If the nudge moves documents, but not one of these; or they come from another model.
+            MismatchError: If the nudge moves documents, but not one of these (unless it serves them already, and those
+                are gone since); or they come from another model.
             InputError: If it weighs a signal that only its maker can compute.
             MissingExtraError: If it weighs words and bm25s is not installed.
         """
         with self._writing:
             ids, vectors, entries = self._base.contents()
             texts = [entry["text"] for entry in entries]
-            if len(nudge) and ids and (matched_rows(nudge, ids, texts, vectors) < 0).all():
+            new = self.nudge is None or self.nudge.fingerprint != nudge.fingerprint
+            if new and len(nudge) and ids and (matched_rows(nudge, ids, texts, vectors) < 0).all():
                 raise MismatchError(
                     f"none of the {len(nudge)} documents that this nudge moves is among the {len(ids)} here, by id or "
                     f"by text (it knows {nudge.ids[0]!r}, here is {ids[0]!r}): give the documents that it was fitted on"
@@ -238,15 +239,13 @@ class NudgedIndex:
     def revert(self) -> None:
         """Serve base vectors again, exactly."""
         with self._writing:
-            self._served = _Served(self._base, None)
+            self._served = _Served(self._base)
 
     def copy(self) -> NudgedIndex:
         """Return another index over the same documents, with no nudge."""
-        other = NudgedIndex()
-        with self._writing:
-            ids, vectors, entries = self._base.contents()
-            if ids:
-                other._base.insert(ids, vectors, entries)
+        other, (ids, vectors, entries) = NudgedIndex(), self._base.contents()
+        if ids:
+            other._base.insert(ids, vectors, entries)
         return other
 
     def save(self, path: str | os.PathLike[str], *, model: str = "") -> None:

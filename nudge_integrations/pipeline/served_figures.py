@@ -46,9 +46,11 @@ def served_figures(
     """
     if nudge is not None and nudge.fusion is not None:
         found = _with_words(nudge, dataset, documents, queries, metric.k)
+    elif nudge is not None:
+        served = apply_documents(nudge, dataset.document_ids, list(dataset.corpus.values()), documents)
+        found = _by_vectors(served, nudge.transform_queries(queries), metric.k)
     else:
-        base = documents if similarity == "dot" else unit_rows(documents, "documents")
-        found = _by_vectors(nudge, dataset, base if nudge is None else documents, queries, metric.k)
+        found = _by_vectors(documents if similarity == "dot" else unit_rows(documents, "documents"), queries, metric.k)
     gains = dataset.relevance()
     every = metric.weights(gains)
     figures = np.zeros(len(queries))
@@ -61,17 +63,7 @@ def served_figures(
     return figures
 
 
-def _by_vectors(
-    nudge: Nudge | None,
-    dataset: RetrievalDataset,
-    documents: NDArray[np.float32],
-    queries: NDArray[np.float32],
-    k: int,
-) -> Iterator[Sequence[int]]:
-    served = documents
-    if nudge is not None:
-        served = apply_documents(nudge, dataset.document_ids, list(dataset.corpus.values()), documents)
-        queries = nudge.transform_queries(queries)
+def _by_vectors(served: NDArray[np.float32], queries: NDArray[np.float32], k: int) -> Iterator[Sequence[int]]:
     at_once = max(1, _SCORES_AT_ONCE // max(1, len(served)))
     for start in range(0, len(queries), at_once):
         scores = queries[start : start + at_once] @ served.T
@@ -84,8 +76,8 @@ def _with_words(
     nudge: Nudge, dataset: RetrievalDataset, documents: NDArray[np.float32], queries: NDArray[np.float32], k: int
 ) -> Iterator[Sequence[int]]:
     index, texts = NudgedIndex(), list(dataset.corpus.values())
+    index.apply(nudge)  # before there are documents: all that it moves may be gone by now
     index.insert(dataset.document_ids, documents, texts, [{} for _ in texts])
-    index.apply(nudge)
     row_of = {document: row for row, document in enumerate(dataset.corpus)}
     for query, text in zip(queries, dataset.queries.values(), strict=True):
         yield [row_of[hit.id] for hit in index.search(query, k, text=text)]

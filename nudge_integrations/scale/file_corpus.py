@@ -21,7 +21,7 @@ from nudge_integrations.scale.checkpoints import Checkpoints
 from nudge_integrations.scale.examining import TableColumns, id_batches
 from nudge_integrations.scale.id_column import id_texts
 from nudge_integrations.scale.progress import progress_bar
-from nudge_integrations.scale.scan import best_of_blocks, merged
+from nudge_integrations.scale.scan import all_found, best_of_blocks, merged
 
 if TYPE_CHECKING:
     from nudge_integrations.scale.shards import ShardedTable
@@ -96,12 +96,12 @@ class FileCorpus:
         """
         asked = torch.from_numpy(np.ascontiguousarray(queries, np.float32)).to(checked_device(self.device or "cpu"))
         floor = self.floor(asked, k)
-        found = self._resumed(queries, asked, k, floor)
-        missed = np.flatnonzero((found.rows[:, -1] == len(self)) & torch.isfinite(floor).cpu().numpy())
-        if len(missed) and k <= len(self):
-            again = self.search_rows(asked[torch.from_numpy(missed)], k, 0, len(self), None)
-            found.scores[missed], found.rows[missed] = again.scores, again.rows
-        return found
+        return all_found(
+            self._resumed(queries, asked, k, floor),
+            floor.cpu().numpy(),
+            len(self),
+            lambda missed: self.search_rows(asked[torch.from_numpy(missed)], k, 0, len(self), None),
+        )
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the base vectors of some rows, as they are.

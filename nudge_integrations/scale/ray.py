@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nudge_integrations.corpus import Neighbours
 from nudge_integrations.errors import InputError, MissingExtraError
 from nudge_integrations.scale.file_corpus import FileCorpus
-from nudge_integrations.scale.scan import from_pairs, merged
+from nudge_integrations.scale.scan import all_found, from_pairs, merged
 
 __all__ = ["RayCorpus", "over_ray"]
 
@@ -62,12 +62,9 @@ class RayCorpus:
             InputError: If a document is zero, NaN or infinite, or a file changed or cannot be read; names it.
         """
         floor = self.files.floor(torch.from_numpy(np.ascontiguousarray(queries, np.float32)), k).numpy()
+        none = np.full_like(floor, -np.inf)
         found = self._search(queries, k, floor)
-        missed = np.flatnonzero((found.rows[:, -1] == len(self)) & np.isfinite(floor))
-        if len(missed) and k <= len(self):
-            again = self._search(queries[missed], k, np.full(len(missed), -np.inf, np.float32))
-            found.scores[missed], found.rows[missed] = again.scores, again.rows
-        return found
+        return all_found(found, floor, len(self), lambda missed: self._search(queries[missed], k, none[missed]))
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the base vectors of some rows, as they are."""

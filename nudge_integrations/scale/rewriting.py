@@ -177,9 +177,7 @@ def _nudged(nudge: Nudge, corpus: FileCorpus, moved: Destinations, batch: Any) -
     change[list({**odd_rows(vectors), **wrong} if every else wrong)] = False
     at = np.flatnonzero(change)
     if every:
-        # Edited documents are to be treated as some that did not move, which an empty name stands for.
-        names = ["" if ids[row] is None or ids[row] in moved.edited else ids[row] for row in at]
-        nudged = nudge.apply(names, vectors[at])
+        nudged = nudge.apply(["" if ids[row] is None else ids[row] for row in at], vectors[at], edited=moved.edited)
     else:
         nudged = np.stack([moved.vectors[ids[row]] for row in at])
     name = columns.vector

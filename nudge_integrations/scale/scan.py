@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nudge_integrations.corpus import Neighbours
 from nudge_integrations.corpus.topk import BestSoFar, row_blocks
 
-__all__ = ["best_of_blocks", "from_pairs", "merged"]
+__all__ = ["all_found", "best_of_blocks", "from_pairs", "merged"]
 
 # Blocks that wait for a thread that is slower than the others.
 _WAITING = 2
@@ -109,6 +109,24 @@ def best_of_blocks(
                 save(first + len(block), best.result())
                 since = 0
         return best.result()
+
+
+def all_found(
+    found: Neighbours, floor: NDArray[np.float32], nowhere: int, again: Callable[[NDArray[np.int64]], Neighbours]
+) -> Neighbours:
+    """Return the best k documents of each query, also of those whose floor fewer than k documents reached.
+
+    Args:
+        found: The best k that reach the floor; changed in place.
+        floor: (m,) scores that k documents almost surely reach.
+        nowhere: The row that stands for no document, which is their number.
+        again: Searches for some of the queries, by their places, without a floor.
+    """
+    missed = np.flatnonzero((found.rows[:, -1] == nowhere) & np.isfinite(floor))
+    if len(missed) and found.rows.shape[1] <= nowhere:
+        rest = again(missed)
+        found.scores[missed], found.rows[missed] = rest.scores, rest.rows
+    return found
 
 
 class _Threads:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack, overload
-
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Unpack
 
 from nudge_integrations.artifact import Nudge
-from nudge_integrations.corpus import as_rows
+from nudge_integrations.corpus import CorpusVectors, as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
-from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.errors import DatasetError
 from nudge_integrations.feedback import LabelLog
-from nudge_integrations.pipeline import tries_query_maps
+from nudge_integrations.pipeline.asked_signals import AskedSignals
+from nudge_integrations.pipeline.base_vectors import query_vectors_of
+from nudge_integrations.pipeline.corpus_fit import known_by_texts, relevance_over
+from nudge_integrations.pipeline.fitting import choose_solution
 from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.label_keeping import kept_labels, note_fit
-from nudge_integrations.selection import CANDIDATES, select
-from nudge_integrations.solver import OptionValues, solve
+from nudge_integrations.pipeline.label_weights import LabelWeights, weight_matrix
+from nudge_integrations.solver import OptionValues
+from nudge_integrations.solver.prepare import Beside
 from nudge_integrations.stores.canary import Canary
 from nudge_integrations.stores.live_store import LiveStore
 from nudge_integrations.stores.store_corpus import StoreCorpus
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
     from scipy import sparse
 
 __all__ = ["fit_store"]
@@ -39,6 +41,7 @@ def fit_store(
     query_vectors: object = None,
     by_index: bool | None = None,
     labels: LabelLog | None = None,
+    weights: LabelWeights | None = None,
     **options: Unpack[OptionValues],
 ) -> Nudge:
     """Find out which documents of a live store to move where; see `nudge_integrations.fit`, which does it for texts.
@@ -58,6 +61,7 @@ def fit_store(
         by_index: Search by the store's own index, which may be approximate; False to pass over all vectors; None
             passes over up to a million.
         labels: The log that keeps the labels with the nudge; None for a new one with the labels of the dataset.
+        weights: As in `nudge_integrations.fit`.
         **options: As in `nudge_integrations.fit`.
 
     Raises:
@@ -75,62 +79,26 @@ def fit_store(
     """
     dataset.validate().raise_for_problems()
     corpus = store.corpus(by_index=by_index)
-    gains = _gains(dataset, corpus, store)
-    queries = _queries(dataset, encoder, query_vectors, corpus.dimension)
+    given = query_vectors_of(dataset, encoder, query_vectors, "query_vectors")
+    queries = as_rows(given, "query vectors", dimension=corpus.dimension, ids=dataset.query_ids)
     groups = dataset.query_groups() if groups is None else groups
-    given: Any = {"groups": groups, "ignored": identical_rows(dataset.queries, corpus.row_of, options), **options}
-    if tries_query_maps(method, options):
-        candidates = CANDIDATES if method == "auto" else (method,)
-        solution = select(corpus, queries, gains, candidates=candidates, **given)
-    else:
-        solution = solve(corpus, queries, gains, method="auto" if method == "nudge" else method, **given)
-    whole = all(corpus.ids[row] in dataset.corpus for row in solution.rows)
+    data = corpus, queries, _gains(dataset, corpus, store)
+    counts = None if weights is None else weight_matrix(weights, dataset, data[2], corpus.ids, {})
+    identical = identical_rows(dataset.queries, corpus.row_of, options)
+    extra: Beside = {"ignored": identical, "negatives": None, "weights": counts}
     nudge = Nudge.from_solution(
-        solution,
+        choose_solution(data, None, extra, None, method, groups, AskedSignals([], []), options),
         ids=corpus.ids,
-        documents=_StoreRows(corpus),  # type: ignore[arg-type]
-        texts=_StoreTexts(corpus.ids, dataset.corpus) if whole else None,
+        documents=CorpusVectors(corpus),
+        texts=None,
         encoder=encoder,
         dataset_hash=dataset.hash,
-        labels=kept_labels(encoder, dataset, queries, None, None) if labels is None else labels,
+        labels=kept_labels(encoder, dataset, queries, None, None, weights=weights) if labels is None else labels,
     )
+    nudge = known_by_texts(nudge, dataset.corpus)
     note_fit(nudge, len(corpus), {"method": method, **options})
     store.remember(nudge, Canary.of(dataset, queries, nudge))
     return nudge
-
-
-class _StoreRows:
-    """The vectors of a store as the array that a nudge takes its base vectors from; only what is asked for is read."""
-
-    def __init__(self, corpus: StoreCorpus) -> None:
-        self._corpus = corpus
-        self.shape = len(corpus), corpus.dimension
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._corpus.take(rows)
-
-
-class _StoreTexts(Sequence[str]):
-    """The texts of a store's rows as far as a dataset has them; others are named, so that no two are alike."""
-
-    def __init__(self, ids: Sequence[str], texts: Mapping[str, str]) -> None:
-        self._ids, self._texts = ids, texts
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[one] for one in range(*row.indices(len(self)))]
-        document_id = self._ids[row]
-        return self._texts.get(document_id, f"{document_id} has no text here")
 
 
 def _gains(dataset: RetrievalDataset, corpus: StoreCorpus, store: LiveStore) -> sparse.csr_array:
@@ -141,17 +109,4 @@ def _gains(dataset: RetrievalDataset, corpus: StoreCorpus, store: LiveStore) -> 
             f"document {gone[0]!r} (of {len(gone)} among {len(wanted)} labelled ones) is not in "
             f"{store.info.location}, whose first id is {corpus.ids[0]!r}: wrong collection, or other ids?"
         )
-    qrels = {
-        query: {i: g for i, g in grades.items() if g > 0 or (g < 0 and i in corpus.row_of)}
-        for query, grades in dataset.qrels.items()
-    }
-    every: Mapping[str, str] = dict.fromkeys(corpus.ids, "")
-    return RetrievalDataset(every, dataset.queries, qrels).relevance(signed=True)
-
-
-def _queries(dataset: RetrievalDataset, encoder: Encoder | str, given: Any, width: int) -> NDArray[np.float32]:
-    if given is None:
-        if isinstance(encoder, str):
-            raise InputError(f"the encoder is given as its fingerprint {encoder!r} alone: give query_vectors= as well")
-        given = encoder.encode_queries(list(dataset.queries.values()))
-    return as_rows(given, "query vectors", dimension=width, ids=dataset.query_ids)
+    return relevance_over(dataset, corpus.row_of, len(corpus))

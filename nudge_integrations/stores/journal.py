@@ -15,6 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from safetensors.numpy import load, save
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError
 from nudge_integrations.storage import (
     Log,
+    is_part,
     load_files,
     make_folder,
     move_durably,
@@ -38,11 +41,13 @@ from nudge_integrations.stores.canary import Canary, Prediction
 from nudge_integrations.stores.plan import RolloutPlan
 from nudge_integrations.stores.store import Floats
 
-__all__ = ["RolloutJournal", "RowBatch", "check_store", "journals_folder", "latest_journal"]
+__all__ = ["RolloutJournal", "RowBatch", "check_store", "journals_folder", "latest_journal", "remove_unfinished"]
 
 _FORMAT, _VERSION = "nudge-integrations/rollout", 1
 _FOLDERS = ("todo", "done", "undone")
-_PREFIX = "rollout-"
+_NAME = re.compile(r"rollout-([0-9]+)")
+# What a folder may hold before plan.json is there, which comes last.
+_BEFORE_THE_PLAN = re.compile(r"todo(/[0-9]{6,}\.safetensors)?|done|undone|\.canary\.safetensors\.[0-9a-f]{64}")
 _LARGEST_BATCH = 1 << 32
 # What parsing raises where the content is not what was written, though its hash fits.
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
@@ -222,12 +227,26 @@ def journals_folder() -> Path:
 def latest_journal(root: Path) -> tuple[RolloutJournal | None, Path]:
     """Return the newest journal in a folder, if there is one, and the path of the next one.
 
-    A journal that was never finished, so that no row was changed, does not count; its number is not used again.
+    A journal that was never finished, so that no row was changed, does not count.
     """
-    paths = sorted(root.glob(f"{_PREFIX}[0-9]*"))
-    number = int(paths[-1].name.removeprefix(_PREFIX)) if paths else 0
-    whole = [path for path in paths if (path / "plan.json").exists()]
-    return (RolloutJournal(whole[-1]) if whole else None), root / f"{_PREFIX}{number + 1:04d}"
+    numbered = _numbered(root)
+    whole = [path for _, path in numbered if (path / "plan.json").exists()]
+    number = numbered[-1][0] + 1 if numbered else 1
+    return (RolloutJournal(whole[-1]) if whole else None), root / f"rollout-{number:04d}"
+
+
+def remove_unfinished(root: Path) -> None:
+    """Remove journals that were never finished, as far as they hold nothing else; the caller has claimed the folder."""
+    for _, path in _numbered(root):
+        held = {one.relative_to(path).as_posix() for one in path.rglob("*") if not is_part(one.name)}
+        if all(map(_BEFORE_THE_PLAN.fullmatch, held)):
+            shutil.rmtree(path)
+
+
+def _numbered(root: Path) -> list[tuple[int, Path]]:
+    """Return the folders that are named as journals are, with their numbers, ascending."""
+    named = ((_NAME.fullmatch(path.name), path) for path in root.glob("rollout-*") if path.is_dir())
+    return sorted((int(match[1]), path) for match, path in named if match)
 
 
 def _check(plan: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nudge_integrations.errors import InputError, RolloutError, StoreError
 from nudge_integrations.storage import claimed
-from nudge_integrations.stores.journal import RolloutJournal, journals_folder, latest_journal
+from nudge_integrations.stores.journal import RolloutJournal, journals_folder, latest_journal, remove_unfinished
 from nudge_integrations.stores.plan import RolloutPlan, plan_rollout
 from nudge_integrations.stores.retrying import Retries
 from nudge_integrations.stores.rollout import Rollout, Verification
@@ -138,6 +138,7 @@ class LiveStore:
             raise InputError(f"batch_rows must be 1 or more; got {batch_rows}")
         with claimed(self.journal, "writing a journal"):
             self._finished()
+            remove_unfinished(self.journal)
             made: list[RolloutJournal] = []
             _, folder = latest_journal(self.journal)
             self.retries.run(lambda: made.append(RolloutJournal.create(folder, plan, batch_rows)), folder, ())

@@ -21,12 +21,13 @@ from typer.testing import CliRunner
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.cli import demo
 from nudge_integrations.cli.app import app
+from nudge_integrations.cli.apply import ApplyJob
 from nudge_integrations.cli.edge_check import EdgeCheck
 from nudge_integrations.cli.formats import form_of
 from nudge_integrations.cli.measure import measure
 from nudge_integrations.cli.vector_files import read_ids
 from nudge_integrations.dataset import RetrievalDataset, Splits
-from nudge_integrations.errors import CorruptArtifactError
+from nudge_integrations.errors import CorruptArtifactError, MismatchError
 from nudge_integrations.evaluation import RunFolder, compare, evaluate, read_run
 from nudge_integrations.solver import solve
 
@@ -526,3 +527,16 @@ def test_a_model_that_is_down_is_reported_in_one_line(beir: Path, tmp_path: Path
     assert failed.exit_code == 1
     assert "no route to the model" in failed.stderr.splitlines()[-1]
     assert not (tmp_path / "out.json").exists()
+
+
+def test_a_block_of_edited_documents_alone_is_no_reason_to_refuse_a_whole_file(
+    fitted: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nudge_integrations.cli.apply.BLOCK_ROWS", 2)
+    nudge, base = Nudge.load(fitted[0]), ENCODER.encode_documents([f"the {name} lives here" for name in ANIMALS])
+    base[:2] = ENCODER.encode_documents(["another text", "yet another"])
+    written = np.concatenate(list(ApplyJob(nudge, ANIMALS, base).blocks()))
+    np.testing.assert_array_equal(written, nudge.apply(ANIMALS, base))
+    base[:6] = -base[:6]
+    with pytest.raises(MismatchError, match="from another model"):
+        next(ApplyJob(nudge, ANIMALS, base).blocks())

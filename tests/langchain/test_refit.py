@@ -52,6 +52,17 @@ def test_deleted_documents_make_labels_wait_instead_of_blocking_the_refit(encode
     assert len(nudge.labels) == 43
 
 
+def test_a_refit_goes_on_where_all_documents_that_moved_are_gone(encoder: Any) -> None:
+    grown = store(encoder)
+    before = grown.fit(labels(0, 40), method="nudge")
+    grown.delete(list(before.ids))
+    grown.add_documents([Document(id="new", page_content="quite new")])
+    more = RetrievalDataset({"new": "quite new"}, {"r": "what is new?"}, {"r": {"new": 1}})
+    nudge = grown.refit(more, require_gain=True)
+    assert grown.nudge is nudge
+    assert "r" in nudge.labels.queries
+
+
 def test_a_retriever_of_a_saved_nudge_is_refitted(encoder: Any, tmp_path: Path) -> None:
     first = store(encoder)
     first.fit(labels(0, 40), method="nudge").save(tmp_path)

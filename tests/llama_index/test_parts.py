@@ -299,6 +299,19 @@ def test_inserted_nodes_are_seen_at_once_and_deleted_ones_no_more() -> None:
     assert len(served) == len(SEEN.corpus) + 1
 
 
+def test_a_retriever_is_written_and_read_when_all_that_moved_is_gone(tmp_path: Path) -> None:
+    served = NudgeRetriever(to_nodes(SEEN), WordEmbedding(), NUDGE, similarity_top_k=5)
+    served.delete_nodes(list(NUDGE.ids[1:]))
+    served.insert_nodes([TextNode(id_=NUDGE.ids[0], text="another text")])
+    expected = found(served, QUERY)
+    for _ in range(2):
+        served.persist(tmp_path)
+        served = NudgeRetriever.from_persist_dir(tmp_path, WordEmbedding(), similarity_top_k=5)
+        assert found(served, QUERY) == expected
+    served.insert_nodes([TextNode(id_="late", text=SEEN.corpus[NUDGE.ids[0]])])
+    np.testing.assert_allclose(served.vectors[-1], NUDGE.vector(NUDGE.ids[0]), rtol=1e-6)
+
+
 def test_a_retriever_is_written_and_read_without_embedding_anything(tmp_path: Path) -> None:
     nodes = [TextNode(id_=i, text=text, metadata={"row": row}) for row, (i, text) in enumerate(SEEN.corpus.items())]
     for node in nodes:

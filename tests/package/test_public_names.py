@@ -39,8 +39,8 @@ PUBLIC = {
         *("write_atomically", "write_durably"),
     ),
     "nudge_integrations.corpus": (
-        *("METRICS", "ArrayCorpus", "Corpus", "IdentifiedCorpus", "Matrix", "Metric", "Neighbours", "as_corpus"),
-        *("as_matrix", "as_rows"),
+        *("METRICS", "ArrayCorpus", "Corpus", "CorpusVectors", "IdentifiedCorpus", "Matrix", "Metric", "Neighbours"),
+        *("as_corpus", "as_matrix", "as_rows"),
         *("parse_metric", "row_lengths", "unit_rows"),
     ),
     "nudge_integrations.solver": (

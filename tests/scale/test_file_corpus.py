@@ -25,6 +25,7 @@ from scale_files import KINDS, labelled, list_array, names, unit_queries, write_
 from nudge_integrations import Nudge, fit, solve
 from nudge_integrations.corpus import ArrayCorpus, Corpus, Neighbours
 from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.feedback import LabelLog
 from nudge_integrations.scale import merged, open_corpus
 from nudge_integrations.selection import select
 from nudge_integrations.solver import Solution
@@ -92,18 +93,35 @@ def test_fit_takes_a_corpus_in_place_of_texts_and_vectors(tmp_path: Path) -> Non
     assert Nudge.load(tmp_path / "nudge").fingerprint == nudge.fingerprint
 
 
+def test_a_fit_over_files_keeps_its_labels_in_the_log_it_is_given_or_a_new_one(tmp_path: Path) -> None:
+    vectors, queries, dataset, _ = labelled(1, 3000, 300)
+    asked: dict[str, Any] = {"method": "nudge-n", "document_vectors": open_corpus(write_parquet(tmp_path, vectors))}
+    asked["query_vectors"] = queries
+    fit(dataset, "toy", **asked).save(tmp_path / "nudge")
+    kept = Nudge.load(tmp_path / "nudge")
+    assert kept.labels.dataset().qrels == dataset.qrels
+    assert [(noted.nudge, noted.documents) for noted in kept.labels.fits] == [(kept.fingerprint, 3000)]
+    assert kept.labels.query_vectors("toy").keys() == dataset.queries.keys()
+    log = LabelLog()
+    nudge = fit(dataset, "toy", labels=log, **asked)
+    assert nudge.labels is log
+    assert [noted.nudge for noted in log.fits] == [nudge.fingerprint]
+
+
 def test_fit_refuses_labels_of_documents_that_are_not_there_and_what_needs_texts(tmp_path: Path) -> None:
     vectors, queries, dataset, _ = labelled(1, 300, 40)
-    corpus = open_corpus(write_parquet(tmp_path, vectors[:3]))
+    corpus = open_corpus(write_parquet(tmp_path / "few", vectors[:3]))
     with pytest.raises(DatasetError, match=r"labelled ones. is not among the 3 documents"):
         fit(dataset, "toy", document_vectors=corpus, query_vectors=queries)
-    for wrong in ({"signals": ("bm25",)}, {"similarity": "dot"}):
+    whole = open_corpus(write_parquet(tmp_path / "whole", vectors))
+    warm = fit(dataset, "toy", method="nudge-n", step=0.1, document_vectors=whole, query_vectors=queries)
+    for wrong in ({"signals": ("bm25",)}, {"similarity": "dot"}, {"duplicates": "error"}, {"warm": warm}):
         options: dict[str, Any] = dict(wrong)
         with pytest.raises(InputError, match="needs the texts"):
             fit(dataset, "toy", document_vectors=corpus, query_vectors=queries, **options)
     halves = dataset.split((0.5, 0.5))
     with pytest.raises(DatasetError, match="is a training query too"):
-        fit(halves[0], "toy", validation=halves[0], document_vectors=open_corpus(write_parquet(tmp_path, vectors)))
+        fit(halves[0], "toy", validation=halves[0], document_vectors=whole)
 
 
 def test_fit_chooses_the_step_by_validation_labels(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nudge_integrations import Nudge, RetrievalDataset
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.langchain import NudgeRetriever
+from nudge_integrations.langchain import NudgeRetriever, NudgeVectorStore
 from nudge_integrations.llama_index import NudgeFinetuneEngine
 from nudge_integrations.solver import solve
 
@@ -103,10 +103,32 @@ async def test_langchain_store_is_searched_without_blocking(tmp_path: Path) -> N
     assert [d.id for d in await retriever.ainvoke(ASKED[3])] == best(retriever.nudge)[3]
 
 
+def test_queries_are_rewritten_for_the_fit_as_for_the_search(tmp_path: Path) -> None:
+    short = RetrievalDataset(
+        DATASET.corpus,
+        {query: text.removeprefix("question ") for query, text in DATASET.queries.items()},
+        DATASET.qrels,
+    )
+    plain: dict[str, Any] = {"method": "nudge-n", "step": 0.1, "k": 5}
+    asked: dict[str, Any] = {**plain, "query_transform": lambda text: f"question {text}"}
+    nudges = []
+    for name, dataset, options in (("plain", DATASET, plain), ("short", short, asked)):
+        store = FRAMEWORK_STORES[0].fill(tmp_path / name, FILLING)
+        one = NudgeRetriever.from_vectorstore(store, dataset=dataset, journal=tmp_path / f"of {name}", **options)
+        own = NudgeVectorStore(FILLING.embeddings())
+        own.add_embeddings(TEXTS, VECTORS.tolist(), ids=IDS)
+        other = NudgeRetriever.from_vectorstore(own, dataset=dataset, **options)
+        nudges += [found.nudge for found in (one, other)]
+    assert all(nudge is not None and np.array_equal(nudge.vectors, nudges[0].vectors) for nudge in nudges)
+
+
 def test_from_vectorstore_wants_a_nudge_or_labels(tmp_path: Path) -> None:
     store = FRAMEWORK_STORES[0].fill(tmp_path, FILLING)
     with pytest.raises(InputError, match="dataset="):
         NudgeRetriever.from_vectorstore(store)
+    nudge = NudgeRetriever.from_vectorstore(store, dataset=DATASET, method="query-map", journal=tmp_path).nudge
+    with pytest.raises(InputError, match="method, step say how to fit"):
+        NudgeRetriever.from_vectorstore(store, nudge, method="nudge-n", step=0.1)
     foreign = RetrievalDataset({"x": "y"}, {"q": "question 1"}, {"q": {"x": 1}})
     with pytest.raises(DatasetError, match="'x'"):
         NudgeRetriever.from_vectorstore(store, dataset=foreign)

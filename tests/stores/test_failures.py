@@ -124,3 +124,19 @@ def test_altered_batch_is_refused_before_it_is_written(tmp_path: Path) -> None:
     batch.write_bytes(bytes(data))
     with pytest.raises(ArtifactError, match="altered"):
         run.rollback()
+
+
+def test_other_folders_are_left_alone_and_journals_that_were_never_whole_go(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    for name in ("rollout-2024-backup", "rollout-x", "rollout-0002/notes", "rollout-0003/done", "rollout-9999"):
+        (journal / name).mkdir(parents=True)
+    (journal / "rollout-0003" / "done" / "000000.safetensors").touch()
+    (journal / "rollout-10000" / "todo").mkdir(parents=True)
+    (journal / "rollout-10000" / "todo" / "000000.safetensors").touch()
+    store = open_store({"a": [1.0, 0.0], "b": [0.0, 1.0]}, journal=journal)
+    dataset = RetrievalDataset({"a": "cats"}, {"q": "who?"}, {"q": {"a": 1}})
+    nudge = fit_store(store, dataset, "toy", method="nudge-n", step=0.1, query_vectors=[[0.6, 0.8]])
+    assert store.apply(store.plan(nudge)).journal.folder.name == "rollout-0004"
+    others = {"rollout-2024-backup", "rollout-x", "rollout-0002", "rollout-0003"}
+    assert {path.name for path in journal.glob("rollout-*")} == {*others, "rollout-0004"}
+    assert store.rollout().state == "applied"
