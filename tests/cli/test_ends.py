@@ -121,7 +121,11 @@ WRONG = {
         1,
         "expected a list of ids",
     ),
-    "apply: no JSON": (["apply", "out", "vectors.npy", "--ids", "half.json", "-o", "new.npy"], 1, "is not valid JSON"),
+    "apply: no JSON": (
+        ["apply", "out", "vectors.npy", "--ids", "half.json", "-o", "new.npy"],
+        1,
+        "half.json: not valid JSON",
+    ),
     "convert: form": (["convert", "animals", "new.json", "--from", "xml"], 1, "no form 'xml'"),
     "convert: split": (["convert", "animals", "new.json", "--split", "dev"], 1, "splits in this folder: test, train"),
     "convert: corpus": (["convert", "out/after.json", "new", "--from", "langsmith"], 1, "--corpus"),
