@@ -1,4 +1,4 @@
-"""What a saved nudge is, in figures and as it is printed: provenance, integrity, and the largest moves."""
+"""A saved nudge in figures, and as they are printed: provenance, integrity, and the largest moves."""
 
 from __future__ import annotations
 
