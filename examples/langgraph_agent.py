@@ -20,7 +20,7 @@ MODEL = "all-MiniLM-L6-v2"
 
 
 class State(TypedDict, total=False):
-    """What goes along the edges."""
+    """The state that goes along the edges."""
 
     request: str
     offered: list[str]

@@ -13,6 +13,11 @@ and what they call
     measure.py      train, encode, fit, retrieve before and after -> figures
     evaluation.py   run files, run folders, or a nudge and an encoder -> evaluations and rankings
     card.py         a saved nudge -> provenance, integrity, largest moves
+    given_vectors.py vectors in files or in a kept run, instead of those that a model would make again
+    corpus_files.py documents that are rows of Parquet or Lance files: fitted, measured
+    refit.py        a run folder and new labels -> a new run
+    store.py        a live store as it is named, and the queries that check it
+    found.py        datasets, extras and labels that are there (estimate.py: seconds; configuration.py: nudge.toml)
     apply.py        a saved nudge and a file of vectors -> nudged vectors (vector_files.py: .npy and .safetensors)
     formats.py      datasets in files of several forms
     demo.py         the shipped requests, through all of this (edge_check.py: both frameworks' retrievers)

@@ -1,4 +1,4 @@
-"""What a saved nudge is, in figures and as it is printed: provenance, integrity, and the largest moves."""
+"""A saved nudge in figures, and as they are printed: provenance, integrity, and the largest moves."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.cli.screen import two_columns
 from nudge_integrations.corpus import unit_rows
 from nudge_integrations.evaluation.drift import angles_between
 
@@ -65,9 +66,6 @@ def card_of(folder: Path, top: int = 10) -> dict[str, Any]:
 
 def card_table(card: Mapping[str, Any]) -> RenderableType:
     """Draw what `card_of` returned."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
     unseen = f"{_percent(card['unseen_baseline'])} -> {_percent(card['unseen_score'])}"
     total = sum(entry["bytes"] for entry in card["files"].values())
     rows = {
@@ -86,9 +84,7 @@ def card_table(card: Mapping[str, Any]) -> RenderableType:
         "integrity": f"intact: {len(card['files'])} files, {total:,} bytes, every checksum fits",
     }
     rows.update({f"warning {number}": text for number, text in enumerate(card["warnings"], start=1)})
-    for name, value in rows.items():
-        table.add_row(escape(name), escape(str(value)))
-    return Group(table, *_moves(card))
+    return Group(two_columns(rows), *_moves(card))
 
 
 def _signals(fusion: Mapping[str, Any] | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What ``--encoder`` names -> an encoder."""
+"""The name given as ``--encoder`` -> an encoder."""
 
 from __future__ import annotations
 

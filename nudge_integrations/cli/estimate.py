@@ -24,7 +24,7 @@ _START, _PER_QUERY, _PRODUCTS = 1.5, 0.003, 5.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a fit is expected to take, to about a factor of two.
+    """The time that a fit is expected to take, to about a factor of two.
 
     Attributes:
         embedding: Seconds to embed all texts; None where the encoder was not timed.

@@ -17,12 +17,12 @@ from typing import Any
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.beir import read_corpus as read_beir_corpus
-from nudge_integrations.dataset.files import holds_list, read_jsonl, read_text, read_texts
+from nudge_integrations.dataset.files import holds_list, read_json_list, read_jsonl, read_texts
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation.run_files import column
 from nudge_integrations.storage import write_atomically
 
-__all__ = ["FORMS", "ExampleKeys", "form_of", "read_corpus", "read_dataset", "read_json_list", "write_dataset"]
+__all__ = ["FORMS", "ExampleKeys", "form_of", "read_corpus", "read_dataset", "write_dataset"]
 
 FORMS = ("beir", "qa", "langsmith", "table", "qrels")
 
@@ -134,25 +134,6 @@ def _examples(path: Path) -> list[Any]:
     if path.suffix == ".jsonl":
         return [record for _, record in read_jsonl(path)]
     return read_json_list(path, "examples")
-
-
-def read_json_list(path: Path, things: str) -> list[Any]:
-    """Read a JSON file that holds a list.
-
-    Args:
-        path: The file.
-        things: What the list is of, for messages.
-
-    Raises:
-        DatasetError: If the file is absent, no JSON, or holds something else.
-    """
-    try:
-        content = json.loads(read_text(path))
-    except ValueError as error:
-        raise DatasetError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, list):
-        raise DatasetError(f"{path} holds a JSON {type(content).__name__}, expected a list of {things}")
-    return content
 
 
 def _example_lines(dataset: RetrievalDataset, keys: ExampleKeys) -> str:

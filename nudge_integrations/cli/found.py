@@ -1,4 +1,4 @@
-"""What is there: datasets in a folder, extras that are installed, and what a dataset's labels are like."""
+"""Look for datasets in a folder and for installed extras, and describe the labels of a dataset."""
 
 from __future__ import annotations
 

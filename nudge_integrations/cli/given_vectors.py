@@ -97,7 +97,7 @@ class GivenVectors:
 
     @property
     def similarity(self) -> str:
-        """What the model's vectors are ranked by; cosine where no model is named."""
+        """The similarity that ranks the model's vectors; cosine where no model is named."""
         return getattr(self.encoder, "similarity", "cosine")
 
     def with_run(self, run: RunFolder) -> Self:

@@ -51,22 +51,28 @@ class RefitJob:
         folder: Path,
         labels: Path | None,
         corpus: Path | None,
-        encoder: EncoderChoice | None,
+        encoder: EncoderChoice,
         *,
         split: str = "train",
         **options: Any,
     ) -> RefitJob:
         """Read everything, embed what is new, and fit; nothing is written.
 
+        Args:
+            folder: The run folder.
+            labels: A BEIR folder or a JSON with the new labels, or None.
+            corpus: The documents as they are now; None for those of the folder.
+            encoder: The encoder; an empty name stands for the one that the folder names.
+            split: Which qrels of a BEIR folder are the new labels.
+            **options: As in `refit`.
+
         Raises:
             NudgeError: If a part cannot be read, or `refit` refuses it.
         """
         run = RunFolder.load(folder)
-        named = str(run.result.get("encoder", ""))
-        if encoder is None and (not named or is_import_path(named)):
-            # A file may not say which code to run.
-            raise InputError(f"{folder} was fitted with {named or 'an encoder that it does not name'}: give --encoder")
-        model = load_encoder(encoder or EncoderChoice(named))
+        if not encoder.name:
+            encoder = replace(encoder, name=_named_in(folder, run))
+        model = load_encoder(encoder)
         run.nudge.check_encoder(model)
         texts = dict(run.test.corpus) if corpus is None else read_corpus(corpus)
         known = {text: row for row, text in enumerate(run.test.corpus.values())}
@@ -130,6 +136,14 @@ class RefitJob:
             if gain is None
             else {"queries": gain.queries, "before": gain.before, "after": gain.after, "interval": list(gain.interval)},
         }
+
+
+def _named_in(folder: Path, run: RunFolder) -> str:
+    """Return the model that a run names; a file may not say which code to run, and a fingerprint is no name."""
+    named = str(run.result.get("encoder", ""))
+    if not named or is_import_path(named) or named == run.nudge.encoder:
+        raise InputError(f"{folder} was fitted with {named or 'an encoder that it does not name'}: give --encoder")
+    return named
 
 
 def _over(labels: RetrievalDataset, texts: Mapping[str, str]) -> RetrievalDataset:

@@ -10,10 +10,12 @@ from typing import Any
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
 from rich.segment import Segment
+from rich.table import Table
 from tqdm import tqdm
 
-__all__ = ["Lines", "console_for", "harmless", "print_json", "shows_bars"]
+__all__ = ["Lines", "console_for", "harmless", "print_json", "shows_bars", "two_columns"]
 
 # No width on the screen: all control characters but tab and newline. Half of a character cannot be printed at all.
 _HARMFUL: dict[int, str | None] = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))
@@ -62,6 +64,16 @@ class _Screen(Console):
 def console_for(as_json: bool) -> Console:
     """Open the console for people: stdout, or stderr where stdout belongs to a machine."""
     return _Screen(stderr=as_json, highlight=False)
+
+
+def two_columns(rows: Mapping[str, object]) -> Table:
+    """Draw names beside their values, as texts without markup."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(escape(name), escape(str(value)))
+    return table
 
 
 def print_json(content: Mapping[str, Any]) -> None:

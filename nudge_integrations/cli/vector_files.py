@@ -12,8 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from nudge_integrations.cli.formats import read_json_list
-from nudge_integrations.dataset.files import read_jsonl, read_text
+from nudge_integrations.dataset.files import read_json_list, read_jsonl, read_text
 from nudge_integrations.errors import InputError
 from nudge_integrations.storage import replacing
 

@@ -27,6 +27,7 @@ __all__ = [
     "plain_grade",
     "question_answer_json",
     "read_json",
+    "read_json_list",
     "read_jsonl",
     "read_question_answer_json",
     "read_text",
@@ -115,6 +116,22 @@ def read_json(path: Path) -> Any:
         DatasetError: The file is absent, or no such JSON.
     """
     return _parse_json(read_text(path), str(path))
+
+
+def read_json_list(path: Path, things: str) -> list[Any]:
+    """Read a JSON file that holds a list.
+
+    Args:
+        path: The file.
+        things: What the list is of, for messages.
+
+    Raises:
+        DatasetError: The file is absent, no such JSON, or holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise DatasetError(f"{path} holds a JSON {type(content).__name__}, expected a list of {things}")
+    return content
 
 
 def holds_list(path: Path) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nudge_integrations.dataset.beir import grade_of
-from nudge_integrations.dataset.files import Parts, read_json, read_jsonl, read_text
+from nudge_integrations.dataset.files import Parts, read_json_list, read_jsonl, read_text
 from nudge_integrations.dataset.records import collected
 from nudge_integrations.errors import DatasetError
 
@@ -73,10 +73,9 @@ def parts_from_table(
         for where, row in rows:
             found = _answers(_cell(row, answers, where))
             if grade is not None:
-                one = found if isinstance(found, str) else None
-                if one is None:
+                if not isinstance(found, str):
                     raise DatasetError(f"{where}: a grade is of one document a row; found {found!r}")
-                found = {one: grade_of(_cell(row, others[grade], where), where)}
+                found = {found: grade_of(_cell(row, others[grade], where), where)}
             identifier = None if query_id is None else str(_cell(row, others[query_id], where))
             yield where, identifier, _cell(row, asked, where), found
 
@@ -105,10 +104,7 @@ def _rows_of_file(path: Path) -> Iterator[Row]:
     if path.suffix == ".jsonl":
         yield from read_jsonl(path)
     elif path.suffix == ".json":
-        content = read_json(path)
-        if not isinstance(content, list):
-            raise DatasetError(f"{path} holds a JSON {type(content).__name__}, expected a list of rows")
-        yield from _rows_of(content)
+        yield from _rows_of(read_json_list(path, "rows"))
     elif path.suffix in (".csv", ".tsv"):
         yield from _csv_rows(path)
     else:

@@ -1,4 +1,4 @@
-"""What can be wrong with a dataset whose types are right, and what a repair leaves out."""
+"""Problems of a dataset whose types are right, and a repair that leaves them out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What is wrong with a dataset, problem by problem, each with the ids concerned.
+    """The problems of a dataset, each with the ids concerned.
 
     Args:
         queries: Number of queries looked at.

@@ -56,7 +56,7 @@ class CachedEncoder:
 
     @property
     def similarity(self) -> str:
-        """What the encoder's vectors are ranked by."""
+        """The similarity that ranks the encoder's vectors."""
         return getattr(self.encoder, "similarity", "cosine")
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:

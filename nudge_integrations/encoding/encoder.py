@@ -1,4 +1,4 @@
-"""What an encoder is: texts in, vectors out, both checked; and the hash by which a text is known."""
+"""The protocol of encoders: texts in, vectors out, both checked; and the hash by which a text is known."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Encoder(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """What tells these vectors from those of any other model or setting; the same wherever they are the same."""
+        """A text that is the same for the same vectors, and another for any other model or setting."""
         ...
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:

@@ -1,4 +1,4 @@
-"""What tells one sentence-transformers model from another, on any machine and with any version of the libraries."""
+"""A fingerprint that tells sentence-transformers models apart, on any machine and with any version of the libraries."""
 
 from __future__ import annotations
 

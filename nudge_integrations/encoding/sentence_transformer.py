@@ -84,7 +84,7 @@ class SentenceTransformerEncoder:
 
     @property
     def similarity(self) -> str:
-        """What the model's vectors are ranked by: ``"dot"`` where the model says so, else ``"cosine"``."""
+        """The similarity that ranks the model's vectors: ``"dot"`` where the model says so, else ``"cosine"``."""
         return "dot" if getattr(self.model, "similarity_fn_name", None) == "dot" else "cosine"
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:

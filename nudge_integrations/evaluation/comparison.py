@@ -33,7 +33,7 @@ _Differ: TypeAlias = Callable[[Sequence[str]], dict[str, Difference]]
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """What changed from one ranking to another, how sure that is, and for which queries.
+    """The change from one ranking to another, how sure that is, and for which queries.
 
     Attributes:
         before: The first evaluation.

@@ -27,7 +27,7 @@ _QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 @dataclass(frozen=True)
 class UnmovedRanks:
-    """What happened in the rankings to documents that did not move themselves.
+    """Changes in the rankings of documents that did not move themselves.
 
     Attributes:
         retrieved: How many of them were retrieved for some query before, to the depth of the rankings.

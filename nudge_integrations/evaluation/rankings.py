@@ -165,7 +165,7 @@ def _searched(searcher: Any, queries: Any, dataset: RetrievalDataset, depth: int
 
 
 class _Names:
-    """What the documents of a corpus are called by those that find them."""
+    """The names by which those that find documents know them."""
 
     def __init__(self, dataset: RetrievalDataset) -> None:
         self._corpus = dataset.corpus

@@ -1,4 +1,4 @@
-"""What a language model is asked for a document, and how questions are read out of what it answers."""
+"""The prompt for questions about a document, and how they are read out of the answer."""
 
 from __future__ import annotations
 

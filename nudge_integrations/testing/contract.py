@@ -100,7 +100,7 @@ class StoreContract:
         np.testing.assert_allclose(rows[[0, 2]], VECTORS[[3, 1]], atol=2e-6)
 
     def test_write_changes_these_rows_and_no_others(self, live: LiveStore) -> None:
-        """What is read back is what was written, to the tolerance that the store declares."""
+        """Rows are read back as they were written, to the tolerance that the store declares."""
         before, tolerance = self._rows(live), live.info.tolerance
         assert sorted(live.adapter.write(IDS[5:7], -before[5:7])) == sorted(IDS[5:7])
         expected = before.copy()
@@ -128,7 +128,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("writes", [0, 1, 3])
     def test_what_stopped_half_way_can_be_finished_or_taken_back(self, live: LiveStore, writes: int) -> None:
-        """Whatever is left, every row is where it was or where it goes, and both ways lead out."""
+        """Every row is where it was or where it goes, and resuming and rolling back both end it."""
         before = self._rows(live)
         plan = live.plan(self._nudge(live))
         adapter = live.adapter

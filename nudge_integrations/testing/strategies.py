@@ -1,4 +1,4 @@
-"""What to draw for tests of stores and indexes: ids, vectors, and datasets with labels that are worth learning."""
+"""Strategies of hypothesis for tests of stores and indexes: ids, vectors, and datasets with labels worth learning."""
 
 from __future__ import annotations
 

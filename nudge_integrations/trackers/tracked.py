@@ -19,7 +19,7 @@ _POINTS, _SHORT_HASH = 100, 12
 
 @dataclass(frozen=True)
 class Tracked:
-    """What a tracker is told.
+    """The settings, figures and curve that trackers are told.
 
     Attributes:
         settings: Name -> text: method, metric, similarity, where the data and the encoder come from.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 
 from nudge_integrations import Nudge, RetrievalDataset
 from nudge_integrations.cli.app import app
+from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
+from nudge_integrations.encoding import Encoder
 from nudge_integrations.evaluation import RunFolder
 
 
@@ -76,6 +79,23 @@ def test_documents_that_changed_are_embedded_and_their_labels_wait(folder: Path,
     result = json.loads(done.stdout)
     assert (result["gone"], result["edited"], result["waiting"]) == (["cat"], ["dog"], 10)
     assert list(RunFolder.load(folder).test.corpus) == list(corpus)
+
+
+def test_the_model_that_the_folder_names_is_loaded_as_the_options_say(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = RunFolder.load(folder)
+    asked: list[EncoderChoice] = []
+    replace(kept, result={**kept.result, "encoder": "a-model"}).save(folder)
+
+    def loaded(choice: EncoderChoice) -> Encoder:
+        asked.append(choice)
+        return load_encoder(EncoderChoice(ENCODER_PATH))
+
+    monkeypatch.setattr("nudge_integrations.cli.refit.load_encoder", loaded)
+    done = run("refit", folder, "--cache", tmp_path / "cache", "--device", "cpu", "--batch-size", 7, "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert asked == [EncoderChoice("a-model", 7, "cpu", tmp_path / "cache")]
 
 
 def test_a_folder_may_not_say_which_code_to_run(folder: Path) -> None:

@@ -358,7 +358,7 @@ class Pooling(torch.nn.Module):
 
 
 class FakeModel(torch.nn.Sequential):
-    """What this package uses of a SentenceTransformer, without importing that library."""
+    """The part of a SentenceTransformer that this package uses, without importing that library."""
 
     device = "cpu"
     truncate_dim = None

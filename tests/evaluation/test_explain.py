@@ -68,37 +68,21 @@ def test_pulls_are_the_components_along_the_way() -> None:
 def test_more_labels_are_worth_what_the_curve_shows() -> None:
     train, documents, asked = labelled(480, seed=1)
     test, _, test_asked = labelled(240, seed=2)
-    curve = learning_curve(
-        train,
-        test,
-        document_vectors=documents,
-        query_vectors=asked,
-        test_query_vectors=test_asked,
-        method="nudge",
-        sizes=(60, 120, 240),
-        repeats=2,
-    )
+    vectors = {"document_vectors": documents, "query_vectors": asked, "test_query_vectors": test_asked}
+    curve = learning_curve(train, test, **vectors, method="nudge", sizes=(60, 120, 240))
     assert curve.sizes == (0, 60, 120, 240)
     assert curve.means[-1] > curve.means[0] + 0.1
     forecast = curve.forecast(240)
-    whole = learning_curve(
-        train,
-        test,
-        document_vectors=documents,
-        query_vectors=asked,
-        test_query_vectors=test_asked,
-        method="nudge",
-        sizes=(240, 480),
-        repeats=2,
-    )
+    whole = learning_curve(train, test, **vectors, method="nudge", sizes=(240, 480))
     assert forecast.low - 0.02 <= whole.means[-1] - curve.means[-1] <= forecast.high + 0.02
     assert forecast.low <= forecast.gain <= forecast.high
     assert "240 more labelled queries" in str(forecast)
     assert "learning-title" in curve._repr_html_()
     with pytest.raises(InputError, match="two sizes"):
-        learning_curve(
-            train, test, document_vectors=documents, query_vectors=asked, test_query_vectors=test_asked, sizes=(600,)
-        )
+        learning_curve(train, test, **vectors, sizes=(600,))
+    for wrong in ({"repeats": 0}, {"method": "nugde"}):
+        with pytest.raises(InputError, match="repeats 1 or more"):
+            learning_curve(train, test, **vectors, **wrong)  # type: ignore[arg-type]
 
 
 def test_a_flat_curve_forecasts_next_to_nothing_and_a_steep_one_more() -> None:

@@ -29,7 +29,7 @@ VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "met
 
 
 class Page(HTMLParser):
-    """What a page holds: tags with their attributes, texts, and scripts; refuses tags that do not nest."""
+    """The contents of a page: tags with their attributes, texts, and scripts; refuses tags that do not nest."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a reader gets from a report: groups that lose are named, noise has no colour, rows open, nothing local shows."""
+"""Readers of a report: groups that lose are named, noise has no colour, rows open, nothing local shows."""
 
 from __future__ import annotations
 

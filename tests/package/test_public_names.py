@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import runpy
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pytest
 
@@ -138,3 +141,9 @@ def test_the_version_is_the_packages() -> None:
         assert version("nudge-integrations") == nudge_integrations.__version__
     except PackageNotFoundError:
         pytest.skip("the package is used from its checkout, without being installed")
+
+
+def test_every_extra_is_proved_in_the_wheel_or_left_out_by_name() -> None:
+    wheel = runpy.run_path(str(Path(__file__).with_name("try_wheel.py")))
+    extras = tomllib.loads((wheel["ROOT"] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras) == (wheel["PROOFS"].keys() - {""}) | wheel["SKIPPED"]

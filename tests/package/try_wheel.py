@@ -23,16 +23,23 @@ PROOFS = {
     "": ("nudge_integrations", "nudge_integrations.pipeline", "nudge_integrations.stores"),
     "cli": ("nudge_integrations.cli", "nudge --help"),
     "demo": ("nudge_integrations.llama_index", "nudge_integrations.langchain", "nudge demo"),
-    "docs": (),
     "evaluation": ("nudge_integrations.evaluation", "ir_measures"),
     "finetune": ("nudge_integrations.finetune", "peft"),
+    "lance": ("nudge_integrations.scale.lance", "lance"),
     "langchain": ("nudge_integrations.langchain",),
     "lexical": ("nudge_integrations.fusion", "bm25s"),
     "llama-index": ("nudge_integrations.llama_index",),
+    "mlflow": ("nudge_integrations.trackers", "mlflow"),
+    "ray": ("nudge_integrations.scale.ray", "ray.data"),
+    "scale": ("nudge_integrations.scale", "pyarrow.parquet"),
+    "sentence-transformers": ("nudge_integrations.encoding", "sentence_transformers"),
+    "tensorboard": ("nudge_integrations.trackers", "torch.utils.tensorboard"),
     "testing": ("nudge_integrations.testing",),
+    "wandb": ("nudge_integrations.trackers", "wandb"),
+    **{name: (f"nudge_integrations.stores.{name}",) for name in ("chroma", "faiss", "lancedb", "pgvector", "qdrant")},
 }
 # Sums of other extras, and what developers install.
-SKIPPED = {"all", "dev", "dev-stores", "stores", "docs"}
+SKIPPED = {"all", "dev", "dev-scale", "dev-stores", "docs", "examples", "stores"}
 
 
 def run(*command: str | Path, folder: Path) -> None:
@@ -77,26 +84,18 @@ def main() -> None:
         base = folder / "base"
         for extra in ["", *wanted]:
             programs = environment(base if not extra else folder / extra, base if extra else None)
-            install: list[str | Path] = [
-                programs / "python",
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "--disable-pip-version-check",
-            ]
+            install = (programs / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
             if not extra:
                 torch = os.environ.get("TORCH", "torch==2.13.0")
                 run(*install, *torch.split(), folder=folder)
             run(*install, f"{wheel}[{extra}]" if extra else wheel, folder=folder)
-            proofs = PROOFS.get(extra, (f"nudge_integrations.stores.{extra}",))
-            for proof in proofs:
+            for proof in PROOFS[extra]:
                 if " " in proof:
                     program, *arguments = proof.split()
                     run(programs / program, *arguments, folder=folder)
                 else:
                     run(programs / "python", "-c", f"import {proof}", folder=folder)
-            print(f"{extra or 'base'}: {', '.join(proofs)}", flush=True)  # noqa: T201
+            print(f"{extra or 'base'}: {', '.join(PROOFS[extra])}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What trackers are told, read back from what they wrote; each with the real library, offline."""
+"""Trackers are told of a fit: read back from what they wrote; each with the real library, offline."""
 
 from __future__ import annotations
 

@@ -82,10 +82,14 @@ def apply(
     if Path(vectors).is_dir() or "://" in vectors or vectors.endswith((".parquet", ".lance")) or "*" in vectors:
         from nudge_integrations.cli.commands.apply_files import apply_files
 
-        if queries or ids is not None:
-            raise typer.BadParameter("--ids and --queries go with .npy and .safetensors: these files hold their ids")
+        if queries or ids is not None or tensor is not None:
+            raise typer.BadParameter(
+                "--ids, --queries and --tensor go with .npy, .npz and .safetensors: these files hold their ids"
+            )
         columns = id_column, vector_column
         return apply_files(console, nudge, vectors, columns, output, swap=swap, dry_run=dry_run, as_json=as_json)
+    if swap:
+        raise typer.BadParameter("--swap exchanges folders of Parquet files; a file of vectors is replaced at once")
     if output is None:
         raise typer.BadParameter("give the file to write: --output")
     if queries == (ids is not None):

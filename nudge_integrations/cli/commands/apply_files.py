@@ -36,6 +36,8 @@ def apply_files(
         raise typer.BadParameter(
             "a Lance dataset changes in one commit, without --output" if lance else "give the folder to write: --output"
         )
+    if lance and swap:
+        raise typer.BadParameter("--swap exchanges folders of Parquet files; a Lance dataset changes in one commit")
     corpus = CorpusChoice(location, *columns).open()
     result: dict[str, Any]
     if output is not None:

@@ -85,5 +85,5 @@ def compare(
     if as_json:
         print_json(comparison.to_dict())
     change = next(iter(comparison.differences.values()))
-    if require_gain and not (change.difference > 0 and change.p_adjusted <= 1 - confidence):
+    if require_gain and not (change.difference > 0 and change.p_adjusted < 1 - confidence):
         raise typer.Exit(NO_GAIN)

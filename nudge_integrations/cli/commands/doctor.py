@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,10 +16,7 @@ from nudge_integrations.cli.options import (
     OptionalEncoderOption,
     SeedOption,
 )
-from nudge_integrations.cli.screen import console_for, print_json
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from nudge_integrations.cli.screen import console_for, print_json, two_columns
 
 __all__ = ["EXAMPLES", "doctor"]
 
@@ -68,21 +65,9 @@ def doctor(
         content["data"] = {"dataset": str(dataset), **labels_of(splits), "problems": problems}
         cost = estimate(splits, model)
         content["fit"] = {"embedding_seconds": cost.embedding, "fitting_seconds": cost.fitting, "in_words": str(cost)}
-    console_for(as_json).print(_table(content))
+    console_for(as_json).print(two_columns(_lines(content)))
     if as_json:
         print_json(content)
-
-
-def _table(content: dict[str, Any]) -> RenderableType:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in _lines(content).items():
-        table.add_row(escape(name), escape(value))
-    return table
 
 
 def _lines(content: dict[str, Any]) -> dict[str, str]:

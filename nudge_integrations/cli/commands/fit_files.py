@@ -40,7 +40,7 @@ def fit_files(
     (method, options, signals), (encoder, files) = asked, vectors
     if signals:
         raise typer.BadParameter("--signals needs the texts of all documents, which --corpus does not read")
-    if encoder is None or files != VectorFiles(None, None, None, None):
+    if encoder is None or files != VectorFiles():
         raise typer.BadParameter("--corpus goes with --encoder for the queries, and without other files of vectors")
     if dry_run:
         console.print(str(choice.open()), markup=False)

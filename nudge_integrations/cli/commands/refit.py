@@ -75,7 +75,7 @@ def refit(
     from nudge_integrations.cli.encoders import EncoderChoice
     from nudge_integrations.cli.refit import RefitJob
 
-    choice = None if encoder is None else EncoderChoice(encoder, batch_size, device, cache)
+    choice = EncoderChoice(encoder or "", batch_size, device, cache)
     asked = {"source": source, "on_edit": on_edit, "keep_degrees": keep_degrees, "require_gain": require_gain}
     job = RefitJob.done(nudge, labels, corpus, choice, split=split, **asked)
     console = console_for(as_json)

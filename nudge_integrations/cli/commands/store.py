@@ -94,9 +94,14 @@ def _checked(
 
 
 def _given(**makers: Callable[..., object]) -> Callable[[Command], Command]:
-    """Give a command, in place of each argument that is named here, the options that the argument is made of."""
+    """Give a command, in place of each argument that is named here, the options that the argument is made of.
+
+    Args:
+        **makers: Argument's name -> the function that makes it; its own parameters are the options.
+    """
 
     def wrap(command: Command) -> Command:
+        """Return the command with the options' signature, which typer reads."""
         parts = {name: _options_of(maker) for name, maker in makers.items()}
         own = {name: option for name, option in _options_of(command).items() if name not in makers}
         options = sorted(
@@ -106,6 +111,7 @@ def _given(**makers: Callable[..., object]) -> Callable[[Command], Command]:
 
         @functools.wraps(command)
         def run(**values: Any) -> None:
+            """Make the arguments of the options' values, and run the command."""
             for name, part in parts.items():
                 values[name] = makers[name](**{option: values.pop(option) for option in part})
             command(**values)

@@ -9,6 +9,7 @@ import numpy as np
 
 from nudge_integrations.corpus import unit_rows
 from nudge_integrations.errors import InputError
+from nudge_integrations.evaluation.drift import angles_between
 from nudge_integrations.evaluation.report.elements import element
 from nudge_integrations.evaluation.report.notebook import fragment
 from nudge_integrations.evaluation.report.wording import shortened
@@ -24,7 +25,7 @@ _SHOWN, _LONGEST = 10, 120
 
 @dataclass(frozen=True)
 class Pull:
-    """What one query did to a document.
+    """The pull of one query on a document.
 
     Attributes:
         query_id: The query.
@@ -113,14 +114,14 @@ def explain_document(nudge: Nudge, train: RetrievalDataset, document_id: str, qu
     d turned by 5.7 degrees: dogs
       100.0%  0.000 -> 0.100  barks?
     """
-    if document_id not in nudge.ids:
+    row = nudge.by_id.get(document_id)
+    if row is None:
         raise InputError(f"{document_id!r} did not move: no label named it, or nothing was gained by moving it")
-    row = list(nudge.ids).index(document_id)
     vectors = unit_rows(np.asarray(query_vectors, np.float32), "query_vectors", dimension=nudge.dimension)
     if len(vectors) != len(train.queries):
         raise InputError(f"query_vectors has {len(vectors)} rows, train {len(train.queries)} queries; give one each")
-    both = np.stack([nudge.base[row], nudge.vectors[row]])
-    base, moved = unit_rows(both, "vectors").astype(np.float64)
+    pair = unit_rows(np.stack([nudge.base[row], nudge.vectors[row]]), "vectors")
+    base, moved = pair.astype(np.float64)
     way = moved - (moved @ base) * base
     ids = [query for query in train.query_ids if train.qrels[query].get(document_id, 0.0) > 0]
     place_of = {query: place for place, query in enumerate(train.query_ids)}
@@ -131,6 +132,6 @@ def explain_document(nudge: Nudge, train: RetrievalDataset, document_id: str, qu
         Pull(query, train.queries[query], float(one @ base), float(one @ moved), float(part) / total)
         for query, one, part in zip(ids, found, along, strict=True)
     ]
-    degrees = float(np.degrees(np.arccos(np.clip(base @ moved, -1.0, 1.0))))
+    degrees = float(np.degrees(angles_between(pair[:1], pair[1:])[0]))
     ordered = tuple(sorted(pulls, key=lambda one: -one.share))
     return DocumentPulls(document_id, train.corpus.get(document_id, ""), degrees, ordered)

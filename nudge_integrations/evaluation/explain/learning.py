@@ -1,4 +1,4 @@
-"""What labels have bought so far, and what more of them would buy: an extrapolation with an interval."""
+"""The gain from the labels so far, and the gain to expect of more of them: an extrapolation with an interval."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from nudge_integrations.artifact.placement import map_queries
 from nudge_integrations.corpus import unit_rows
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation.metrics import evaluate
@@ -16,7 +17,7 @@ from nudge_integrations.evaluation.report.learning_chart import learning_chart
 from nudge_integrations.evaluation.report.notebook import fragment
 from nudge_integrations.evaluation.report.wording import metric_name, percent, points
 from nudge_integrations.index import ExactIndex
-from nudge_integrations.selection import select
+from nudge_integrations.selection import CANDIDATES, select
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +34,7 @@ _FEWEST = 20
 
 @dataclass(frozen=True)
 class Forecast:
-    """What more labels would buy.
+    """The gain to expect of more labels.
 
     Attributes:
         more: How many more labelled queries.
@@ -155,8 +156,11 @@ def learning_curve(
         The curve; ``forecast(200)`` says what 200 more labels would buy.
 
     Raises:
-        InputError: If there are too few labels, a size is out of range, or vectors do not fit.
+        InputError: If there are too few labels, ``method``, ``repeats`` or a size is none that there can be, or vectors
+            do not fit.
     """
+    if method not in ("auto", "nudge") or repeats < 1:
+        raise InputError(f'method must be "auto" or "nudge" and repeats 1 or more; got {method!r} and {repeats}')
     ids = train.document_ids
     if list(test.document_ids) != list(ids):
         raise InputError("train and test must be over the same documents, in the same order")
@@ -180,7 +184,7 @@ def learning_curve(
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What every fit of a curve shares."""
+    """The data and settings that all fits of a curve share."""
 
     test: RetrievalDataset
     documents: NDArray[np.float32]
@@ -195,12 +199,11 @@ class _Task:
         """Return the metric of every test query after a fit to some labelled queries; None fits nothing."""
         documents, asked, similarity = self.documents, self.asked, "cosine"
         if rows is not None:
-            candidates = ("nudge",) if self.method == "nudge" else ("nudge", "query-map", "query-map+nudge")
+            candidates = ("nudge",) if self.method == "nudge" else CANDIDATES
             given = documents, self.queries[rows], self.relevance[rows]
             solution = select(*given, candidates=candidates, metric=self.metric, seed=self.seed)
             documents, similarity = solution.apply(documents), solution.similarity
-            if solution.query_map is not None:
-                asked = unit_rows(asked + asked @ solution.query_map, "queries")
+            asked = map_queries(solution.query_map, asked.shape[1], asked)
         index = ExactIndex(self.test.document_ids, documents, similarity="dot" if similarity == "dot" else "cosine")
         per_query = evaluate((index, asked), self.test, (self.metric,)).per_query[self.metric]
         return np.array([per_query[query] for query in self.test.query_ids])

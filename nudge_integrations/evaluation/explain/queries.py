@@ -40,7 +40,7 @@ class RankedDocument:
 
 @dataclass(frozen=True)
 class QueryChange:
-    """What changed for one query.
+    """One query before and after.
 
     Attributes:
         query_id: Its id.

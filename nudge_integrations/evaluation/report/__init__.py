@@ -1,4 +1,4 @@
-"""What a fit changed, for people: figures with their intervals, pictures, every query, and the artifact's card.
+"""The changes that a fit made, for people: figures with intervals, pictures, every query, and the artifact's card.
 
 comparison + solution or nudge -> report -> Report: to_html, to_markdown, ...; save; a terminal or notebook shows it
 """

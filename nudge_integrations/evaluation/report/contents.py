@@ -1,4 +1,4 @@
-"""What a report holds: plain values and no vectors."""
+"""The contents of a report: plain values and no vectors."""
 
 from __future__ import annotations
 

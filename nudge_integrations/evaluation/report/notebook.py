@@ -1,4 +1,4 @@
-"""What a notebook shows: a report, a comparison, and fragments of others in one style."""
+"""HTML for notebooks: a report, a comparison, and fragments of others in one style."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ __all__ = ["Report"]
 
 
 class Report(Contents):
-    """What a fit changed, for people: in the terminal, in a notebook, as a page or as text.
+    """The changes that a fit made, for people: in the terminal, in a notebook, as a page or as text.
 
     Its attributes are those of `Contents`. Frozen. A notebook shows it by itself, ``rich.print`` in a terminal.
     """
