@@ -63,7 +63,7 @@ class ServedQueries:
             return base
         targets, path, parameter = self.targets, self.targets.path, self.parameter
         found = scores_of(targets, self.labels, self.evaluation, block)
-        before, after, _ = path.blend(found.cosine, parameter)
+        before, after = path.blend(found.cosine, parameter)
         scores: NDArray[np.float64] = (before * found.base + after * found.end).double().cpu().numpy()
         pairs = labelled_pairs(targets, self.labels, self.evaluation, block)
         end, cosine = pairs.end, pairs.cosine
