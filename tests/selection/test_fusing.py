@@ -119,7 +119,7 @@ def served_scores(
 
 @pytest.mark.parametrize("candidates", [("nudge",), ("ridge",), ("ridge+nudge-n",)])
 def test_select_adds_what_words_know_and_fresh_queries_gain_as_much_as_it_says(candidates: tuple[str, ...]) -> None:
-    corpus, queries, gains = planted(1, queries=1280, turned=1.0)
+    corpus, queries, gains = planted(1, documents=160, queries=1280, turned=1.0)
     documents, texts = coded(gains, 0.4)
     signal, half = bm25(documents), np.arange(1280) < 640
     known = (corpus, queries[half], gains[half])
