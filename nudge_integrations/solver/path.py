@@ -38,7 +38,7 @@ _SMALL_ANGLE = 0.01
 
 
 class Path(Protocol):
-    """The geometry that the search of a step needs; ``coefficients`` are the (R, N) coefficients that describe N scores along it."""
+    """How scores change along a step; ``coefficients`` are the (R, N) coefficients that describe N scores on the way."""
 
     similarity: ClassVar[Literal["cosine", "dot"]]
     limit: ClassVar[float]
