@@ -38,7 +38,7 @@ _SMALL_ANGLE = 0.01
 
 
 class Path(Protocol):
-    """How scores change along a step; ``coefficients`` are the (R, N) coefficients that describe N scores on the way."""
+    """How scores change along a step; ``coefficients`` are the (R, N) coefficients that describe N scores along it."""
 
     similarity: ClassVar[Literal["cosine", "dot"]]
     limit: ClassVar[float]
