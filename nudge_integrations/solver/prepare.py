@@ -34,7 +34,7 @@ _MOST_TEACHING, _SCORES = 8_192, 800_000_000
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What one pass over the corpus leaves for labels to work on.
+    """All that is read of a corpus for some labels, in one pass.
 
     Attributes:
         corpus: The documents.
@@ -116,7 +116,7 @@ def prepare(
     queries: object,
     relevance: object,
     *,
-    validation: tuple[object, object] | None = None,
+    validation: tuple[object, object] | tuple[object, object, object] | None = None,
     groups: ArrayLike | Sequence[object] | None = None,
     ignored: ArrayLike | None = None,
     **options: Unpack[OptionValues],
@@ -134,7 +134,8 @@ def prepare(
             for exact leave-one-out.
         groups: (m,) names; queries of one group are left out together. None: those with equal vectors are one group.
         ignored: (m,) whole numbers, the row of a document that each query never finds, such as itself; -1 for none.
-        **options: See `Options`; the metric's cutoff, max_queries, normalize_queries and seed are fixed here.
+        **options: See `Options`; the metric's cutoff, max_queries, normalize_queries, ignore_identical_ids and seed
+            are fixed here.
 
     Raises:
         InputError: If shapes do not fit, a vector is zero, NaN or infinite (names the row), a gain is negative or not
@@ -152,7 +153,7 @@ def prepare_for(
     documents: object,
     queries: object,
     relevance: object,
-    validation: tuple[object, object] | None,
+    validation: tuple[object, object] | tuple[object, object, object] | None,
     groups: ArrayLike | Sequence[object] | None,
     *,
     ignored: ArrayLike | None = None,

@@ -37,7 +37,7 @@ def solve(
     relevance: object = None,
     *,
     method: str = "auto",
-    validation: tuple[object, object] | None = None,
+    validation: tuple[object, object] | tuple[object, object, object] | None = None,
     groups: ArrayLike | Sequence[object] | None = None,
     ignored: ArrayLike | None = None,
     **options: Unpack[OptionValues],
