@@ -1,4 +1,4 @@
-"""What is said of vectors that cannot be used: what came, what was expected and what to do."""
+"""Error messages for vectors that cannot be used: what came, what was expected and what to do."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _MARKED_ROWS = 8192
 
 @dataclass(frozen=True, eq=False)
 class Searches:
-    """What was found in a corpus, and what tells it from any other.
+    """The results of earlier searches of a corpus, and the marks by which that corpus is known again.
 
     Attributes:
         marks: (n, 2) float32, two inner products of each document with fixed vectors: another one if it changed.

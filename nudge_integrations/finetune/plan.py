@@ -1,4 +1,4 @@
-"""What fine-tuning an encoder costs, against moving vectors alone: a ranked table for a budget of computation."""
+"""The cost of fine-tuning an encoder, against moving vectors alone: a ranked table for a budget of computation."""
 
 from __future__ import annotations
 

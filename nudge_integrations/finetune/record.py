@@ -24,7 +24,7 @@ _LARGEST = 1 << 30  # bytes; a record names every pair that is trained on
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run can be resumed from, beside the weights in its checkpoints.
+    """The record that a run is resumed from, beside the weights in its checkpoints.
 
     Attributes:
         settings: Everything that decides the result: model, data and options.

@@ -33,7 +33,7 @@ PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus
 
 @dataclass(frozen=True)
 class FineTuning:
-    """What decides the result of a fine-tuning run, and how to get there.
+    """A fine-tuning run: all that decides its result, and the training itself.
 
     Attributes:
         base: The encoder that is fine-tuned; it stays as it is.

@@ -1,4 +1,4 @@
-"""What was saved of a lexical index, checked before bm25s, which does not look, computes with it."""
+"""Checks of a saved lexical index before bm25s, which makes none, computes with it."""
 
 from __future__ import annotations
 

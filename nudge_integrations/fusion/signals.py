@@ -1,4 +1,4 @@
-"""Whatever else can tell how well a document suits a query: BM25, or any callable."""
+"""Scores beside those of the vectors: BM25, the text search of a store, or any callable."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Signal(Protocol):
 
     @property
     def name(self) -> str:
-        """What its weight is called."""
+        """The key of its weight."""
 
     def of(self, queries: Sequence[str]) -> QueryScorer:
         """Return the scores of some queries."""
@@ -45,7 +45,7 @@ class LexicalSignal:
 
     Attributes:
         index: The documents.
-        name: What its weight is called.
+        name: The key of its weight.
     """
 
     index: LexicalIndex
@@ -63,7 +63,7 @@ class Scorer:
     Scores are used as they are: bring them to about the same scale for every query, such as 0 to 1.
 
     Attributes:
-        name: What its weight is called.
+        name: The key of its weight.
         score: Takes m queries and (m, p) rows of documents, returns (m, p) scores.
         best_rows: Takes m queries and k, returns (m, k) rows of its best documents; None for a signal that only scores
             what others find, as a reranker does.
@@ -91,7 +91,7 @@ class SearchSignal:
     the scores that are served: see `Fusion.ranked`.
 
     Attributes:
-        name: What its weight is called.
+        name: The key of its weight.
         search: Takes a query and k, returns the ids of the k best documents with their scores, the best first.
         ids: The ids of all documents in the order of their rows, as ``dataset.document_ids`` has them.
         depth: How many a query is asked for.

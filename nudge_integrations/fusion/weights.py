@@ -14,7 +14,7 @@ __all__ = ["Fusion", "over_largest"]
 
 @dataclass(frozen=True)
 class Fusion:
-    """What is added to dense scores: score = dense + sum of weight * signal.
+    """Weights of signals that are added to dense scores: score = dense + sum of weight * signal.
 
     Attributes:
         weights: Signal -> weight, for the signals that are worth having.
@@ -78,7 +78,8 @@ class Fusion:
                 vectors found, which is an upper bound.
 
         Raises:
-            InputError: If a signal is missing, nothing but text found documents, or a score is no finite number.
+            InputError: If a signal is missing, nothing but text found documents, a score is no finite number, or
+                ``dense_of`` returns another number of scores.
 
         Example:
             >>> fusion = Fusion({"fts": 0.5}, None, 100, 0.05, 0.01)
@@ -92,7 +93,11 @@ class Fusion:
         if others and dense_of is None and not scores:
             raise InputError("no document was found by its vector; search by vectors as well, or give dense_of=")
         least = min(scores.values(), default=0.0)
-        scores |= dict(zip(others, dense_of(others) if dense_of else [least] * len(others), strict=True))
+        found_of = dense_of(others) if dense_of else [least] * len(others)
+        if len(found_of) != len(others):
+            raise InputError(f"dense_of= must return one score for each of the {len(others)} ids; got {len(found_of)}")
+        scores |= dict(zip(others, map(float, found_of), strict=True))
+        _check_finite("the search by vectors", scores)
         fused = {
             document_id: self.fused(score, {name: entries.get(document_id, 0.0) for name, entries in signals.items()})
             for document_id, score in scores.items()
@@ -165,8 +170,12 @@ def over_largest(name: str, found: Iterable[tuple[str, float]]) -> dict[str, flo
         {'a': 1.0, 'b': 0.25}
     """
     scores = {document_id: float(score) for document_id, score in found}
-    odd = [document_id for document_id, score in scores.items() if not math.isfinite(score)]
-    if odd:
-        raise InputError(f"signal {name!r} scores document {odd[0]!r} with {scores[odd[0]]}, which is no finite number")
+    _check_finite(f"signal {name!r}", scores)
     largest = max(scores.values(), default=0.0)
     return {i: max(0.0, score) / largest if largest > 0.0 else 0.0 for i, score in scores.items()}
+
+
+def _check_finite(source: str, scores: Mapping[str, float]) -> None:
+    odd = next((document_id for document_id, score in scores.items() if not math.isfinite(score)), None)
+    if odd is not None:
+        raise InputError(f"{source} scores document {odd!r} with {scores[odd]}, which is no finite number")

@@ -66,7 +66,7 @@ class ExactIndex:
 
     @property
     def similarity(self) -> Literal["cosine", "dot"]:
-        """What scores mean: ``"cosine"`` or ``"dot"``."""
+        """How scores are computed: ``"cosine"`` or ``"dot"``."""
         return self._similarity
 
     @property

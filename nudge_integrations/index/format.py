@@ -31,7 +31,7 @@ _FILES = ("vectors.npy", "ids.json", "metadata.json")
 
 @dataclass(frozen=True, eq=False)
 class SavedIndex:
-    """What is on disk. ``vectors`` are (n, d) float32; ``largest_norm`` bounds their lengths from above."""
+    """A saved index. ``vectors`` are (n, d) float32; ``largest_norm`` bounds their lengths."""
 
     similarity: Literal["cosine", "dot"]
     ids: list[str]

@@ -126,8 +126,8 @@ def fit(
         from nudge_integrations.pipeline.corpus_fit import fit_corpus
 
         parts, vectors = (dataset, validation), (query_vectors, validation_query_vectors)
-        asked = {"signals": signals, "similarity": similarity, "duplicates": duplicates, "warm": warm}
-        return fit_corpus(document_vectors, parts, encoder, vectors, method, weights, groups, labels, asked, options)
+        needy = {"signals": signals, "similarity": similarity, "duplicates": duplicates, "warm": warm}
+        return fit_corpus(document_vectors, parts, encoder, vectors, method, weights, groups, labels, needy, options)
     check_labels(dataset, validation, blank_texts_allowed=document_vectors is not None)
     twins, documents = _twins(dataset, duplicates), document_vectors_of(dataset, encoder, document_vectors)
     held_out, validation_queries, row_of = None, None, {document: row for row, document in enumerate(dataset.corpus)}

@@ -15,7 +15,7 @@ _MAPS = ("ridge", "iterated-ridge")
 _NUDGES = ("nudge-n", "contrastive")
 
 SINGLE_CANDIDATES = (*_MAPS, *(f"{query_map}+{nudge}" for query_map in _MAPS for nudge in _NUDGES))
-"""What a solution may answer beside the nudges, and what may be asked for by itself."""
+"""The methods of solutions with a query map; each may be asked for by itself."""
 
 
 @dataclass(frozen=True)

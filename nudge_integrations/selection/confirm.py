@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from nudge_integrations.corpus.metrics import Metric
 from nudge_integrations.selection.map_search import FoundMap, MapSearch
@@ -16,6 +15,7 @@ from nudge_integrations.selection.pairs import FoundPair, Static, fold_scores, u
 from nudge_integrations.selection.pool_evaluator import STRENGTH
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.decision import QueryScores
+from nudge_integrations.solver.labels import values_of_pairs
 from nudge_integrations.solver.pools import best_unlabelled, searched_without
 
 __all__ = ["Confirmed", "confirm_map", "confirm_pair", "mapped_queries"]
@@ -106,13 +106,9 @@ def _searched(search: MapSearch, pair: FoundPair) -> tuple[Callable[[int], Stati
 def _metric(prepared: Prepared, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the metric (e,) of rankings of corpus rows (e, k)."""
     metric: Metric = prepared.options.measured
-    gains, labelled = prepared.evaluation.gains, prepared.labels.rows
-    column = np.minimum(np.searchsorted(labelled, rows), max(0, len(labelled) - 1))
-    known = labelled[column] == rows
-    weights = sparse.csr_matrix((prepared.evaluation.weights(metric), gains.indices, gains.indptr), shape=gains.shape)
-    query = np.repeat(np.arange(len(rows)), rows.shape[1])
-    weight = np.asarray(weights[query, column.ravel()], dtype=np.float64).reshape(rows.shape)
-    weight = np.where(known, weight, 0.0)
+    evaluation, query = prepared.evaluation, np.arange(len(rows))[:, None]
+    column = prepared.labels.columns_of(rows)
+    weight = np.nan_to_num(values_of_pairs(evaluation.gains, evaluation.weights(metric), query, column))
     relevant = weight > 0.0
     rank = np.broadcast_to(np.arange(1, rows.shape[1] + 1), rows.shape)
     value: NDArray[np.float64] = (weight * metric.contribution(rank, np.cumsum(relevant, axis=1))).sum(axis=1)

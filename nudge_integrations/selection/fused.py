@@ -20,6 +20,7 @@ from nudge_integrations.corpus.metrics import Metric
 from nudge_integrations.fusion import Signal
 from nudge_integrations.solver import Prepared
 from nudge_integrations.solver.curve import best_step, mixed
+from nudge_integrations.solver.labels import values_of_pairs
 from nudge_integrations.solver.path import Line
 from nudge_integrations.solver.rank_changes import RankChanges, changes_on, one_after_another, values_at
 from nudge_integrations.solver.segments import ScorePaths, segment_of
@@ -186,9 +187,8 @@ def _dense(
     row: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Return (entries,) dense scores: of labelled documents those given (c, u), of the others by their base vectors."""
-    known = prepared.labels.rows
-    column = np.minimum(np.searchsorted(known, row), len(known) - 1)
-    moved = known[column] == row
+    column = prepared.labels.columns_of(row)
+    moved = column >= 0
     scores = np.zeros(len(row))
     scores[moved] = labelled[query[moved], column[moved]]
     documents, place = np.unique(row[~moved], return_inverse=True)
@@ -202,12 +202,7 @@ def _relevance(
     prepared: Prepared, query: NDArray[np.int64], row: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return (entries,) whether each document is relevant to its query, and its weight in the metric."""
-    gains, count = prepared.evaluation.gains, len(prepared.corpus)
-    of = np.repeat(np.arange(gains.shape[0]), np.diff(gains.indptr))
-    wanted = of * count + prepared.labels.rows[gains.indices]
-    order = np.argsort(wanted)
-    key = query * count + row
-    place = np.minimum(np.searchsorted(wanted, key, sorter=order), max(0, len(wanted) - 1))
-    relevant = wanted[order][place] == key
-    weights = prepared.evaluation.weights(prepared.options.measured)[order][place]
-    return relevant, np.where(relevant, weights, 0.0)
+    evaluation = prepared.evaluation
+    weights = evaluation.weights(prepared.options.measured)
+    weight = values_of_pairs(evaluation.gains, weights, query, prepared.labels.columns_of(row))
+    return ~np.isnan(weight), np.nan_to_num(weight)

@@ -128,7 +128,7 @@ class FoundMap:
 
 @dataclass(eq=False)
 class MapSearch:
-    """What settings are compared with.
+    """The maps of all settings, and the queries that they are compared by.
 
     Attributes:
         prepared: The labels and the pools.

@@ -87,7 +87,7 @@ def search_pair(
     least = max(found.best.gain, alone.candidate.gain if alone_gains else 0.0)
     best = None
     for number, part in enumerate(_PARTS, start=1):
-        pair = _pair(search, found.best, part * found.best.strength, search.full.rows, (method, temperatures))
+        pair = _pair(search, found.best, part * found.best.strength, (method, temperatures))
         if pair is not None and (best is None or mean(pair.objective) > mean(best.objective)):
             best = replace(pair, attempts=number * len(found.finalists))
         if best is not None and mean(best.objective - best.baseline) > least:
@@ -99,11 +99,10 @@ def _pair(
     search: MapSearch,
     evaluated: EvaluatedSetting,
     strength: float,
-    rows: NDArray[np.int64],
     way: tuple[str, tuple[float | None, ...]],
 ) -> FoundPair | None:
     """Return the nudge after a map of some strength, evaluated by folds; None where others lose or it gains nothing."""
-    setting, prepared = evaluated.setting, search.prepared
+    setting, prepared, rows = evaluated.setting, search.prepared, search.full.rows
     if not evaluated.allowed(strength):
         return None
     options = replace(prepared.options, method=way[0], step=None, progress=False)
@@ -121,8 +120,8 @@ def _pair(
     if options.unseen_weight:
         unseen = unseen_scores(search, setting, strength, nudge, labels.negatives, rows, static)
         objective = QueryScores(seen, unseen).objective(options.unseen_weight)
-    baseline = evaluated.objective.start[np.searchsorted(search.full.rows, rows)]
-    return FoundPair(evaluated.kind, setting, strength, nudge, labels, baseline, seen, static_rows, objective)
+    kind, baseline = evaluated.kind, evaluated.objective.start
+    return FoundPair(kind, setting, strength, nudge, labels, baseline, seen, static_rows, objective)
 
 
 def adapted_labels(search: MapSearch, setting: Setting, strength: float, shifts: torch.Tensor) -> Labels:
@@ -136,7 +135,7 @@ def adapted_labels(search: MapSearch, setting: Setting, strength: float, shifts:
         queries = _unit(queries + strength * (queries @ search.maps.map(setting)))
     adapted = queries.clone()
     adapted[rows] = _unit(labels.queries[rows] + strength * search.maps.as_given(shifts))
-    return labels.with_queries(adapted)
+    return replace(labels, queries=adapted)
 
 
 def fold_scores(

@@ -18,6 +18,7 @@ from nudge_integrations.corpus.metrics import Metric
 from nudge_integrations.corpus.threads import in_threads
 from nudge_integrations.corpus.topk import row_blocks
 from nudge_integrations.solver import Prepared
+from nudge_integrations.solver.labels import values_of_pairs
 from nudge_integrations.solver.path import Strength
 from nudge_integrations.solver.rank_changes import RankChanges, changes_on, one_after_another
 from nudge_integrations.solver.segments import ScorePaths, segment_of
@@ -145,10 +146,7 @@ def _paths(prepared: Prepared, rows: NDArray[np.int64]) -> ScorePaths:
     scores = np.concatenate([base[inside], torch.linalg.vecdot(vectors, asked).cpu().numpy()]).astype(np.float64)
     every = np.concatenate([keys, wanted[missing]])
     order = np.lexsort((every % count, every // count))
-    every, scores = every[order], scores[order]
-    sorter = np.argsort(wanted)
-    place = np.minimum(np.searchsorted(wanted, every, sorter=sorter), max(0, len(wanted) - 1))
-    hit = wanted[sorter][place] == every if len(wanted) else np.zeros(len(every), bool)
-    weight = np.where(hit, weights[sorter][place], 0.0) if len(wanted) else np.zeros(len(every))
-    paths = ScorePaths(every // count, every % count, np.stack([scores, scores]), hit, weight)
+    query, row, scores = every[order] // count, every[order] % count, scores[order]
+    weight = values_of_pairs(evaluation.gains, weights, query, labels.columns_of(row))
+    paths = ScorePaths(query, row, np.stack([scores, scores]), ~np.isnan(weight), np.nan_to_num(weight))
     return paths if evaluation.ignored is None else paths.take(~evaluation.ignores(paths.query, paths.row))

@@ -53,7 +53,7 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """What other queries may lose.
+    """A limit on the loss of other queries.
 
     Attributes:
         changes: Their metric along the path.

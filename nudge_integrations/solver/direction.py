@@ -40,7 +40,7 @@ _SUMMED = 256
 
 
 class Direction(Protocol):
-    """What the solver asks of a direction."""
+    """Where labels say that documents should go."""
 
     @property
     def temperature(self) -> float | None:

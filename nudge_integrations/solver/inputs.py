@@ -1,4 +1,4 @@
-"""What comes in beside the corpus: queries, gains, noes, weights and groups, checked, and which vectors are equal."""
+"""Inputs beside the corpus: queries, gains, noes, weights and groups, checked, and which vectors are equal."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from nudge_integrations.corpus.metrics import Metric
 
-__all__ = ["EvaluationQueries", "Labels", "able_to_push", "group_codes", "mean_share"]
+__all__ = ["EvaluationQueries", "Labels", "able_to_push", "group_codes", "mean_share", "values_of_pairs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +83,12 @@ class Labels:
         """Return (m,) how much each query counts: the mean weight of its labels, 1 where it has none."""
         return mean_share(self.gains, self.shares)
 
-    def with_queries(self, queries: torch.Tensor) -> Labels:
-        """Return the same labels of other query vectors (m, d)."""
-        return replace(self, queries=queries)
+    def columns_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return which of the labelled documents corpus rows are, -1 for others."""
+        if not len(self.rows):
+            return np.full(rows.shape, -1)
+        column = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        return np.where(self.rows[column] == rows, column, -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +187,22 @@ def mean_share(gains: sparse.csr_array, shares: sparse.csr_array | None) -> NDAr
         return np.ones(len(counts))
     means: NDArray[np.float64] = np.where(counts > 0, np.asarray(shares.sum(axis=1)).ravel() / np.maximum(counts, 1), 1)
     return means
+
+
+def values_of_pairs(
+    gains: sparse.csr_array, values: NDArray[np.float64], query: NDArray[np.int64], column: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return (p,) the values of (query, labelled document) pairs, one for each stored gain; NaN for pairs without.
+
+    Columns of gains are ascending; a column of -1 has no gain.
+    """
+    documents = gains.shape[1]
+    stored = np.repeat(np.arange(gains.shape[0]), np.diff(gains.indptr)) * documents + gains.indices
+    pair = query * documents + column
+    place = np.minimum(np.searchsorted(stored, pair), max(len(stored) - 1, 0))
+    if not len(stored):
+        return np.full(pair.shape, np.nan)
+    return np.where((column >= 0) & (stored[place] == pair), values[place], np.nan)
 
 
 def group_codes(names: NDArray[np.generic]) -> NDArray[np.int64]:

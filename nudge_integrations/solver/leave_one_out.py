@@ -60,6 +60,11 @@ class Pairs:
     cosine: NDArray[np.float64]
     resting: NDArray[np.bool_]
 
+    def coefficients(self, path: Path, resting: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return (R, p) the path's coefficients, where some more of the documents (p,) rest."""
+        end = np.where(resting, path.rest(torch.from_numpy(self.base)).numpy(), self.end)
+        return path.coefficients(self.base, end, np.where(resting, 1.0, self.cosine))
+
 
 def query_blocks(
     evaluation: EvaluationQueries, labels: Labels, block_bytes: int, most: int | None = None

@@ -17,12 +17,11 @@ __all__ = ["NormalisedLine"]
 class NormalisedLine(Unbounded, Sphere):
     """NUDGE-M+N: D + t T brought back to unit length; an arc with an angle schedule of each document's own."""
 
-    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return (1 - x) / length, x / length and the angle turned by."""
+    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (1 - x) / length and x / length."""
         left = 1.0 - parameter
         length = torch.sqrt((left**2 + parameter**2 + 2.0 * left * parameter * cosine).clamp_min(1e-30))
-        sine = torch.sqrt((1.0 - cosine**2).clamp_min(0.0))
-        return left / length, parameter / length, torch.atan2(parameter * sine, left + parameter * cosine)
+        return left / length, parameter / length
 
     def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base, end and the cosine of the angle between them."""

@@ -38,7 +38,7 @@ _SMALL_ANGLE = 0.01
 
 
 class Path(Protocol):
-    """What the search asks of a path; ``coefficients`` are the (R, N) coefficients that describe N scores along it."""
+    """How scores change along a step; ``coefficients`` are the (R, N) coefficients that describe N scores along it."""
 
     similarity: ClassVar[Literal["cosine", "dot"]]
     limit: ClassVar[float]
@@ -64,8 +64,8 @@ class Path(Protocol):
     def spread(self, cosine: torch.Tensor) -> torch.Tensor:
         """Return how much a score may exceed the larger of ``base`` and ``end`` on the way, as a factor >= 1."""
 
-    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return a, b and the angle turned by, so that the score at a parameter is a base + b end."""
+    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a and b, so that the score at a parameter is a base + b end."""
 
     def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return the (R, N) coefficients from which everything below works."""
@@ -97,7 +97,7 @@ def columns(coefficients: Scalars, parameter: Scalars) -> Scalars:
 
 
 class Unbounded:
-    """What `Line` and `NormalisedLine` share: a step t >= 0 without end, searched as x = t / (1 + t)."""
+    """Shared by `Line` and `NormalisedLine`: a step t >= 0 without end, searched as x = t / (1 + t)."""
 
     limit: ClassVar[float] = 1.0
 
@@ -137,10 +137,10 @@ class Line(Unbounded):
         """Return ones: a linear score is largest at an end."""
         return torch.ones_like(cosine)
 
-    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return 1 - x, x, and no turn."""
+    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return 1 - x and x."""
         ends = torch.ones_like(cosine)
-        return (1.0 - parameter) * ends, parameter * ends, torch.zeros_like(cosine)
+        return (1.0 - parameter) * ends, parameter * ends
 
     def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base and end."""
@@ -194,7 +194,7 @@ class Strength(Line):
 
 
 class Sphere:
-    """What `Arc` and `NormalisedLine` share: unit vectors throughout, from D to T in their plane."""
+    """Shared by `Arc` and `NormalisedLine`: unit vectors throughout, from D to T in their plane."""
 
     similarity: ClassVar[Literal["cosine", "dot"]] = "cosine"
 
@@ -233,15 +233,15 @@ class Arc(Sphere):
         """Return the angles themselves."""
         return parameters
 
-    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return sin(phi - theta) / sin phi, sin(theta) / sin phi and theta = min(x, phi)."""
+    def blend(self, cosine: torch.Tensor, parameter: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return sin(phi - theta) / sin phi and sin(theta) / sin phi, with theta = min(x, phi)."""
         angle = torch.arccos(cosine.clamp(-1.0, 1.0))
         turned = angle.clamp(max=parameter)
         # Small angles blend in proportion: their sines are lost in float32.
         share = turned / angle.clamp_min(1e-30)
         small, sine = angle < _SMALL_ANGLE, torch.sin(angle).clamp_min(1e-30)
         base = torch.where(small, 1.0 - share, torch.sin(angle - turned) / sine)
-        return base, torch.where(small, share, torch.sin(turned) / sine), turned
+        return base, torch.where(small, share, torch.sin(turned) / sine)
 
     def coefficients(self, base: Scalars, end: Scalars, cosine: Scalars) -> Scalars:
         """Return base, slope = (end - base cos phi) / sin phi, end, phi, and where in [0, pi) the score levels out."""

@@ -44,7 +44,7 @@ class Beside(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What one pass over the corpus leaves for labels to work on.
+    """All that is read of a corpus for some labels, in one pass.
 
     Attributes:
         corpus: The documents.
@@ -149,7 +149,7 @@ def prepare(
     queries: object,
     relevance: object,
     *,
-    validation: tuple[object, object] | None = None,
+    validation: tuple[object, object] | tuple[object, object, object] | None = None,
     groups: ArrayLike | Sequence[object] | None = None,
     ignored: ArrayLike | None = None,
     negatives: object = None,
@@ -171,7 +171,8 @@ def prepare(
         ignored: (m,) whole numbers, the row of a document that each query never finds, such as itself; -1 for none.
         negatives: (m, n) scipy sparse, > 0 where a document does not answer a query, see `solve`.
         weights: (m,) or (m, n) scipy sparse, how much labels count, see `solve`.
-        **options: See `Options`; the metric's cutoff, max_queries, normalize_queries and seed are fixed here.
+        **options: See `Options`; the metric's cutoff, max_queries, normalize_queries, ignore_identical_ids and seed
+            are fixed here.
 
     Raises:
         InputError: If shapes do not fit, a vector is zero, NaN or infinite (names the row), a label or its weight is
@@ -191,7 +192,7 @@ def prepare_for(
     documents: object,
     queries: object,
     relevance: object,
-    validation: tuple[object, object] | None,
+    validation: tuple[object, object] | tuple[object, object, object] | None,
     groups: ArrayLike | Sequence[object] | None,
     *,
     ignored: ArrayLike | None = None,

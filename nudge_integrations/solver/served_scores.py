@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.solver.labels import EvaluationQueries, Labels
+from nudge_integrations.solver.labels import EvaluationQueries, Labels, values_of_pairs
 from nudge_integrations.solver.leave_one_out import labelled_pairs, query_blocks, scores_of
 from nudge_integrations.solver.nudge_search import directions_of, target_of
 from nudge_integrations.solver.prepare import Prepared
@@ -63,19 +62,12 @@ class ServedQueries:
             return base
         targets, path, parameter = self.targets, self.targets.path, self.parameter
         found = scores_of(targets, self.labels, self.evaluation, block)
-        before, after, _ = path.blend(found.cosine, parameter)
+        before, after = path.blend(found.cosine, parameter)
         scores: NDArray[np.float64] = (before * found.base + after * found.end).double().cpu().numpy()
         pairs = labelled_pairs(targets, self.labels, self.evaluation, block)
-        end, cosine = pairs.end, pairs.cosine
-        if self.unseen:
-            gains = self.evaluation.gains[block]
-            of = np.repeat(np.arange(gains.shape[0]), np.diff(gains.indptr))
-            wanted = np.isin(
-                pairs.query * len(self.labels.rows) + pairs.column, of * len(self.labels.rows) + gains.indices
-            )
-            end = np.where(wanted, path.rest(torch.from_numpy(pairs.base)).numpy(), end)
-            cosine = np.where(wanted, 1.0, cosine)
-        coefficients = path.coefficients(pairs.base, end, cosine)
+        gains = self.evaluation.gains[block]
+        relevant = ~np.isnan(values_of_pairs(gains, gains.data, pairs.query, pairs.column))
+        coefficients = pairs.coefficients(path, relevant & self.unseen)
         scores[pairs.query, pairs.column] = path.score(coefficients, np.array(parameter))
         # On a line every score is divided by 1 + t, which leaves each ranking alone but not what is added to it.
         return scores if path.similarity == "cosine" else scores * (1.0 + float(path.steps(np.array(parameter))))

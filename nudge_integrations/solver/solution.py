@@ -1,4 +1,4 @@
-"""What `solve` returns: which documents moved where, how far, and what that is worth."""
+"""The answer of `solve`: which documents moved where, how far, and what that is worth."""
 
 from __future__ import annotations
 

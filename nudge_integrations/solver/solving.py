@@ -38,7 +38,7 @@ def solve(
     relevance: object = None,
     *,
     method: str = "auto",
-    validation: tuple[object, object] | None = None,
+    validation: tuple[object, object] | tuple[object, object, object] | None = None,
     groups: ArrayLike | Sequence[object] | None = None,
     ignored: ArrayLike | None = None,
     negatives: object = None,

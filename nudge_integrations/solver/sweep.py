@@ -8,14 +8,12 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from tqdm import tqdm
 
 from nudge_integrations.corpus.metrics import Metric
 from nudge_integrations.corpus.threads import in_threads, share_of, thread_count
-from nudge_integrations.solver.labels import EvaluationQueries, Labels
+from nudge_integrations.solver.labels import EvaluationQueries, Labels, values_of_pairs
 from nudge_integrations.solver.leave_one_out import Pairs, labelled_pairs, query_blocks, scores_of
 from nudge_integrations.solver.pruning import candidates, segments
 from nudge_integrations.solver.rank_changes import RankChanges, changes_on, one_after_another, values_at
@@ -115,13 +113,10 @@ class Sweep:
         """Return the pairs that the labels of a block's queries name, and the paths of these."""
         gains, labels = self.evaluation.gains, self.labels
         pairs = labelled_pairs(targets, labels, self.evaluation, block)
-        weight = _weights_at(pairs, gains[block], self.weights[gains.indptr[block.start] :])
+        weights = self.weights[gains.indptr[block.start] :]
+        weight = values_of_pairs(gains[block], weights, pairs.query, pairs.column)
         relevant = ~np.isnan(weight)
-        end, cosine = pairs.end, pairs.cosine
-        if unseen:
-            rest = targets.path.rest(torch.from_numpy(pairs.base)).numpy()
-            end, cosine = np.where(relevant, rest, end), np.where(relevant, 1.0, cosine)
-        coefficients = targets.path.coefficients(pairs.base, end, cosine)
+        coefficients = pairs.coefficients(targets.path, relevant & unseen)
         rows = labels.rows[pairs.column]
         paths = ScorePaths(pairs.query, rows, coefficients, relevant, np.where(relevant, weight, 0.0))
         if self.evaluation.ignored is not None:
@@ -132,12 +127,3 @@ class Sweep:
     def weights(self) -> NDArray[np.float64]:
         """The weight of each stored gain of the evaluation queries."""
         return self.evaluation.weights(self.metric)
-
-
-def _weights_at(pairs: Pairs, gains: sparse.csr_array, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (p,) the weight of each pair that has a gain, NaN for the others; both are sorted by query and column."""
-    documents = gains.shape[1]
-    key = np.repeat(np.arange(gains.shape[0]), np.diff(gains.indptr)) * documents + gains.indices
-    pair = pairs.query * documents + pairs.column
-    place = np.minimum(np.searchsorted(key, pair), max(len(key) - 1, 0))
-    return np.where(key[place] == pair, weights[place], np.nan) if len(key) else np.full(len(pair), np.nan)

@@ -1,4 +1,4 @@
-"""What speed.py measures: each case makes its data, runs its jobs and returns plain values."""
+"""The cases of speed.py: each case makes its data, runs its jobs and returns plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `speed.py` measures of the default: `select` at several sizes, beside the floor, nudge-ft and older code."""
+"""The cases of `speed.py` for the default: `select` at several sizes, beside the floor, nudge-ft and older code."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ BEYOND_LINEAR = 1.1  # times the size's ratio
 
 
 def expected(case: Row | None) -> list[Line]:
-    """What the figures are compared with: what, measured, at least or at most, the limit."""
+    """Limits that the figures are compared with: name, measured, at least or at most, the limit."""
     if case is None:
         return []
     lines = [line for name, row in case["rows"].items() for line in _row_lines(name, row)]

@@ -1,4 +1,4 @@
-"""What the accuracy table is compared with; printed beside it, gating nothing.
+"""Expected figures of the accuracy table; printed beside it, gating nothing.
 
 The prototype's figures are nDCG@10 of all-MiniLM-L6-v2 under the same protocol, with a search of 25 steps: no
 fine-tuning, nudge-n by leave-one-out, contrastive by leave-one-out.

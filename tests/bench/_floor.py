@@ -1,4 +1,4 @@
-"""What cannot be avoided: one matrix product of evaluated queries x corpus, and one read of the corpus."""
+"""The least that any method must do: one matrix product of evaluated queries x corpus, and one read of the corpus."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def _ndcg(documents: npt.NDArray[np.floating], solution: Solution | None, judged
 
 
 def untouched(clock: Clock, *, directory: Path) -> dict[str, Any]:
-    """What the documents are worth as they are."""
+    """The metric of the documents as they are."""
     documents = documents_of(directory, mapped=False)
     return {"ndcg@10": clock.timed(lambda: _ndcg(documents, None, _data.load_labels(directory, "judged")))}
 

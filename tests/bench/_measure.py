@@ -22,7 +22,7 @@ Job = Callable[..., dict[str, Any]]
 
 @dataclass
 class Clock:
-    """What a job reports through: the parts to be timed, and where its inputs are in memory."""
+    """The report of a job: the parts to be timed, and where its inputs are in memory."""
 
     connection: Connection
     seconds: list[float] = field(default_factory=list)

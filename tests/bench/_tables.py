@@ -27,7 +27,7 @@ def note(text: str) -> None:
 
 
 def machine(threads: int) -> dict[str, str | int]:
-    """What the figures were measured on, without names or paths."""
+    """The machine that the figures were measured on, without names or paths."""
     import numpy as np
     import torch
 

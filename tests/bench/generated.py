@@ -1,4 +1,4 @@
-"""What generated questions are worth beside real ones: the same fit, with labels that a script wrote.
+"""Generated questions beside real ones: the same fit, with labels that a script wrote.
 
     python tests/bench/generated.py --json > tests/bench/results/generated.json
 

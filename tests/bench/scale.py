@@ -98,7 +98,7 @@ def fitting(clock: Clock, *, location: str, count: int, method: str, cores: int)
 
 
 def floor(clock: Clock, *, location: str, count: int, cores: int) -> Row:
-    """What cannot be avoided: reading every vector, and one product with the evaluated queries."""
+    """The least that any method must do: reading every vector, and one product with the evaluated queries."""
     import torch
 
     from nudge_integrations.scale import open_corpus

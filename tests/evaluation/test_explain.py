@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -68,7 +70,7 @@ def test_pulls_are_the_components_along_the_way() -> None:
 def test_more_labels_are_worth_what_the_curve_shows() -> None:
     train, documents, asked = labelled(480, seed=1)
     test, _, test_asked = labelled(240, seed=2)
-    vectors = {"document_vectors": documents, "query_vectors": asked, "test_query_vectors": test_asked}
+    vectors: dict[str, Any] = {"document_vectors": documents, "query_vectors": asked, "test_query_vectors": test_asked}
     curve = learning_curve(train, test, **vectors, method="nudge", sizes=(60, 120, 240))
     assert curve.sizes == (0, 60, 120, 240)
     assert curve.means[-1] > curve.means[0] + 0.1
@@ -82,7 +84,7 @@ def test_more_labels_are_worth_what_the_curve_shows() -> None:
         learning_curve(train, test, **vectors, sizes=(600,))
     for wrong in ({"repeats": 0}, {"method": "nugde"}):
         with pytest.raises(InputError, match="repeats 1 or more"):
-            learning_curve(train, test, **vectors, **wrong)  # type: ignore[arg-type]
+            learning_curve(train, test, **vectors, **wrong)
 
 
 def test_a_flat_curve_forecasts_next_to_nothing_and_a_steep_one_more() -> None:

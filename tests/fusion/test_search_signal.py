@@ -139,3 +139,7 @@ def test_documents_that_text_alone_found_take_the_last_dense_score_or_their_own(
         fusion.ranked(dense, {}, 3)
     with pytest.raises(InputError, match="no document was found by its vector"):
         fusion.ranked([], found, 3)
+    with pytest.raises(InputError, match="search by vectors scores document 'a' with nan"):
+        fusion.ranked([("a", float("nan")), *dense[1:]], found, 3)
+    with pytest.raises(InputError, match="one score for each of the 1 ids; got 2"):
+        fusion.ranked(dense, found, 3, dense_of=lambda ids: [0.8, 0.7])

@@ -1,4 +1,4 @@
-"""What the command line is given in tests: labels that can be learned, and by import path an encoder and a model."""
+"""Inputs of the command line in tests: labels that can be learned, and by import path an encoder and a model."""
 
 from __future__ import annotations
 

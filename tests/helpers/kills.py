@@ -48,7 +48,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What reading gives where nobody dies: before, after, and after the next save, with the names of all files."""
+    """The contents where no process is killed: before, after, and after the next save, with the names of all files."""
 
     old: Any
     new: Any

@@ -1,4 +1,4 @@
-"""What the tests of the LlamaIndex edge stand on: an embedding model that counts its calls, and labels it can learn."""
+"""Doubles for the tests of the LlamaIndex edge: an embedding model that counts its calls, and labels it can learn."""
 
 from __future__ import annotations
 

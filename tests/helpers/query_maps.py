@@ -25,7 +25,7 @@ def map_alone(nudge: Nudge) -> Nudge:
 
 
 def asked(nudge: Nudge, queries: Any) -> NDArray[np.float64]:
-    """What a nudge makes of (m, d) base vectors of queries, by the formula: unit(q + q M) for unit q."""
+    """Map (m, d) base vectors of queries by the formula: unit(q + q M) for unit q."""
     rows = np.array(queries, dtype=np.float64)
     if nudge.query_map is None:
         return rows

@@ -42,7 +42,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Week:
-    """What one rollout took, in seconds, and whether it is right.
+    """One rollout: its time in seconds, and whether it is right.
 
     Attributes:
         seconds: By the name of the step.

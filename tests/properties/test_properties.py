@@ -1,4 +1,4 @@
-"""What must hold of every fit, whatever the documents and labels: drawn at random, with the seed printed.
+"""Properties of every fit, whatever the documents and labels: drawn at random, with the seed printed.
 
 ``make test-properties`` tries 10,000 cases; NUDGE_CASES says how many, in all, and NUDGE_SEED which.
 """

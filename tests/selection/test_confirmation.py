@@ -1,4 +1,4 @@
-"""What `select` reports is exact: rankings of the whole corpus really sorted, also where pools hold a part of it."""
+"""The figures of `select` are exact: rankings of the whole corpus really sorted, also where pools hold a part of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is chosen among nudges, query maps, both, and nothing, on labels whose pattern is known."""
+"""The choice among nudges, query maps, both, and nothing, on labels whose pattern is known."""
 
 from __future__ import annotations
 

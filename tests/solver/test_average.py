@@ -1,4 +1,4 @@
-"""What counts the same, queries or documents; and rare documents, which popular ones may not pay with."""
+"""Each query or each document counts the same; and rare documents, which popular ones may not pay with."""
 
 from __future__ import annotations
 

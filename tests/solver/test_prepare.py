@@ -1,4 +1,4 @@
-"""What may come in: any float type, any memory, any size down to nothing; and what is refused, with the row's index."""
+"""Inputs of any float type, any memory, any size down to nothing; and refusals, with the row's index."""
 
 from __future__ import annotations
 
