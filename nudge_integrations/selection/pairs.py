@@ -18,14 +18,15 @@ from nudge_integrations.corpus.threads import in_threads
 from nudge_integrations.query_map.ridge import Setting
 from nudge_integrations.selection.map_search import EvaluatedSetting, FoundMap, MapSearch
 from nudge_integrations.solver import Prepared
-from nudge_integrations.solver.decision import QueryScores, mean
+from nudge_integrations.solver.decision import QueryScores, gain_and_error, mean
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
 from nudge_integrations.solver.nudge_search import NudgeResult, evaluated_by, search_nudges, target_of
 from nudge_integrations.solver.sweep import Sweep
 
 __all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair", "unseen_scores"]
 
-# Parts of a map's strength alone that are tried before a nudge, one after another until both are better than either.
+# Parts of a map's strength alone that are tried before a nudge, which does some of its work, for some documents better.
+# A map serves documents that nobody labelled too, so that a weaker one has to be better by more than noise.
 _PARTS = (1.0, 0.5)
 
 Static = Callable[[NDArray[np.int64], torch.Tensor], tuple[NDArray[np.float64], NDArray[np.int64]]]
@@ -63,7 +64,7 @@ class FoundPair:
 
 
 def search_pair(
-    search: MapSearch, found: FoundMap, alone: NudgeResult, only: str | None, *, alone_gains: bool
+    search: MapSearch, found: FoundMap, alone: NudgeResult, only: str | None, *, alone_gains: bool, least: float
 ) -> FoundPair | None:
     """Return the pair of the best map with a nudge; None where no nudge gains after the map.
 
@@ -73,6 +74,7 @@ def search_pair(
         alone: The best nudge alone.
         only: The only way in which documents may move; None for any.
         alone_gains: Whether that gains; after a map documents then move in the same way, else in the best way.
+        least: What a pair must gain on the compared queries to be returned.
     """
     options = search.prepared.options
     method = alone.candidate.method
@@ -84,15 +86,20 @@ def search_pair(
         )
     elif not alone_gains:
         method, temperatures = "auto", options.temperatures
-    least = max(found.best.gain, alone.candidate.gain if alone_gains else 0.0)
+    tried = (_pair(search, found.best, part * found.best.strength, (method, temperatures)) for part in _PARTS)
     best = None
-    for number, part in enumerate(_PARTS, start=1):
-        pair = _pair(search, found.best, part * found.best.strength, (method, temperatures))
-        if pair is not None and (best is None or mean(pair.objective) > mean(best.objective)):
-            best = replace(pair, attempts=number * len(found.finalists))
-        if best is not None and mean(best.objective - best.baseline) > least:
-            break
-    return best
+    for pair in tried:
+        if pair is not None and (best is None or _surely_better(search, pair, best)):
+            best = pair
+    if best is None or mean(best.objective - best.baseline) <= least:
+        return None
+    return replace(best, attempts=len(_PARTS) * len(found.finalists))
+
+
+def _surely_better(search: MapSearch, pair: FoundPair, other: FoundPair) -> bool:
+    groups = search.prepared.evaluation.groups[search.full.rows]
+    gain, error = gain_and_error(pair.objective - other.objective, groups)
+    return gain > error
 
 
 def _pair(

@@ -177,6 +177,7 @@ class _Selection:
         late = f"left out for want of time: {', '.join(name for name in self.asked.names if name != 'nudge')}"
         if self._too_late(0.0):
             return [], (late,)
+        alone_rivals = alone_gains and self.asked.nudge
         fitted: list[Fitted] = []
         notes: tuple[str, ...] = ()
         for round_number in range(_ROUNDS):
@@ -192,11 +193,12 @@ class _Selection:
             if self.asked.pairs and self._too_late(nudge_seconds):
                 notes = ("left out for want of time: query-map+nudge",)
             elif self.asked.pairs:
-                pair = search_pair(search, found, alone, self.asked.pair_method, alone_gains=alone_gains)
+                # Either alone is simpler: a pair has to be better by the same queries.
+                least = max(found.best.gain * self.asked.map_alone, alone.candidate.gain * alone_rivals)
+                pair = search_pair(search, found, alone, self.asked.pair_method, alone_gains=alone_gains, least=least)
                 fitted += [] if pair is None else [fitted_pair(search, pair)]
             self.stages.reached("exact figures", _PAIRS)
-            least = alone.candidate.gain if alone_gains and self.asked.nudge else 0.0
-            fitted, surfaced = confirmed(self.prepared, fitted, alone, least)
+            fitted, surfaced = confirmed(self.prepared, fitted, alone, alone.candidate.gain * alone_rivals)
             if surfaced is None or round_number == _ROUNDS - 1:
                 break
             self.prepared = self.prepared.with_documents(surfaced)
