@@ -90,7 +90,9 @@ def confirmed(
     Returns:
         The candidates, and (e, k) the documents that mapped queries find where the figure moved, else None.
     """
-    hopeful = [one for one in fitted if one.candidate.gain > 0.0]
+    hopeful = [
+        one for one in fitted if one.candidate.gain > 0.0 and (isinstance(one.found, FoundMap) or one.found.beats)
+    ]
     if not hopeful:
         return fitted, None
     best = max(hopeful, key=lambda one: one.candidate.gain)

@@ -49,6 +49,7 @@ class FoundPair:
         static_rows: (p, k) int64, the best documents of their pools that nobody labelled, by folds.
         objective: (p,) float64, what is maximised.
         attempts: How many it is the best of: maps by the same queries, and strengths of the best.
+        beats: Whether it gains more than its rivals by the same queries.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class FoundPair:
     static_rows: NDArray[np.int64]
     objective: NDArray[np.float64]
     attempts: int = 1
+    beats: bool = True
 
 
 def search_pair(
@@ -74,7 +76,7 @@ def search_pair(
         alone: The best nudge alone.
         only: The only way in which documents may move; None for any.
         alone_gains: Whether that gains; after a map documents then move in the same way, else in the best way.
-        least: What a pair must gain on the compared queries to be returned.
+        least: The gain of its rivals on the compared queries.
     """
     options = search.prepared.options
     method = alone.candidate.method
@@ -91,9 +93,10 @@ def search_pair(
     for pair in tried:
         if pair is not None and (best is None or _surely_better(search, pair, best)):
             best = pair
-    if best is None or mean(best.objective - best.baseline) <= least:
+    if best is None:
         return None
-    return replace(best, attempts=len(_PARTS) * len(found.finalists))
+    beats = mean(best.objective - best.baseline) > least
+    return replace(best, attempts=len(_PARTS) * len(found.finalists), beats=beats)
 
 
 def _surely_better(search: MapSearch, pair: FoundPair, other: FoundPair) -> bool:
