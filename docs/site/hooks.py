@@ -48,7 +48,7 @@ CONTENTS = {
     ),
     "How to": (
         *(("your-data.md", None), ("evaluation.md", None), ("ci.md", None), ("no-labels.md", None)),
-        *(("live-stores.md", None), ("over-time.md", None), ("hybrid-search.md", None)),
+        *(("live-stores.md", None), ("over-time.md", None), ("feedback.md", None), ("hybrid-search.md", None)),
         *(("scale.md", None), ("serving.md", None), ("trackers.md", None), ("why.md", None)),
     ),
     "Explanation": (("how-it-works.md", None), ("how-auto-decides.md", None)),

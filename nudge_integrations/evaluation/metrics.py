@@ -132,7 +132,7 @@ def evaluate(
 
 def _relevant(dataset: RetrievalDataset) -> dict[str, dict[str, float]]:
     """Return query id -> the grades above 0, for every query."""
-    dataset.relevance()  # refuses negative grades and relevant documents that are not in the corpus
+    dataset.relevance()  # refuses relevant documents that are not in the corpus
     relevant = {
         query: {document: grade for document, grade in dataset.qrels.get(query, {}).items() if grade > 0}
         for query in dataset.queries

@@ -125,9 +125,9 @@ def fit(
     if isinstance(document_vectors, IdentifiedCorpus):
         from nudge_integrations.pipeline.corpus_fit import fit_corpus
 
-        parts, vectors = (dataset, validation), (query_vectors, validation_query_vectors)
+        given = document_vectors, (dataset, validation), encoder, (query_vectors, validation_query_vectors)
         needy = {"signals": signals, "similarity": similarity, "duplicates": duplicates, "warm": warm}
-        return fit_corpus(document_vectors, parts, encoder, vectors, method, weights, groups, labels, needy, options)
+        return fit_corpus(*given, method, weights, groups, labels, needy, options)
     check_labels(dataset, validation, blank_texts_allowed=document_vectors is not None)
     twins, documents = _twins(dataset, duplicates), document_vectors_of(dataset, encoder, document_vectors)
     held_out, validation_queries, row_of = None, None, {document: row for row, document in enumerate(dataset.corpus)}
@@ -160,14 +160,12 @@ def fit(
         validation_hash=None if validation is None else validation.hash,
         labels=labels,
     )
-    memory = FitMemory(tuple(dataset.queries), solution.per_query, getattr(corpus, "searches", None))
-    asked = {"method": method, "signals": signals, "duplicates": duplicates, **options}
-    return _noted(nudge, len(documents), asked, memory)
+    note_fit(nudge, len(documents), {"method": method, "signals": signals, "duplicates": duplicates, **options})
+    return _kept(nudge, FitMemory(tuple(dataset.queries), solution.per_query, getattr(corpus, "searches", None)))
 
 
-def _noted(nudge: Nudge, documents: int, asked: dict[str, Any], memory: FitMemory) -> Nudge:
-    """Note in a nudge's labels what it was asked for, and keep what was searched for it in this process."""
-    note_fit(nudge, documents, asked)
+def _kept(nudge: Nudge, memory: FitMemory) -> Nudge:
+    """Keep what was searched for a nudge in this process, and say which of its texts tell nothing apart."""
     remember(nudge, memory)
     if nudge.ambiguous_texts:
         logger.info("%d texts are shared by documents that part; only ids tell them apart", len(nudge.ambiguous_texts))

@@ -158,13 +158,19 @@ def test_what_is_no_run_is_refused(source: Any, error: type[Exception], words: s
         ({"a": {"d1": 1.0}, "b": {}}, "query 'b' .* has no relevant document"),
         ({"a": {"d1": 1.0}, "b": {"d1": 0.0}}, "query 'b' .* has no relevant document"),
         ({"a": {"elsewhere": 1.0}}, "'elsewhere'"),
-        ({"a": {"d1": -1.0}}, "negative"),
+        ({"a": {"d1": -1.0}}, "query 'a' .* has no relevant document"),
         ({}, "no queries"),
     ],
 )
 def test_a_dataset_without_usable_labels_is_refused(qrels: dict[str, dict[str, float]], words: str) -> None:
     with pytest.raises(DatasetError, match=words):
         evaluate({"a": ["d1"]}, dataset_of(qrels))
+
+
+def test_a_judgement_that_says_no_is_not_relevant() -> None:
+    judged = {query: {**grades, "d11": -2.0} for query, grades in GRADED.qrels.items()}
+    ranked = {query: ["d11", "d1", "d3"] for query in judged}
+    assert evaluate(ranked, dataset_of(judged)).per_query == evaluate(ranked, GRADED).per_query
 
 
 def test_without_ir_measures_the_error_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
