@@ -7,7 +7,7 @@ one left out as well. So pairs are compared by folds of queries whose labels no 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from nudge_integrations.corpus.threads import in_threads
 from nudge_integrations.query_map.ridge import Setting
 from nudge_integrations.selection.map_search import EvaluatedSetting, FoundMap, MapSearch
 from nudge_integrations.solver import Prepared
-from nudge_integrations.solver.decision import QueryScores, gain_and_error, mean
+from nudge_integrations.solver.decision import QueryScores, gain_and_error
 from nudge_integrations.solver.labels import EvaluationQueries, Labels
 from nudge_integrations.solver.nudge_search import NudgeResult, evaluated_by, search_nudges, target_of
 from nudge_integrations.solver.sweep import Sweep
@@ -26,7 +26,7 @@ from nudge_integrations.solver.sweep import Sweep
 __all__ = ["FoundPair", "Static", "adapted_labels", "fold_scores", "search_pair", "unseen_scores"]
 
 # Parts of a map's strength alone that are tried before a nudge, which does some of its work, for some documents better.
-# A map serves documents that nobody labelled too, so that a weaker one has to be better by more than noise.
+# A map serves documents that nobody labelled too, so that less of it has to be better by more than a standard error.
 _PARTS = (1.0, 0.5)
 
 Static = Callable[[NDArray[np.int64], torch.Tensor], tuple[NDArray[np.float64], NDArray[np.int64]]]
@@ -49,7 +49,7 @@ class FoundPair:
         static_rows: (p, k) int64, the best documents of their pools that nobody labelled, by folds.
         objective: (p,) float64, what is maximised.
         attempts: How many it is the best of: maps by the same queries, and strengths of the best.
-        beats: Whether it gains more than its rivals by the same queries.
+        beats: Whether it is better than each of its rivals by more than a standard error.
     """
 
     kind: str
@@ -66,7 +66,13 @@ class FoundPair:
 
 
 def search_pair(
-    search: MapSearch, found: FoundMap, alone: NudgeResult, only: str | None, *, alone_gains: bool, least: float
+    search: MapSearch,
+    found: FoundMap,
+    alone: NudgeResult,
+    only: str | None,
+    *,
+    alone_gains: bool,
+    rivals: Sequence[NDArray[np.float64]] = (),
 ) -> FoundPair | None:
     """Return the pair of the best map with a nudge; None where no nudge gains after the map.
 
@@ -76,7 +82,7 @@ def search_pair(
         alone: The best nudge alone.
         only: The only way in which documents may move; None for any.
         alone_gains: Whether that gains; after a map documents then move in the same way, else in the best way.
-        least: The gain of its rivals on the compared queries.
+        rivals: (p,) float64 each, the objective of what is simpler and may win too, by the compared queries.
     """
     options = search.prepared.options
     method = alone.candidate.method
@@ -91,17 +97,17 @@ def search_pair(
     tried = (_pair(search, found.best, part * found.best.strength, (method, temperatures)) for part in _PARTS)
     best = None
     for pair in tried:
-        if pair is not None and (best is None or _surely_better(search, pair, best)):
+        if pair is not None and (best is None or _surely_better(search, pair, best.objective)):
             best = pair
     if best is None:
         return None
-    beats = mean(best.objective - best.baseline) > least
+    beats = all(_surely_better(search, best, rival) for rival in rivals)
     return replace(best, attempts=len(_PARTS) * len(found.finalists), beats=beats)
 
 
-def _surely_better(search: MapSearch, pair: FoundPair, other: FoundPair) -> bool:
+def _surely_better(search: MapSearch, pair: FoundPair, other: NDArray[np.float64]) -> bool:
     groups = search.prepared.evaluation.groups[search.full.rows]
-    gain, error = gain_and_error(pair.objective - other.objective, groups)
+    gain, error = gain_and_error(pair.objective - other, groups)
     return gain > error
 
 

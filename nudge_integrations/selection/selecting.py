@@ -193,9 +193,8 @@ class _Selection:
             if self.asked.pairs and self._too_late(nudge_seconds):
                 notes = ("left out for want of time: query-map+nudge",)
             elif self.asked.pairs:
-                # Either alone is simpler: a pair has to be better by the same queries.
-                least = max(found.best.gain * self.asked.map_alone, alone.candidate.gain * alone_rivals)
-                pair = search_pair(search, found, alone, self.asked.pair_method, alone_gains=alone_gains, least=least)
+                rivals = [found.best.objective.at(found.best.parameter)] if self.asked.map_alone else []
+                pair = search_pair(search, found, alone, self.asked.pair_method, alone_gains=alone_gains, rivals=rivals)
                 fitted += [] if pair is None else [fitted_pair(search, pair)]
             self.stages.reached("exact figures", _PAIRS)
             fitted, surfaced = confirmed(self.prepared, fitted, alone, alone.candidate.gain * alone_rivals)
