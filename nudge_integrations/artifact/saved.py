@@ -78,16 +78,18 @@ class SavedNudge(NudgeRecord):
             labels: Whether to keep the labels, which hold the texts of queries; a nudge without cannot be refitted.
 
         Raises:
-            InputError: If an attachment cannot have its name: one of the nudge's own, or no plain file name.
+            InputError: If an attachment cannot have its name, one of the nudge's own or no plain file name, or is no
+                bytes; nothing was written then.
             ArtifactError: If files of those names are there that are no nudge, or the path is a file.
             OSError: If the disk refuses; a nudge that was there before is still whole.
         """
+        attached = _checked_attachments(attachments or {})
         log = Path(path) / LABELS
         # The labels first where there are some already: a crash in between then loses none, and the old nudge knows
         # those that it was fitted to.
         if first := labels and log.exists():
             self.labels.save(log)
-        artifact_format.write(path, self._fields(), attachments or {})
+        artifact_format.write(path, self._fields(), attached)
         if labels and not first:
             self.labels.save(log)
 
@@ -109,3 +111,14 @@ class SavedNudge(NudgeRecord):
 
     def _fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _checked_attachments(attachments: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    if not isinstance(attachments, Mapping):
+        raise InputError(f"attachments must be file name -> bytes; got {type(attachments).__name__}")
+    for name, content in attachments.items():
+        if isinstance(name, str) and name.casefold() == LABELS:
+            raise InputError(f"{name!r} cannot be the name of an attachment: a nudge has a file of that name")
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise InputError(f"attachment {name!r} must be bytes; got {type(content).__name__}")
+    return attachments

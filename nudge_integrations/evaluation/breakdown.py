@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nudge_integrations.corpus import unit_rows
+from nudge_integrations.dataset.clusters import cluster
 from nudge_integrations.evaluation.significance import Difference
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nudge_integrations.dataset import RetrievalDataset
     from nudge_integrations.evaluation.metrics import Evaluation
 
-__all__ = ["Breakdown", "Group", "by_documents", "by_labels", "document_means"]
+__all__ = ["Breakdown", "Group", "by_cluster", "by_documents", "by_labels", "document_means"]
+
+# A cluster is named by the two queries in its middle, cut to so many characters.
+_EXAMPLE = 48
 
 SEEN, PART, UNSEEN = "seen", "in part", "unseen"
 RARE = "1 label"
@@ -131,3 +141,19 @@ def _label_counts(train: RetrievalDataset) -> Counter[str]:
 
 def _relevant(dataset: RetrievalDataset, query: str) -> Sequence[str]:
     return [document for document, grade in dataset.qrels.get(query, {}).items() if grade > 0]
+
+
+def by_cluster(
+    dataset: RetrievalDataset, query_vectors: NDArray[Any], clusters: int, seed: int
+) -> dict[str, list[str]]:
+    """Group queries by k-means clusters of their vectors (m, d); each is named by two queries of its middle."""
+    numbers = cluster(query_vectors, clusters, seed=seed, ids=dataset.query_ids)
+    ids, vectors = np.array(dataset.query_ids), unit_rows(query_vectors, "query_vectors")
+    groups: dict[str, list[str]] = {}
+    for number in range(clusters):
+        inside = np.flatnonzero(numbers == number)
+        central = inside[np.argsort(-(vectors[inside] @ vectors[inside].sum(axis=0)), kind="stable")]
+        texts = dict.fromkeys(shorten(dataset.queries[query], _EXAMPLE, placeholder=" ...") for query in ids[central])
+        examples = ", ".join(f'"{text}"' for text in list(texts)[:2])
+        groups[f"cluster {number + 1}: {examples}"] = ids[inside].tolist()
+    return groups

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from nudge_integrations.corpus import unit_rows
-from nudge_integrations.dataset.clusters import cluster
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.evaluation.breakdown import Breakdown, Group, by_documents, by_labels, document_means
+from nudge_integrations.evaluation.breakdown import (
+    Breakdown,
+    Group,
+    by_cluster,
+    by_documents,
+    by_labels,
+    document_means,
+)
 from nudge_integrations.evaluation.metrics import DEFAULT_METRICS, Evaluation, evaluate
 from nudge_integrations.evaluation.movement import MovedQuery, moved_queries
 from nudge_integrations.evaluation.rankings import Source, depth_of
@@ -24,9 +28,6 @@ if TYPE_CHECKING:
     from nudge_integrations.dataset import RetrievalDataset
 
 __all__ = ["Comparison", "compare"]
-
-# A cluster is named by the two queries in its middle, cut to so many characters.
-_EXAMPLE = 48
 
 _Differ: TypeAlias = Callable[[Sequence[str]], dict[str, Difference]]
 
@@ -148,6 +149,7 @@ def compare(
     dataset: RetrievalDataset | None = None,
     *,
     metrics: Sequence[str] | None = None,
+    ignore_identical_ids: bool = False,
     train: RetrievalDataset | None = None,
     query_vectors: NDArray[Any] | None = None,
     clusters: int = 4,
@@ -165,6 +167,7 @@ def compare(
         dataset: Queries and their relevant documents; needed unless both are evaluations.
         metrics: Names with a cutoff; the first one orders the queries that moved. None takes those that the evaluations
             given have, and `DEFAULT_METRICS` where none is given.
+        ignore_identical_ids: Leave out of each ranking the document that has the query's id; as in `evaluate`.
         train: What the fit learned from: splits the figures by seen and unseen documents and by number of labels.
         query_vectors: (m, d), one row a query in the dataset's order: splits the figures by query cluster.
         clusters: How many clusters.
@@ -177,7 +180,7 @@ def compare(
 
     Raises:
         DatasetError: If the two were evaluated on different queries or labels, or there is no dataset.
-        InputError: If an evaluation lacks a metric, or an option is out of range.
+        InputError: If an evaluation lacks a metric or has what was to be left out, or an option is out of range.
 
     >>> from nudge_integrations.dataset import RetrievalDataset
     >>> corpus, queries = {"a": "cats", "b": "dogs"}, {"q": "purrs?", "r": "barks?"}
@@ -190,7 +193,7 @@ def compare(
     """
     names = _metrics_of(before, after, metrics)
     labels = next((given for given in (dataset, _dataset_of(before), _dataset_of(after)) if given is not None), None)
-    first, second = (_evaluated(side, labels, names) for side in (before, after))
+    first, second = (_evaluated(side, labels, names, ignore_identical_ids) for side in (before, after))
     _check_same(first, second, labels)
 
     def differ(queries: Sequence[str]) -> dict[str, Difference]:
@@ -229,13 +232,17 @@ def _metrics_of(
     return common
 
 
-def _evaluated(side: Evaluation | Source, dataset: RetrievalDataset | None, metrics: Sequence[str]) -> Evaluation:
+def _evaluated(
+    side: Evaluation | Source, dataset: RetrievalDataset | None, metrics: Sequence[str], ignore_identical_ids: bool
+) -> Evaluation:
     if not isinstance(side, Evaluation):
         if dataset is None:
             raise DatasetError(
                 "rankings cannot be evaluated without labels: give compare a dataset, or two evaluations"
             )
-        return evaluate(side, dataset, metrics, depth=depth_of(side))
+        return evaluate(side, dataset, metrics, depth=depth_of(side), ignore_identical_ids=ignore_identical_ids)
+    if ignore_identical_ids and any(query in ranking for query, ranking in side.rankings.items()):
+        raise InputError("an evaluation has queries among their own results: evaluate with ignore_identical_ids=True")
     absent = [metric for metric in metrics if metric not in side.per_query]
     if absent:
         raise InputError(f"an evaluation has no {absent[0]!r}, only {list(side.means)}; evaluate it with that metric")
@@ -274,7 +281,7 @@ def _breakdowns(
         queries_by["documents"] = by_documents(dataset, train)
         queries_by["labels"] = by_labels(dataset, train)
     if query_vectors is not None:
-        queries_by["clusters"] = _by_cluster(dataset, query_vectors, clusters, seed)
+        queries_by["clusters"] = by_cluster(dataset, query_vectors, clusters, seed)
     return tuple(_breakdown(name, groups, differ) for name, groups in queries_by.items())
 
 
@@ -283,18 +290,3 @@ def _breakdown(name: str, groups: Mapping[str, list[str]], differ: _Differ) -> B
     corrected = holm(differ(queries) for queries in filled.values())
     pairs = zip(filled.items(), corrected, strict=True)
     return Breakdown(name, tuple(Group(label, queries, differences) for (label, queries), differences in pairs))
-
-
-def _by_cluster(
-    dataset: RetrievalDataset, query_vectors: NDArray[Any], clusters: int, seed: int
-) -> dict[str, list[str]]:
-    numbers = cluster(query_vectors, clusters, seed=seed, ids=dataset.query_ids)
-    ids, vectors = np.array(dataset.query_ids), unit_rows(query_vectors, "query_vectors")
-    groups: dict[str, list[str]] = {}
-    for number in range(clusters):
-        inside = np.flatnonzero(numbers == number)
-        central = inside[np.argsort(-(vectors[inside] @ vectors[inside].sum(axis=0)), kind="stable")]
-        texts = dict.fromkeys(shorten(dataset.queries[query], _EXAMPLE, placeholder=" ...") for query in ids[central])
-        examples = ", ".join(f'"{text}"' for text in list(texts)[:2])
-        groups[f"cluster {number + 1}: {examples}"] = ids[inside].tolist()
-    return groups

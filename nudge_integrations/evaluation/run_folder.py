@@ -144,6 +144,7 @@ class RunFolder:
         self,
         metrics: Sequence[str] | None = None,
         *,
+        ignore_identical_ids: bool = False,
         resamples: int = 10_000,
         confidence: float = 0.95,
         seed: int = 0,
@@ -152,6 +153,7 @@ class RunFolder:
 
         Args:
             metrics: Names with a cutoff, the first of which orders the queries; None takes the usual four.
+            ignore_identical_ids: As in `compare`; a run that was fitted with it needs no such thing.
             resamples: Resamples of every interval and test.
             confidence: Level of every interval, between 0 and 1.
             seed: Seed of the resamples and clusters.
@@ -161,6 +163,7 @@ class RunFolder:
             self.after,
             self.test,
             metrics=metrics,
+            ignore_identical_ids=ignore_identical_ids,
             train=self.train,
             query_vectors=self.queries,
             resamples=resamples,

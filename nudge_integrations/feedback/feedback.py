@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.content import content_id, counted
+from nudge_integrations.errors import InputError
 from nudge_integrations.feedback.clicks import PositionWeights, Shown
 
 __all__ = ["Feedback", "FeedbackLabels", "Verdict"]
@@ -101,7 +102,14 @@ class Feedback:
                 less than half as often, so weighted, as the best of their query; ``"raw"``: each counts one;
                 ``"none"``.
             clip: Propensities below this count as this much, so that no click weighs more than 1 / clip.
+
+        Raises:
+            InputError: If ``clicks`` is none of these, or ``clip`` is not above 0 and at most 1.
         """
+        if clicks not in ("weighted", "raw", "none"):
+            raise InputError(f"clicks must be 'weighted', 'raw' or 'none'; got {clicks!r}")
+        if not isinstance(clip, int | float) or not 0.0 < clip <= 1.0:
+            raise InputError(f"clip must be a number above 0 and at most 1; got {clip!r}")
         left_out = Counter(self.left_out)
         positions = PositionWeights.of(self.shown, clip=clip) if clicks == "weighted" and self._clicked() else None
         grades: dict[str, dict[str, Verdict]] = defaultdict(dict)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nudge_integrations.feedback.feedback import Feedback, Verdict
-from nudge_integrations.feedback.values import text_at, time_of
+from nudge_integrations.feedback.values import records_in, text_at, time_of
 
 __all__ = ["from_judgements"]
 
@@ -27,7 +27,7 @@ def from_judgements(records: Iterable[Mapping[str, Any]]) -> Feedback:
     for query, document, rating, time in _rows(records):
         try:
             grade = float(rating)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             grade = float("nan")
         if not query or not document or not abs(grade) < float("inf"):
             left_out["ratings without a query, a document or a number"] += 1
@@ -41,8 +41,8 @@ def from_judgements(records: Iterable[Mapping[str, Any]]) -> Feedback:
 def _rows(records: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, str, Any, str]]:
     for record in records:
         if "judgmentRatings" in record:
-            for rated in record["judgmentRatings"] or ():
-                for one in rated.get("ratings") or ():
+            for rated in records_in(record["judgmentRatings"]):
+                for one in records_in(rated.get("ratings")):
                     yield text_at(rated, "query"), str(one.get("docId") or ""), one.get("rating"), time_of(record)
         else:
             document = next((record[name] for name in ("docid", "docId", "document") if record.get(name)), "")

@@ -25,7 +25,7 @@ from typing import Any
 
 from nudge_integrations.feedback.clicks import Shown
 from nudge_integrations.feedback.feedback import Feedback, Verdict
-from nudge_integrations.feedback.values import documents_of, grade_of, text_at, time_of
+from nudge_integrations.feedback.values import documents_of, grade_of, position_of, text_at, time_of
 
 __all__ = ["from_lines", "on_whole_answer"]
 
@@ -89,10 +89,8 @@ def _read(record: Mapping[str, Any], verdicts: list[Verdict], shown: list[Shown]
 
 
 def _position(record: Mapping[str, Any], document: str, ids: list[str]) -> int | None:
-    position = record.get("position")
-    if isinstance(position, int) and position >= 0:
-        return position
-    return ids.index(document) if document in ids else None
+    position = position_of(record.get("position"))
+    return ids.index(document) if position is None and document in ids else position
 
 
 def on_whole_answer(

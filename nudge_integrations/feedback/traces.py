@@ -14,7 +14,7 @@ from typing import Any
 
 from nudge_integrations.feedback.feedback import Feedback, Verdict
 from nudge_integrations.feedback.lines import on_whole_answer
-from nudge_integrations.feedback.values import documents_of, grade_of, text_at, time_of
+from nudge_integrations.feedback.values import documents_of, grade_of, position_of, text_at, time_of
 
 __all__ = ["from_langfuse", "from_langsmith", "from_phoenix"]
 
@@ -122,11 +122,11 @@ def _take(
             left_out["scores and labels that are neither yes nor no"] += 1
         return
     position = record.get("document_position")
+    place = position_of(position)
     said = Verdict(trace.query, "", grade, 1.0, time, f"{source}:{who}" if who != source else source)
-    if isinstance(position, int | float) and position == position:
-        if 0 <= int(position) < len(trace.documents):
-            document = trace.documents[int(position)]
-            verdicts.append(Verdict(said.query, document, grade, 1.0, time, said.source))
+    if position not in (None, "") and position == position:  # tables have NaN where there is none
+        if place is not None and place < len(trace.documents):
+            verdicts.append(Verdict(said.query, trace.documents[place], grade, 1.0, time, said.source))
         else:
             left_out["verdicts on a position where no document was"] += 1
         return

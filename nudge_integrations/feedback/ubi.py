@@ -8,7 +8,7 @@ from typing import Any
 
 from nudge_integrations.feedback.clicks import Shown
 from nudge_integrations.feedback.feedback import Feedback
-from nudge_integrations.feedback.values import text_at, time_of
+from nudge_integrations.feedback.values import position_of, text_at, time_of
 
 __all__ = ["from_ubi"]
 
@@ -29,14 +29,15 @@ def from_ubi(records: Iterable[Mapping[str, Any]]) -> Feedback:
     """
     queries, events, left_out, counts = _sorted(records)
     seen: dict[tuple[str, str, int], Shown] = {}
-    listed = dict.fromkeys((one.get("query_id") for one in events if one.get("action_name") in _SHOWN), True)
+    listed = {str(one.get("query_id")) for one in events if str(one["action_name"]) in _SHOWN}
+    places = {name: _places(record) for name, record in queries.items()}
     for query_id, record in queries.items():
         text = text_at(record, "user_query")
         if query_id not in listed and text:
-            for place, hit in enumerate(record.get("query_response_hit_ids") or ()):
-                seen[query_id, str(hit), place] = Shown(text, str(hit), place, time=time_of(record), source="ubi")
+            for hit, place in places[query_id].items():
+                seen[query_id, hit, place] = Shown(text, hit, place, time=time_of(record), source="ubi")
     for event in events:
-        _add(event, queries, seen, left_out)
+        _add(event, queries, places, seen, left_out)
     return Feedback((), tuple(seen.values()), dict(left_out), dict(counts))
 
 
@@ -60,12 +61,13 @@ def _sorted(
         else:
             left_out["records that are neither a query nor an event"] += 1
     # Clicks last, so that each finds the impression that it belongs to.
-    return queries, sorted(events, key=lambda one: one["action_name"] not in _SHOWN), left_out, counts
+    return queries, sorted(events, key=lambda one: str(one["action_name"]) not in _SHOWN), left_out, counts
 
 
 def _add(
     event: Mapping[str, Any],
     queries: Mapping[str, Mapping[str, Any]],
+    places: Mapping[str, Mapping[str, int]],
     seen: dict[tuple[str, str, int], Shown],
     left_out: Counter[str],
 ) -> None:
@@ -76,18 +78,31 @@ def _add(
     query_id = str(event.get("query_id") or "")
     query = queries.get(query_id, {})
     text = text_at(query, "user_query") or text_at(event, "user_query")
-    attributes = event.get("event_attributes") or {}
-    document = str((attributes.get("object") or {}).get("object_id") or "")
+    attributes = _object(event, "event_attributes")
+    document = str(_object(attributes, "object").get("object_id") or "")
     if not text or not document:
         left_out["events without a query or a document"] += 1
         return
-    position = (attributes.get("position") or {}).get("ordinal")
-    hits = [str(hit) for hit in query.get("query_response_hit_ids") or ()]
-    if not isinstance(position, int) or position < 0:
-        position = hits.index(document) if document in hits else None
+    position = position_of(_object(attributes, "position").get("ordinal"))
+    if position is None:
+        position = places.get(query_id, {}).get(document)
     if position is None:
         left_out["events without a position"] += 1
         return
-    shuffled = bool((query.get("query_attributes") or {}).get("shuffled"))
+    shuffled = bool(_object(query, "query_attributes").get("shuffled"))
     key = query_id, document, position
     seen[key] = Shown(text, document, position, action in _CLICKED, shuffled, time_of(event), "ubi")
+
+
+def _object(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = record.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _places(query: Mapping[str, Any]) -> dict[str, int]:
+    """Return each document that a query found -> where it stood first."""
+    hits = query.get("query_response_hit_ids")
+    places: dict[str, int] = {}
+    for place, hit in enumerate(hits if isinstance(hits, list | tuple) else ()):
+        places.setdefault(str(hit), place)
+    return places

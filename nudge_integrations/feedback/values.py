@@ -7,7 +7,13 @@ from typing import Any
 
 from nudge_integrations.dataset.content import content_id
 
-__all__ = ["document_id", "documents_of", "grade_of", "text_at", "time_of"]
+__all__ = ["document_id", "documents_of", "grade_of", "position_of", "records_in", "text_at", "time_of"]
+
+# Nobody looks further down; what says so counts in bytes or in milliseconds.
+_DEEPEST = 100_000
+
+# The largest grade: more than any scale has, and less than floats have.
+_LARGEST = 1e9
 
 _YES = {
     "yes",
@@ -46,9 +52,33 @@ def grade_of(value: Any) -> float | None:
             value = float(word)
         except ValueError:
             return None
-    if not isinstance(value, int | float) or value != value or value in (float("inf"), float("-inf")):
+    if not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
         return None
     return float(value) if value >= 0.5 else -1.0
+
+
+def position_of(value: Any) -> int | None:
+    """Return a position from 0, which tables write as text or with a decimal point; None where it is none.
+
+    Example:
+        >>> position_of(2), position_of("2"), position_of(2.0), position_of(-1), position_of(True), position_of(1e30)
+        (2, 2, 2, None, None, None)
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _DEEPEST:
+        return None
+    return int(value) if value == int(value) else None
+
+
+def records_in(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects in a list, an empty one for what is none, so that it can be counted."""
+    if not isinstance(value, list | tuple):
+        return [{}]
+    return [one if isinstance(one, Mapping) else {} for one in value]
 
 
 def document_id(document: Any) -> str | None:

@@ -128,7 +128,14 @@ def _checked(
     whole = all(isinstance(entry.get("text"), str) and isinstance(entry.get("metadata"), dict) for entry in entries)
     if not whole or len(dimensions) > 1 or any(index.ids != ids or index.similarity != "dot" for index in indexes):
         raise CorruptArtifactError(f"{path} does not hold a whole nudged index: its parts do not fit; save it again")
+    if words is not None and (set(words.index.ids) != set(ids) or not _same_settings(words)):
+        raise CorruptArtifactError(f"{path} holds words of other documents than its vectors are of; save it again")
     return base, placed, nudge, words, model
+
+
+def _same_settings(words: Words) -> bool:
+    """Tell whether words are scored as the nudge weighed them."""
+    return words.fusion.lexical is not None and words.index.settings.as_dict() == dict(words.fusion.lexical)
 
 
 def _content(path: str | os.PathLike[str]) -> dict[str, Any]:

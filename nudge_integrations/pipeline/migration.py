@@ -222,12 +222,15 @@ class _Comparison:
             "similarity": side.similarity,
         }
         nudge = fit(self.train, side.fingerprint, **given, **self.options)
-        metric = parse_metric(nudge.metric)
+        metric, how = parse_metric(nudge.metric), {"similarity": side.similarity, **self._identical}
         without, served = (
-            served_figures(one, self.test, side.documents, side.queries[test], metric, similarity=side.similarity)
-            for one in (None, nudge)
+            served_figures(one, self.test, side.documents, side.queries[test], metric, **how) for one in (None, nudge)
         )
         return nudge, {side.name: without, f"{side.name} + nudge": served}
+
+    @property
+    def _identical(self) -> dict[str, Any]:
+        return {"ignore_identical_ids": bool(self.options.get("ignore_identical_ids"))}
 
     def compared(
         self, sample: NDArray[np.float32], rows: NDArray[np.int64]
@@ -244,7 +247,8 @@ class _Comparison:
         ]
         space_map = fit_space_map(*pairs)
         mapped = space_map.apply(self.queries[test])
-        served = served_figures(nudge, self.test, self.old.documents, mapped, parse_metric(nudge.metric))
+        metric = parse_metric(nudge.metric)
+        served = served_figures(nudge, self.test, self.old.documents, mapped, metric, **self._identical)
         figures["new queries mapped, old model + nudge"] = served
         base, best = (figures[name].mean() for name in ("old model", "old model + nudge"))
         return figures, space_map, float((served.mean() - base) / (best - base)) if best > base else None

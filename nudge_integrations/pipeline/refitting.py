@@ -132,7 +132,7 @@ def refit_details(
         "labels": work.log,
     }
     fitted = fit(dataset, nudge.encoder, document_vectors=work.vectors, **given, **asked)
-    gain = _gain_on_new(nudge, fitted, dataset, work, queries)
+    gain = _gain_on_new(nudge, fitted, dataset, work, queries, bool(asked.get("ignore_identical_ids")))
     return work.details(fitted, changes, gain, asked, require_gain=require_gain)
 
 
@@ -257,7 +257,12 @@ class _Refit:
 
 
 def _gain_on_new(
-    nudge: Nudge, fitted: Nudge, dataset: RetrievalDataset, work: _Refit, queries: NDArray[np.float32]
+    nudge: Nudge,
+    fitted: Nudge,
+    dataset: RetrievalDataset,
+    work: _Refit,
+    queries: NDArray[np.float32],
+    ignore_identical_ids: bool,
 ) -> NewQueryGain | None:
     memory = memory_of(fitted)
     if memory is None:
@@ -268,7 +273,8 @@ def _gain_on_new(
     places, rows = (list(part) for part in zip(*judged, strict=True))
     ids = [memory.query_ids[row] for row in rows]
     part = RetrievalDataset(dataset.corpus, {i: dataset.queries[i] for i in ids}, {i: dataset.qrels[i] for i in ids})
-    before = served_figures(nudge, part, work.vectors, queries[rows], parse_metric(fitted.metric))
+    metric, alone = parse_metric(fitted.metric), ignore_identical_ids
+    before = served_figures(nudge, part, work.vectors, queries[rows], metric, ignore_identical_ids=alone)
     after = memory.per_query.score[places]
     _, error = gain_and_error(after - before, np.unique(part.query_groups(), return_inverse=True)[1])
     return NewQueryGain(len(ids), fitted.metric, float(before.mean()), float(after.mean()), error)

@@ -30,6 +30,7 @@ def served_figures(
     metric: Metric,
     *,
     similarity: Literal["cosine", "dot"] = "cosine",
+    ignore_identical_ids: bool = False,
 ) -> NDArray[np.float64]:
     """Return the metric of each query, in [0, 1].
 
@@ -40,23 +41,28 @@ def served_figures(
         queries: (m, d).
         metric: The metric.
         similarity: What base vectors are ranked by without a nudge.
+        ignore_identical_ids: As in `fit`: no query finds the document that has its id.
 
     Returns:
         (m,) float64.
     """
+    row_of = {document: row for row, document in enumerate(dataset.corpus)}
+    own = [row_of.get(query) if ignore_identical_ids else None for query in dataset.queries]
+    depth = metric.k + ignore_identical_ids
     if nudge is not None and nudge.fusion is not None:
-        found = _with_words(nudge, dataset, documents, queries, metric.k)
+        found = _with_words(nudge, dataset, documents, queries, depth)
     elif nudge is not None:
         served = apply_documents(nudge, dataset.document_ids, list(dataset.corpus.values()), documents)
-        found = _by_vectors(served, nudge.transform_queries(queries), metric.k)
+        found = _by_vectors(served, nudge.transform_queries(queries), depth)
     else:
-        found = _by_vectors(documents if similarity == "dot" else unit_rows(documents, "documents"), queries, metric.k)
+        found = _by_vectors(documents if similarity == "dot" else unit_rows(documents, "documents"), queries, depth)
     gains = dataset.relevance()
     every = metric.weights(gains)
     figures = np.zeros(len(queries))
-    for query, ranking in enumerate(found):
-        own = slice(gains.indptr[query], gains.indptr[query + 1])
-        weight_of = dict(zip(gains.indices[own].tolist(), every[own].tolist(), strict=True))
+    for query, (rows, hidden) in enumerate(zip(found, own, strict=True)):
+        ranking = [row for row in rows if row != hidden][: metric.k]
+        judged = slice(gains.indptr[query], gains.indptr[query + 1])
+        weight_of = dict(zip(gains.indices[judged].tolist(), every[judged].tolist(), strict=True))
         weights = np.array([weight_of.get(row, 0.0) for row in ranking])
         rank, relevant = np.arange(1, len(ranking) + 1), np.array([row in weight_of for row in ranking], bool)
         figures[query] = (weights * metric.contribution(rank, np.cumsum(relevant)) * relevant).sum()

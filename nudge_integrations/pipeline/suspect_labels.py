@@ -10,6 +10,9 @@ import numpy as np
 
 from nudge_integrations.corpus import as_rows, unit_rows
 from nudge_integrations.errors import InputError
+from nudge_integrations.pipeline.identical import identical_rows
+from nudge_integrations.pipeline.refitting import last_options
+from nudge_integrations.solver.direction import NEVER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,6 +117,7 @@ def suspects(
         served,
         np.array([place[label.query] for label in labels]),
         np.array([row_of[label.document] for label in labels]),
+        identical_rows(names, row_of, last_options(nudge)),
     )
     cost, disagreement = pairs.figures()
     order = np.argsort(-(cost + disagreement), kind="stable")[:most]
@@ -158,6 +162,7 @@ class _LabelPairs:
         served: (n, d) float32, where they are.
         query: (p,) the query of each label.
         document: (p,) its document.
+        hidden: (m,) the document that each query never finds, -1 for none; None where none has one.
     """
 
     queries: NDArray[np.float32]
@@ -165,6 +170,7 @@ class _LabelPairs:
     served: NDArray[np.float32]
     query: NDArray[np.int64]
     document: NDArray[np.int64]
+    hidden: NDArray[np.int64] | None = None
 
     def figures(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what each label costs the others, and how much its own query disagrees, (p,) each."""
@@ -197,6 +203,9 @@ class _LabelPairs:
             block = slice(start, min(start + _QUERIES_AT_ONCE, len(self.queries)))
             mine = np.flatnonzero((self.query >= block.start) & (self.query < block.stop))
             scores = self.queries[block] @ self.served.T / _TEMPERATURE
+            if self.hidden is not None:
+                itself = np.flatnonzero(self.hidden[block] >= 0)
+                scores[itself, self.hidden[block][itself]] = NEVER
             largest = scores.max(axis=1, keepdims=True)
             weights = np.exp(scores - largest)
             total = weights.sum(axis=1, keepdims=True)

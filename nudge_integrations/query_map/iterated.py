@@ -83,7 +83,7 @@ class IteratedMaps:
         (temperature,) = temperatures = [float(str(setting.responses))]
         queries = learner.queries[part.rows]
         mapped = queries + queries @ part.maps[-1] if part.maps else queries
-        found = learner.residuals(mapped, learner.positives[part.rows], temperatures, self.block_bytes)[temperature]
+        found = learner.residuals(mapped, temperatures, self.block_bytes, part.rows.numpy())[temperature]
         change = part.regression.fit(part.regression.products(found), setting.penalty)
         change *= _STRENGTH * maps.scale(setting) * maps.damping(setting.whitening)
         return part.maps[-1] + change if part.maps else change

@@ -107,7 +107,7 @@ class RidgeMaps:
         variance, axes = (torch.from_numpy(part).to(teaching.queries) for part in eigh(covariance))
         turned = teaching.turned(axes)
         maps = cls(turned, variance.clamp_min(0.0), axes, seed)
-        maps.responses.update(turned.residuals(turned.queries, turned.positives, temperatures, block_bytes).items())
+        maps.responses.update(turned.residuals(turned.queries, temperatures, block_bytes).items())
         return maps
 
     def map(self, setting: Setting) -> torch.Tensor:

@@ -20,6 +20,7 @@ from scipy.cluster.vq import kmeans, vq
 from nudge_integrations.corpus.threads import share_of
 from nudge_integrations.corpus.topk import row_blocks
 from nudge_integrations.solver import Prepared
+from nudge_integrations.solver.direction import NEVER
 from nudge_integrations.solver.labels import Labels, group_codes
 
 __all__ = ["LabelledQueries", "Teaching", "fold_codes", "labelled_queries", "teaching_of"]
@@ -62,6 +63,8 @@ class Teaching(LabelledQueries):
         documents: (t,) int64, by the most relevant document: what is like one that nobody asked for.
         clusters: (t,) int64, two k-means clusters, which share no document unless they share most: another topic.
         cross_selection: (t,) bool, whole groups: each half is served by the setting that suits the other.
+        hidden: (t,) int64, the place in ``support`` of the document that each query never finds, which its softmax
+            leaves out; -1 for none. None where none has one.
     """
 
     support: torch.Tensor
@@ -69,6 +72,7 @@ class Teaching(LabelledQueries):
     documents: NDArray[np.int64]
     clusters: NDArray[np.int64]
     cross_selection: NDArray[np.bool_]
+    hidden: NDArray[np.int64] | None = None
 
     def turned(self, axes: torch.Tensor) -> Teaching:
         """Return the same with all vectors along other axes, the columns of (d, d); inner products stay."""
@@ -76,16 +80,25 @@ class Teaching(LabelledQueries):
 
     def with_support(self, prepared: Prepared, most: int) -> Teaching:
         """Return the same with other documents in the softmax, of either kind at most so many."""
-        support, log_weight = _support(prepared, most)
-        return replace(self, support=support, log_weight=log_weight)
+        support, log_weight, hidden = _support(prepared, most, self.rows)
+        return replace(self, support=support, log_weight=log_weight, hidden=hidden)
 
     def residuals(
-        self, queries: torch.Tensor, positives: torch.Tensor, temperatures: Sequence[float], block_bytes: int
+        self,
+        queries: torch.Tensor,
+        temperatures: Sequence[float],
+        block_bytes: int,
+        rows: NDArray[np.int64] | slice = slice(None),
     ) -> dict[float, torch.Tensor]:
-        """Return R (r, d) float32 for each temperature, for queries (r, d) of any length and their positives (r, d)."""
+        """Return R (r, d) float32 for each temperature, for the teaching queries ``rows``, moved to (r, d)."""
+        positives = self.positives[torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows]
+        hidden = None if self.hidden is None else self.hidden[rows]
         found = {temperature: positives.clone() for temperature in temperatures}
         for block in row_blocks(len(queries), max(1, share_of(block_bytes) // (24 * max(1, len(self.support))))):
             scores = queries[block] @ self.support.T
+            if hidden is not None:
+                left_out = np.flatnonzero(hidden[block] >= 0)
+                scores[torch.from_numpy(left_out), torch.from_numpy(hidden[block][left_out])] = NEVER
             for temperature, residual in found.items():
                 weights = torch.softmax((scores / temperature).add_(self.log_weight), dim=1)
                 residual[block].addmm_(weights, self.support, alpha=-1.0)
@@ -98,7 +111,7 @@ def teaching_of(prepared: Prepared, support: int = _SUPPORT) -> Teaching:
     able = np.diff(labels.gains.indptr)[prepared.pools.queries] > 0
     learner = _labelled(labels, prepared.pools.queries[able])
     documents = group_codes(np.asarray(labels.gains[learner.rows].argmax(axis=1)).ravel())
-    vectors, log_weight = _support(prepared, support)
+    vectors, log_weight, hidden = _support(prepared, support, learner.rows)
     return Teaching(
         learner.rows,
         learner.queries,
@@ -109,6 +122,7 @@ def teaching_of(prepared: Prepared, support: int = _SUPPORT) -> Teaching:
         documents,
         _parted(_clusters(learner.queries.double().cpu().numpy(), seed), documents),
         fold_codes(learner.groups, 2, seed) == 0,
+        hidden,
     )
 
 
@@ -128,17 +142,28 @@ def fold_codes(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.i
     return np.random.default_rng(seed).permutation(len(names))[member] % folds
 
 
-def _support(prepared: Prepared, most: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return labelled documents and a sample of the others, with the logarithm of how many each stands for."""
+def _support(
+    prepared: Prepared, most: int, rows: NDArray[np.int64]
+) -> tuple[torch.Tensor, torch.Tensor, NDArray[np.int64] | None]:
+    """Return labelled documents and a sample of the others, with the logarithm of how many each stands for.
+
+    And for each of some queries the place among them of the document that it never finds, see `Teaching`.
+    """
     random = np.random.default_rng(prepared.options.seed)
-    parts, weights = [], []
+    parts, weights, places = [], [], []
     unlabelled = len(prepared.corpus) - len(prepared.labels.rows)
     for vectors, count in ((prepared.labels.documents, len(prepared.labels.rows)), (prepared.sample, unlabelled)):
         drawn = len(vectors) if len(vectors) <= most else most
         kept = np.sort(random.choice(len(vectors), drawn, replace=False))
+        places.append(len(prepared.labels.rows) * len(places) + kept)
         parts.append(vectors[torch.from_numpy(kept).to(vectors.device)])
         weights.append(np.full(drawn, math.log(count / drawn) if drawn else 0.0, np.float32))
-    return torch.cat(parts), torch.from_numpy(np.concatenate(weights)).to(parts[0].device)
+    hidden = prepared.labels.hidden
+    if hidden is not None:
+        place_of = np.full(len(prepared.labels.rows) + len(prepared.sample) + 1, -1)  # the last one for -1
+        place_of[np.concatenate(places)] = np.arange(sum(map(len, places)))
+        hidden = place_of[hidden[rows]]
+    return torch.cat(parts), torch.from_numpy(np.concatenate(weights)).to(parts[0].device), hidden
 
 
 def _positives(gains: sparse.csr_array, labels: Labels) -> torch.Tensor:

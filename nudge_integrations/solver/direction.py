@@ -33,7 +33,10 @@ from nudge_integrations.corpus.topk import row_blocks
 from nudge_integrations.solver.labels import Labels
 from nudge_integrations.solver.ragged import ragged
 
-__all__ = ["Answered", "Contrastive", "Direction", "log_normalisers", "sums"]
+__all__ = ["NEVER", "Answered", "Contrastive", "Direction", "log_normalisers", "sums"]
+
+# The score of a document that a softmax leaves out: no share of it, and finite where there is no other.
+NEVER = -1e4
 
 # Queries summed at a time in float32; sums of these are summed in float64, so that many labels lose no digits.
 _SUMMED = 256
@@ -49,8 +52,16 @@ class Direction(Protocol):
     def weights(self, labels: Labels) -> sparse.csr_array:
         """Return the label part of W: (m, u), nonzero where a query has a gain, or says no."""
 
-    def negatives(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return the rest of W for queries ``rows`` with base scores (c, u); not asked without a temperature."""
+    def negatives(
+        self, scores: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None
+    ) -> torch.Tensor:
+        """Return the rest of W for queries ``rows``; not asked without a temperature.
+
+        Args:
+            scores: (c, p) their base scores with labelled documents.
+            rows: (c,) the queries.
+            columns: (p,) which documents, or (c, 1); None for all of them, in order.
+        """
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,9 @@ class Answered:
             return _minus_noes(labels.gains.data, labels)
         return _minus_noes(np.ones(labels.gains.nnz) if labels.shares is None else labels.shares.data, labels)
 
-    def negatives(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+    def negatives(
+        self, scores: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None
+    ) -> torch.Tensor:
         """Return zeros: documents that are not relevant to a query get nothing from it."""
         return torch.zeros_like(scores)
 
@@ -87,10 +100,13 @@ class Contrastive:
         temperature: tau, > 0.
         log_normaliser: (m,) float32, log sum_j exp(q . D_j / tau) over the whole corpus, less the logarithms of how
             many queries each one stands for and of its importance; infinite for queries that are no negatives.
+        hidden: (m,) int64, the column of the document that each query never finds and so does not push away; other
+            numbers for none. None where none has one.
     """
 
     temperature: float
     log_normaliser: torch.Tensor
+    hidden: NDArray[np.int64] | None = None
 
     def weights(self, labels: Labels) -> sparse.csr_array:
         """Return Y with rows of sum one, times the importance of queries; minus the noes."""
@@ -98,10 +114,16 @@ class Contrastive:
         totals = np.repeat(gains.sum(axis=1) / labels.importance(), np.diff(gains.indptr))
         return _minus_noes(gains.data / totals, labels)
 
-    def negatives(self, scores: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+    def negatives(
+        self, scores: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64] | None = None
+    ) -> torch.Tensor:
         """Return minus the softmax probabilities, times importance and how many queries each one stands for."""
         normaliser = self.log_normaliser[torch.from_numpy(rows).to(scores.device)]
-        return (scores / self.temperature).sub_(normaliser[:, None]).exp_().neg_()
+        weights = (scores / self.temperature).sub_(normaliser[:, None])
+        if self.hidden is not None:
+            those = np.arange(scores.shape[1]) if columns is None else columns
+            weights[torch.from_numpy(self.hidden[rows][:, None] == those).to(scores.device)] = -torch.inf
+        return weights.exp_().neg_()
 
 
 def _minus_noes(data: NDArray[np.float64], labels: Labels) -> sparse.csr_array:
@@ -146,6 +168,7 @@ def log_normalisers(
     others: int,
     temperatures: tuple[float, ...],
     block_bytes: int,
+    hidden: NDArray[np.int64] | None = None,
 ) -> dict[float, torch.Tensor]:
     r"""Return log sum_j exp(q . D_j / tau) over the whole corpus for each temperature.
 
@@ -159,6 +182,8 @@ def log_normalisers(
         others: How many other documents there are.
         temperatures: tau, > 0.
         block_bytes: Bound on the temporary memory.
+        hidden: (m,) int64, the place among ``documents`` and then ``sample`` of one that each query leaves out of its
+            sum; -1 for none. None where none does.
 
     Returns:
         For each temperature (m,) float32.
@@ -170,6 +195,9 @@ def log_normalisers(
         offset[len(documents) :] = math.log(others / len(sample))
     for block in row_blocks(len(queries), max(1, share_of(block_bytes) // (24 * max(1, len(candidates))))):
         scores = queries[block] @ candidates.T
+        if hidden is not None:
+            left_out = np.flatnonzero(hidden[block] >= 0)
+            scores[torch.from_numpy(left_out), torch.from_numpy(hidden[block][left_out])] = NEVER
         for temperature, values in normaliser.items():
             values[block] = torch.logsumexp(scores / temperature + offset, dim=1)
     return normaliser

@@ -17,7 +17,7 @@ from nudge_integrations.errors import InputError
 from nudge_integrations.solver.labels import group_codes
 from nudge_integrations.solver.options import Options
 
-__all__ = ["GivenLabels", "apart_from", "both_ignored", "checked_side", "groups_of", "parts_of"]
+__all__ = ["GivenLabels", "apart_from", "as_bytes", "both_ignored", "checked_side", "groups_of", "parts_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,7 @@ class GivenLabels:
         shares: (m, n) these weights, stored as the gains are; None where all are one.
         noes: (m, n) > 0 where a document does not answer a query; None where nobody said so.
         ignored: (m,) int64, the document that each query never finds, -1 for none; None where none has one.
+        hidden: (m,) int64, where that is among labelled documents and then a sample, see `Labels`; None where unknown.
     """
 
     queries: torch.Tensor
@@ -37,6 +38,7 @@ class GivenLabels:
     shares: sparse.csr_array | None
     noes: sparse.csr_array | None
     ignored: NDArray[np.int64] | None = None
+    hidden: NDArray[np.int64] | None = None
 
     def rows(self) -> NDArray[np.int64]:
         """Return the documents that are labelled, ascending."""
@@ -217,7 +219,7 @@ def groups_of(groups: ArrayLike | Sequence[object] | None, queries: torch.Tensor
     A question that was asked twice would answer itself in leave-one-out.
     """
     if groups is None:
-        return group_codes(_as_bytes(queries)) if queries.numel() else np.arange(len(queries))
+        return group_codes(as_bytes(queries)) if queries.numel() else np.arange(len(queries))
     names = np.asarray(groups)
     if names.shape != (len(queries),):
         raise InputError(f"groups must name one group for each of the {len(queries)} queries; got shape {names.shape}")
@@ -226,7 +228,7 @@ def groups_of(groups: ArrayLike | Sequence[object] | None, queries: torch.Tensor
 
 def apart_from(sample: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
     """Return a sample without labelled documents: as many copies of each vector are left out as are labelled."""
-    names = group_codes(np.concatenate([_as_bytes(labelled), _as_bytes(sample)]))
+    names = group_codes(np.concatenate([as_bytes(labelled), as_bytes(sample)]))
     order = np.argsort(names, kind="stable")
     earlier = np.empty(len(names), np.int64)
     earlier[order] = np.arange(len(names)) - np.searchsorted(names[order], names[order])
@@ -236,7 +238,7 @@ def apart_from(sample: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
     return sample[torch.from_numpy(kept[len(labelled) :]).to(sample.device)]
 
 
-def _as_bytes(rows: torch.Tensor) -> NDArray[np.void]:
+def as_bytes(rows: torch.Tensor) -> NDArray[np.void]:
     """Return (r,) one opaque value a row, to compare rows by; -0 counts as 0."""
     values = np.ascontiguousarray((rows + 0.0).cpu().numpy())
     return values.view(np.dtype((np.void, max(1, values.shape[1] * values.itemsize)))).ravel()

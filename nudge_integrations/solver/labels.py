@@ -30,6 +30,8 @@ class Labels:
         negative_weight: How much of ``noes`` enters the directions; with 0 it is as if nobody had said no.
         stand_ins: (m, u) gains that queries are evaluated by and that move nothing, where labels say no and nothing
             else; else None.
+        hidden: (m,) int64, the document that each query never finds and that no softmax of it takes: its column, or
+            ``u`` and its place in the sample of the others; -1 where it is in neither. None where none has one.
     """
 
     queries: torch.Tensor
@@ -42,6 +44,7 @@ class Labels:
     noes: sparse.csr_array | None = None
     negative_weight: float = 1.0
     stand_ins: sparse.csr_array | None = None
+    hidden: NDArray[np.int64] | None = None
 
     def members(self) -> sparse.csr_array:
         """Return the (groups, m) incidence of queries in groups."""

@@ -227,13 +227,13 @@ def _add_negatives(
         part = slice(*np.searchsorted(pair_group, [number, number + 1]))
         queries = _rows_of(labels.queries, members[number])
         scores = queries @ _rows_of(labels.documents, column[part]).T
-        total[part] += targets.direction.negatives(scores, members[number]).T @ queries
+        total[part] += targets.direction.negatives(scores, members[number], column[part]).T @ queries
 
 
 def _negative_at(targets: Targets, labels: Labels, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> torch.Tensor:
     """Return the negative weights of single (query, document) pairs, (p,)."""
     scores = (_rows_of(labels.queries, rows) * _rows_of(labels.documents, columns)).sum(dim=1, keepdim=True)
-    return targets.direction.negatives(scores, rows)[:, 0]
+    return targets.direction.negatives(scores, rows, columns[:, None])[:, 0]
 
 
 def _pairs(

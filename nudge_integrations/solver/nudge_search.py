@@ -216,11 +216,12 @@ def directions_of(
         len(prepared.corpus) - len(labels.rows),
         soft,
         options.block_bytes,
+        None if labels.hidden is None else labels.hidden[labels.negatives],
     )
     # Where only some queries are taken as negatives, each stands for several.
     stands_for = len(labels.able_to_push()) / max(1, len(rows)) * labels.importance()[labels.negatives]
     for temperature in soft:
         every = labels.queries.new_full((len(labels.queries),), torch.inf)
         every[rows] = found[temperature] - torch.from_numpy(np.log(stands_for)).to(every)
-        directions.append(Contrastive(temperature, every))
+        directions.append(Contrastive(temperature, every, labels.hidden))
     return directions

@@ -15,7 +15,7 @@ from nudge_integrations.corpus import Corpus, as_corpus
 from nudge_integrations.corpus.arrays import unit_block
 from nudge_integrations.errors import InputError
 from nudge_integrations.solver.inputs import GivenLabels, apart_from, both_ignored, checked_side, groups_of, parts_of
-from nudge_integrations.solver.label_columns import among, importance, stacked
+from nudge_integrations.solver.label_columns import among, hidden_places, importance, stacked
 from nudge_integrations.solver.labels import EvaluationQueries, Labels, able_to_push
 from nudge_integrations.solver.noes_alone import say_no_alone, with_next_best
 from nudge_integrations.solver.options import Options, OptionValues
@@ -79,6 +79,7 @@ class Prepared:
             return labels
         held_out, count = self.held_out, len(labels.queries)
         every = torch.cat([labels.queries, held_out.queries])
+        hidden = both_ignored(labels.hidden, held_out.hidden, count, len(held_out.queries))
         together = replace(
             labels,
             queries=every,
@@ -86,6 +87,7 @@ class Prepared:
             groups=np.arange(len(every)),
             shares=stacked(labels, held_out, "shares"),
             noes=stacked(labels, held_out, "noes"),
+            hidden=None if hidden is None else np.concatenate(hidden),
         )
         pushing = together.able_to_push()
         pushing = pushing[pushing >= count]
@@ -230,13 +232,13 @@ def prepare_for(
     sample = torch.from_numpy(corpus.sample(_SAMPLE if softmax or maps else 0, options.seed)).to(device)
     sample = unit_block(sample, "sampled documents")
     train, judge = among(train, rows), among(judge, rows)
-    stand = judge.gains if alone else None
-    labels = Labels(
-        train.queries, train.gains, codes, rows, documents_of, pushing, train.shares, train.noes, stand_ins=stand
-    )
+    stand, beside = judge.gains if alone else None, apart_from(sample, documents_of)
+    unseen, also_unseen = (hidden_places(corpus, side.ignored, rows, beside) for side in (train, judge))
+    columns = train.queries, train.gains, codes, rows, documents_of, pushing
+    labels = Labels(*columns, train.shares, train.noes, stand_ins=stand, hidden=unseen)
     gains, counts = judge.gains[own], importance(judge, own)
     evaluation = EvaluationQueries(evaluated, gains, left_out, drawn_with, *static, hidden, counts)
-    given, beside = None if held_out is None else judge, apart_from(sample, documents_of)
+    given = None if held_out is None else replace(judge, hidden=also_unseen)
     evaluation = evaluation.averaged(options.average)
     return Prepared(
         corpus, options, labels, given, evaluation, own, len(able), pools, beside, _covariance(sample), exact

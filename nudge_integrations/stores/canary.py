@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from scipy import sparse
 
 from nudge_integrations.corpus import as_rows, parse_metric, unit_rows
 from nudge_integrations.corpus.topk import BestSoFar
-from nudge_integrations.errors import InputError
+from nudge_integrations.errors import CorruptArtifactError, InputError
+from nudge_integrations.pipeline.refitting import last_options
 from nudge_integrations.stores.store import Floats, Searchable, StoreAdapter
 from nudge_integrations.stores.store_corpus import StoreCorpus, recall_of
 
@@ -39,6 +41,7 @@ class Canary:
         queries: (m, d) float32 unit vectors, as they are sent to the store.
         relevant: m lists of ids and gains.
         metric: What they are measured by, such as ``"ndcg@10"``.
+        hidden: Names of the queries, where a query never finds the document that has its name; else None.
         expected: (m,) float64, what each is worth once the store is changed; None before that was predicted.
     """
 
@@ -46,6 +49,7 @@ class Canary:
     relevant: list[dict[str, float]]
     metric: str
     expected: NDArray[np.float64] | None = None
+    hidden: list[str] | None = None
 
     @classmethod
     def of(cls, dataset: RetrievalDataset, queries: object, nudge: Nudge) -> Canary:
@@ -67,10 +71,22 @@ class Canary:
         width = nudge.dimension or None  # None where nothing moves
         given = as_rows(queries, "query vectors", dimension=width, ids=ids)[rows]
         sent = unit_rows(nudge.transform_queries(given), "queries", dimension=width)
-        return cls(sent, [wanted[row] for row in rows], nudge.metric)
+        alone = last_options(nudge).get("ignore_identical_ids", False)
+        hidden = [ids[row] for row in rows] if alone else None
+        return cls(sent, [wanted[row] for row in rows], nudge.metric, hidden=hidden)
 
     def __len__(self) -> int:
         return len(self.queries)
+
+    @property
+    def depth(self) -> int:
+        """How many results a query is asked for."""
+        return parse_metric(self.metric).k + (self.hidden is not None)
+
+    def without_hidden(self, found: Sequence[Sequence[str]]) -> list[list[str]]:
+        """Return the ids that count among those that each query found, best first."""
+        k, names = parse_metric(self.metric).k, self.hidden or [None] * len(self)
+        return [[i for i in ids if i != name][:k] for ids, name in zip(found, names, strict=True)]
 
     def compared(self, found: Sequence[Sequence[str]], skipped: Collection[str]) -> tuple[float, float]:
         """Return the mean found and the mean expected, over queries for no document that was left out."""
@@ -83,7 +99,7 @@ class Canary:
         """Return the (m,) metric of each query for the ids that it found, best first."""
         metric = parse_metric(self.metric)
         values = np.zeros(len(self))
-        for query, (ids, relevant) in enumerate(zip(found, self.relevant, strict=True)):
+        for query, (ids, relevant) in enumerate(zip(self.without_hidden(found), self.relevant, strict=True)):
             names = list(relevant)
             gains = sparse.csr_array(np.array([list(relevant.values())]))
             place = {document_id: rank for rank, document_id in enumerate(ids, start=1)}
@@ -95,17 +111,39 @@ class Canary:
 
     def to_bytes(self) -> bytes:
         """Write it as safetensors."""
-        note = {"relevant": json.dumps(self.relevant), "metric": self.metric}
+        note = {"relevant": json.dumps(self.relevant), "metric": self.metric, "hidden": self.hidden}
         expected = np.zeros(0) if self.expected is None else self.expected
         note_bytes = np.frombuffer(json.dumps(note).encode(), np.uint8)
         return save({"queries": self.queries, "expected": expected, "note": note_bytes})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Canary:
-        """Read what `to_bytes` wrote."""
-        arrays = load(data)
-        note: dict[str, Any] = json.loads(arrays["note"].tobytes())
-        return cls(arrays["queries"], json.loads(note["relevant"]), note["metric"], arrays["expected"])
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            CorruptArtifactError: If it is something else.
+        """
+        try:
+            arrays = load(data)
+            note: dict[str, Any] = json.loads(arrays["note"].tobytes())
+            about = json.loads(note["relevant"]), note["metric"], arrays["expected"], note.get("hidden")
+            return cls(as_rows(arrays["queries"], "canary queries"), *about)._checked()
+        except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise CorruptArtifactError(f"the canary queries cannot be read ({error}); fit again") from error
+
+    def _checked(self) -> Canary:
+        """Raise ValueError or TypeError where what was read cannot be canary queries."""
+        grades = [grade for relevant in self.relevant for grade in relevant.values()]
+        names = [name for relevant in self.relevant for name in relevant]
+        counts = {len(self.relevant), len(self if self.hidden is None else self.hidden)}
+        if self.expected is None or self.expected.shape not in ((0,), (len(self),)) or counts != {len(self)}:
+            raise ValueError(f"other counts than {len(self)} queries")
+        if not all(isinstance(name, str) for name in (*names, *(self.hidden or ()))) or not all(self.relevant):
+            raise ValueError("an id is no text, or a query asks for nothing")
+        if not (np.isfinite(np.array(grades, float)) & (np.array(grades, float) > 0)).all():
+            raise ValueError("a gain is no number above 0")
+        parse_metric(self.metric)
+        return self
 
 
 @dataclass(frozen=True)
@@ -167,7 +205,7 @@ def predict(
     """
     if not len(canary) or canary.queries.shape[1] != corpus.dimension:
         raise InputError(f"canary queries are {canary.queries.shape}; give at least one, of {corpus.dimension} numbers")
-    k = parse_metric(canary.metric).k
+    k = canary.depth
     own = ids_found(held.adapter, held, canary.queries, k)
     exact = exact_ids(held, canary.queries, k)
     before, best = float(canary.figures(own).mean()), float(canary.figures(exact).mean())

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from nudge_integrations.corpus import parse_metric
 from nudge_integrations.errors import CanaryError, RolloutError
 from nudge_integrations.storage import claimed, this_process
 from nudge_integrations.stores.batch_writer import BatchWriter, Direction, NotKept
@@ -223,7 +222,7 @@ class Rollout:
 
         def measure() -> None:
             corpus = StoreCorpus.of(self.adapter)
-            k = parse_metric(predicted.metric).k
+            k = canary.depth
             found = ids_found(self.adapter, corpus, canary.queries, k)
             recall = recall_of(found, exact_ids(corpus, canary.queries, k)) if self._info.index else 1.0
             figures.append(canary.compared(found, skipped))

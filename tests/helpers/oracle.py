@@ -32,6 +32,13 @@ class Problem:
         ignored = None if self.ignored is None else self.ignored[index]
         return Problem(self.documents, self.queries[index], self.gains[index], self.groups[index], ignored)
 
+    def without_ignored(self, scores: Floats) -> Floats:
+        """Return scores (m, n), those of documents that a query ignores so low that no softmax takes them."""
+        scores = scores.copy()
+        rows = np.flatnonzero(self.ignored >= 0) if self.ignored is not None else np.zeros(0, np.int64)
+        scores[rows, self.ignored[rows] if self.ignored is not None else rows] = -np.inf
+        return scores
+
     def metric(self, query: int | np.signedinteger[Any], scores: Floats, metric: str, ties: float = 0.0) -> float:
         """Return one query's metric with scores of all documents, the one that it ignores taken out of the ranking."""
         if self.ignored is not None and self.ignored[query] >= 0:
@@ -95,7 +102,7 @@ def direction(problem: Problem, temperature: float | None = None, *, graded: boo
     else:
         total = gains.sum(axis=1, keepdims=True)
         weights = np.divide(gains, total, out=np.zeros_like(gains), where=total > 0)
-        logits = queries @ problem.documents.T / temperature
+        logits = problem.without_ignored(queries @ problem.documents.T) / temperature
         soft = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         weights = weights - soft / soft.sum(axis=1, keepdims=True)
     return np.where(labelled[:, None], weights.T @ queries, 0.0)

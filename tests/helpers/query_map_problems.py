@@ -57,7 +57,7 @@ def shifts_of(maps: RidgeMaps, kind: str, setting: Setting, places: NDArray[np.i
 def dense_residuals(problem: Problem, temperature: float, query_map: Floats | float = 0.0) -> Floats:
     """Return where queries should go, by a softmax over all documents, once they have been mapped so far."""
     asked = problem.queries + problem.queries @ (query_map + np.zeros((problem.queries.shape[1],) * 2))
-    logits = asked @ problem.documents.T / temperature
+    logits = problem.without_ignored(asked @ problem.documents.T) / temperature
     scores = np.exp(logits - logits.max(axis=1, keepdims=True))
     target = problem.gains / problem.gains.sum(axis=1, keepdims=True)
     residual: Floats = (target - scores / scores.sum(axis=1, keepdims=True)) @ problem.documents

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
-from nudge_integrations.errors import InputError
+from nudge_integrations.errors import CorruptArtifactError, InputError
 from nudge_integrations.fusion import Bm25, Fusion, LexicalIndex
 from nudge_integrations.pipeline import fit
 from nudge_integrations.pipeline.nudged_index import NudgedIndex
@@ -198,3 +198,20 @@ def test_searches_while_documents_come_and_go_find_documents_of_one_moment(nudge
     reader.join()
     assert not wrong
     check(index)
+
+
+@pytest.mark.parametrize("other", ["other documents", "other settings"])
+def test_words_of_another_index_are_refused(nudge: Nudge, tmp_path: Path, other: str) -> None:
+    index = index_of(nudge, corpus(), vectors_of(300))
+    index.save(tmp_path / "index")
+    (folder,) = (tmp_path / "index").glob("index-*")
+    words = LexicalIndex.load(folder / "lexical")
+    if other == "other documents":
+        words.delete([words.ids[0]])
+    else:
+        changed = LexicalIndex(dataclasses.replace(words.settings, k1=words.settings.k1 + 0.5))
+        changed.insert(words.ids, ["a text"] * len(words.ids))
+        words = changed
+    words.save(folder / "lexical")
+    with pytest.raises(CorruptArtifactError, match="words of other documents"):
+        NudgedIndex.load(tmp_path / "index")

@@ -9,13 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_doubles import ENCODER, ENCODER_PATH
+from cli_doubles import ENCODER, ENCODER_PATH, WordEncoder
 from selection_problems import ndcg
 from typer.testing import CliRunner
 
-from nudge_integrations import Nudge, Options, RetrievalDataset, evaluate, fit, langchain, llama_index
+from nudge_integrations import (
+    InputError,
+    Nudge,
+    Options,
+    RetrievalDataset,
+    evaluate,
+    fit,
+    langchain,
+    llama_index,
+    migrate,
+    suspects,
+)
 from nudge_integrations.cli.app import app
-from nudge_integrations.evaluation import RunFolder, write_run
+from nudge_integrations.evaluation import RunFolder, compare, write_run
+from nudge_integrations.evaluation.explain import learning_curve
+from nudge_integrations.pipeline import labels_over_documents, refit_details
 from nudge_integrations.stores import fit_store, open_store
 
 AREAS = ("login", "invoice", "printer", "network", "mouse", "license")
@@ -153,3 +166,88 @@ def test_the_command_line_takes_the_option(tmp_path: Path) -> None:
 def test_the_option_stands_in_the_list_of_all_options() -> None:
     assert Options().ignore_identical_ids is False
     assert Options(ignore_identical_ids=True).ignore_identical_ids
+
+
+def test_two_rankings_are_compared_without_the_query_itself() -> None:
+    found = evaluate((DOCUMENTS, DOCUMENTS), DATASET, ["ndcg@10"], depth=11)
+    runs: Any = found.rankings, {query: ids[::-1] for query, ids in found.rankings.items()}
+    comparison = compare(*runs, DATASET, metrics=["ndcg@10"], resamples=10, ignore_identical_ids=True)
+    assert comparison.before.means["ndcg@10"] == pytest.approx(by_hand(DATASET, DOCUMENTS), abs=1e-6)
+    assert all(
+        query not in ids for side in (comparison.before, comparison.after) for query, ids in side.rankings.items()
+    )
+    with pytest.raises(InputError, match="among their own results"):
+        compare(found, found, ignore_identical_ids=True)
+
+
+def test_the_command_line_compares_without_the_query_itself(tmp_path: Path) -> None:
+    DATASET.to_beir(tmp_path / "tickets", "test")
+    whole = evaluate((DOCUMENTS, DOCUMENTS), DATASET, depth=11).rankings
+    for name, ranking in (("one", whole), ("other", {query: ids[::-1] for query, ids in whole.items()})):
+        write_run(ranking, tmp_path / f"{name}.trec")
+    given = ["compare", tmp_path / "one.trec", tmp_path / "other.trec", "--dataset", tmp_path / "tickets", "--json"]
+    result = CliRunner().invoke(app, [*map(str, given), "--resamples", "10", "--ignore-identical-ids"])
+    assert result.exit_code == 0, result.output
+    metrics = json.loads(result.stdout)["metrics"]
+    assert metrics["ndcg@10"]["before"] == pytest.approx(by_hand(DATASET, DOCUMENTS), abs=1e-6)
+
+
+def test_canary_queries_of_a_live_store_do_not_find_themselves(tmp_path: Path) -> None:
+    store = open_store({i: row.tolist() for i, row in zip(DATASET.corpus, DOCUMENTS, strict=True)}, journal=tmp_path)
+    nudge = fit_store(store, DATASET, ENCODER, method="nudge-n", step=0.2, ignore_identical_ids=True)
+    plan = store.plan(nudge)
+    assert plan.prediction is not None
+    assert plan.prediction.before == pytest.approx(by_hand(DATASET, DOCUMENTS), abs=1e-6)
+    moved = nudge.apply(list(DATASET.corpus), DOCUMENTS)
+    assert plan.prediction.after == pytest.approx(by_hand(DATASET, moved), abs=1e-6)
+    rollout = store.apply(plan)
+    figures = rollout.canary_figures
+    assert figures is not None
+    assert figures["found"] == pytest.approx(figures["predicted"], abs=1e-6)
+
+
+class AnotherEncoder(WordEncoder):
+    fingerprint = "another"
+
+
+def test_a_refit_and_a_migration_measure_without_the_query_itself() -> None:
+    first, second = DATASET.split((0.5, 0.5), seed=0)
+    nudge = fit(first, ENCODER, method="nudge-n", step=0.2, ignore_identical_ids=True)
+    details = refit_details(
+        nudge, second, DOCUMENTS, query_vectors=ENCODER.encode_queries(list(second.queries.values()))
+    )
+    assert details.gain is not None
+    moved = nudge.apply(list(DATASET.corpus), DOCUMENTS)
+    assert details.gain.before == pytest.approx(by_hand(second, moved), abs=1e-6)
+    moving = migrate(nudge, AnotherEncoder(), DATASET.corpus, old_vectors=DOCUMENTS, held_out=0.4)
+    held_out = labels_over_documents(nudge.labels, DATASET.corpus)[0].split((0.6, 0.4), seed=0)[1]
+    for name in ("old model", "new model"):
+        assert moving.figures[name] == pytest.approx(by_hand(held_out, DOCUMENTS), abs=1e-6)
+
+
+def test_suspects_are_told_without_the_query_itself() -> None:
+    nudge = fit(DATASET, ENCODER, method="nudge-n", step=0.2, ignore_identical_ids=True)
+    plain = fit(DATASET, ENCODER, method="nudge-n", step=0.2)
+    given: Any = {"vectors": DOCUMENTS, "documents": DATASET.corpus, "most": 10_000}
+    without, beside = (
+        {(one.query_id, one.document): one.disagreement for one in found}
+        for found in (suspects(nudge, **given), suspects(plain, **given))
+    )
+    assert all(without[pair] < beside[pair] for pair in without)
+
+
+def test_a_curve_of_fewer_labels_is_measured_without_the_query_itself() -> None:
+    train, test = DATASET.split((0.7, 0.3), seed=1)
+    vectors = (ENCODER.encode_queries(list(part.queries.values())) for part in (train, test))
+    given: Any = dict(zip(("query_vectors", "test_query_vectors"), vectors, strict=True))
+    curve = learning_curve(
+        train,
+        test,
+        document_vectors=DOCUMENTS,
+        **given,
+        method="nudge",
+        sizes=[10, 20],
+        repeats=1,
+        ignore_identical_ids=True,
+    )
+    assert curve.means[0] == pytest.approx(by_hand(test, DOCUMENTS), abs=1e-6)

@@ -20,14 +20,15 @@ PROBLEM = random_problem(0, documents=60, queries=40, width=6)
 
 
 def teaching(problem: Problem, support: int = 6144, **options: Any) -> Teaching:
-    prepared = prepare(problem.documents, problem.queries, problem.relevance, groups=problem.groups, **options)
+    given = {"groups": problem.groups, "ignored": problem.ignored, **options}
+    prepared = prepare(problem.documents, problem.queries, problem.relevance, **given)
     return teaching_of(prepared, support)
 
 
 @pytest.mark.parametrize("block_bytes", [1, 1 << 24])
 def test_residuals_are_those_of_a_dense_softmax(block_bytes: int) -> None:
     learner = teaching(PROBLEM)
-    found = learner.residuals(learner.queries, learner.positives, (0.1, 0.03), block_bytes)
+    found = learner.residuals(learner.queries, (0.1, 0.03), block_bytes)
     for temperature, residuals in found.items():
         np.testing.assert_allclose(residuals.numpy(), dense_residuals(PROBLEM, temperature), atol=1e-5)
 
@@ -35,15 +36,39 @@ def test_residuals_are_those_of_a_dense_softmax(block_bytes: int) -> None:
 def test_residuals_of_queries_that_were_mapped_already_are_those_of_a_dense_softmax() -> None:
     learner, query_map = teaching(PROBLEM), np.random.default_rng(1).normal(size=(6, 6))
     mapped = learner.queries + learner.queries @ torch.from_numpy(query_map).float()
-    found = learner.residuals(mapped, learner.positives, (0.1,), 1 << 24)[0.1]
+    found = learner.residuals(mapped, (0.1,), 1 << 24)[0.1]
     np.testing.assert_allclose(found.numpy(), dense_residuals(PROBLEM, 0.1, query_map), atol=1e-5)
+
+
+@pytest.mark.parametrize("support", [6144, 12])
+def test_the_document_that_a_query_is_itself_pushes_it_nowhere(support: int) -> None:
+    random = np.random.default_rng(0)
+    ignored = random.permutation(60)[:40]
+    ignored[::7] = -1
+    problem = replace(PROBLEM, ignored=ignored)
+    learner = teaching(problem, support)
+    assert learner.hidden is not None
+    at = np.flatnonzero(learner.hidden >= 0)
+    taken = problem.documents[ignored[learner.rows[at]]]
+    np.testing.assert_allclose(learner.support[learner.hidden[at]].numpy(), taken, atol=1e-6)
+    if support > 60:
+        found = learner.residuals(learner.queries, (0.1, 0.03), 1 << 12)
+        for temperature, residuals in found.items():
+            np.testing.assert_allclose(residuals.numpy(), dense_residuals(problem, temperature), atol=1e-5)
+            assert not np.allclose(residuals.numpy(), dense_residuals(PROBLEM, temperature), atol=1e-2)
+
+
+def test_a_query_that_is_the_only_document_teaches_numbers() -> None:
+    problem = Problem(np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)), np.zeros(1, np.int64), np.zeros(1, np.int64))
+    learner = teaching(problem)
+    assert torch.isfinite(learner.residuals(learner.queries, (0.01,), 1 << 12)[0.01]).all()
 
 
 def test_a_sampled_softmax_is_close_to_the_exact_one() -> None:
     problem = turned(documents=4000, queries=30)
     learner = teaching(problem, 2000)
     assert len(learner.support) < 2100
-    found = learner.residuals(learner.queries, learner.positives, (0.1,), 1 << 24)[0.1]
+    found = learner.residuals(learner.queries, (0.1,), 1 << 24)[0.1]
     expected = torch.from_numpy(dense_residuals(problem, 0.1))
     assert torch.cosine_similarity(found.double(), expected).min() > 0.99
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from nudge_integrations.cli.options import (
     ConfidenceOption,
     ConfigOption,
     DebugOption,
+    IdenticalOption,
     JsonOption,
     MetricsOption,
     ResamplesOption,
@@ -47,6 +48,7 @@ def compare(
     dataset: DatasetOption = None,
     split: SplitOption = "test",
     metrics: MetricsOption = None,
+    ignore_identical_ids: IdenticalOption = False,
     resamples: ResamplesOption = 10_000,
     confidence: ConfidenceOption = 0.95,
     seed: SeedOption = 0,
@@ -67,9 +69,11 @@ def compare(
 
     if after is None and not before.is_dir():
         raise typer.BadParameter(f"{before} alone is no comparison: give two run files, or a run folder of nudge fit")
+    how: Any = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    how["ignore_identical_ids"] = ignore_identical_ids
     if after is None:
         run = RunFolder.load(before)
-        comparison = run.compare(metrics, resamples=resamples, confidence=confidence, seed=seed)
+        comparison = run.compare(metrics, **how)
     else:
         first, second, labels = read_rankings(before, after, LabelSource(dataset, split))
         comparison = compare_rankings(
@@ -77,9 +81,7 @@ def compare(
             second,
             labels,
             metrics=metrics or DEFAULT_METRICS,
-            resamples=resamples,
-            confidence=confidence,
-            seed=seed,
+            **how,
         )
     console_for(as_json).print(comparison_tables(comparison))
     if as_json:

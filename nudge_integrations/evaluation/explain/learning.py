@@ -135,6 +135,7 @@ def learning_curve(
     sizes: Sequence[int] | None = None,
     repeats: int = 2,
     seed: int = 0,
+    ignore_identical_ids: bool = False,
 ) -> LearningCurve:
     """Fit on fewer labels than there are, and see what each size is worth on the test queries.
 
@@ -151,6 +152,7 @@ def learning_curve(
         sizes: Numbers of labelled queries; None for an eighth, a quarter, a half, three quarters and all.
         repeats: Random subsets of each size.
         seed: Seed of the subsets.
+        ignore_identical_ids: As in `fit`: no query finds the document that has its id.
 
     Returns:
         The curve; ``forecast(200)`` says what 200 more labels would buy.
@@ -172,7 +174,9 @@ def learning_curve(
     base, learned, asked = (
         unit_rows(side, "vectors") for side in (document_vectors, query_vectors, test_query_vectors)
     )
-    task = _Task(test, base, learned, asked, train.relevance(document_ids=ids), metric, method, seed)
+    row_of = {document: row for row, document in enumerate(ids)}
+    ignored = np.array([row_of.get(query, -1) for query in train.queries]) if ignore_identical_ids else None
+    task = _Task(test, base, learned, asked, train.relevance(document_ids=ids), metric, method, seed, ignored)
     rng = np.random.default_rng(seed)
     orders = [rng.permutation(total) for _ in range(repeats)]
     scores = [task.scores(None)]
@@ -194,6 +198,7 @@ class _Task:
     metric: str
     method: str
     seed: int
+    ignored: NDArray[np.int64] | None
 
     def scores(self, rows: NDArray[np.int64] | None) -> NDArray[np.float64]:
         """Return the metric of every test query after a fit to some labelled queries; None fits nothing."""
@@ -201,11 +206,14 @@ class _Task:
         if rows is not None:
             candidates = ("nudge",) if self.method == "nudge" else CANDIDATES
             given = documents, self.queries[rows], self.relevance[rows]
-            solution = select(*given, candidates=candidates, metric=self.metric, seed=self.seed)
+            ignored = None if self.ignored is None else self.ignored[rows]
+            solution = select(*given, candidates=candidates, metric=self.metric, seed=self.seed, ignored=ignored)
             documents, similarity = solution.apply(documents), solution.similarity
             asked = map_queries(solution.query_map, asked.shape[1], asked)
         index = ExactIndex(self.test.document_ids, documents, similarity="dot" if similarity == "dot" else "cosine")
-        per_query = evaluate((index, asked), self.test, (self.metric,)).per_query[self.metric]
+        alone = self.ignored is not None
+        found = evaluate((index, asked), self.test, (self.metric,), ignore_identical_ids=alone)
+        per_query = found.per_query[self.metric]
         return np.array([per_query[query] for query in self.test.query_ids])
 
 
