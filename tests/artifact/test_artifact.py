@@ -348,7 +348,9 @@ def test_attachments_go_with_the_nudge_that_they_belong_to(tmp_path: Path) -> No
     assert (tmp_path / "notes.txt").read_text() == "somebody's"
 
 
-@pytest.mark.parametrize("name", [*FILES, "Vectors.safetensors", "a/b", "../x", "nul\0", ".env", "x" * 300])
+@pytest.mark.parametrize(
+    "name", [*FILES, "Vectors.safetensors", "labels.jsonl", "Labels.JSONL", "a/b", "../x", "nul\0", ".env", "x" * 300]
+)
 def test_an_attachment_cannot_take_the_name_of_a_file_of_the_nudge_or_leave_the_folder(
     tmp_path: Path, name: str
 ) -> None:
@@ -358,6 +360,13 @@ def test_an_attachment_cannot_take_the_name_of_a_file_of_the_nudge_or_leave_the_
     assert len(Nudge.load(tmp_path / "out")) == 3
     assert sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_an_attachment_is_bytes_under_a_name(tmp_path: Path) -> None:
+    for wrong in ({"notes": "text"}, {"notes": None}, ["notes"], "notes"):
+        with pytest.raises(InputError, match="attachment"):
+            make().save(tmp_path / "out", attachments=wrong)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["ids", "vectors", "nudge", "env", "*"])

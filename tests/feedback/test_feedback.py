@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from nudge_integrations.feedback import (
     from_ubi,
     read_feedback,
 )
+from nudge_integrations.feedback.reading import FORMS
 
 CORPUS = {"d1": "cats purr", "d2": "dogs bark", "d3": "cows moo"}
 
@@ -274,3 +277,108 @@ def test_a_document_clicked_less_than_half_as_often_as_the_best_was_clicked_by_c
     raw = Feedback(shown=tuple(shown)).labels(corpus, clicks="raw")
     (grades,) = raw.dataset.qrels.values()
     assert dict(grades) == pytest.approx({"near": 1.0, "good": 0.8, "stray": 0.2})
+
+
+ODD: list[Any] = [None, "", "x", 0, -1, True, 1e999, -1e999, float("nan"), 10**400, -(10**400), 2**63, [], [[]], [None]]
+ODD += [["x", 5, None], {}, {"a": 1}, {"object": "x"}, {"position": []}, {"id": {"id": []}}, "\ud800", "1" * 400]
+WHOLE: dict[str, list[dict[str, Any]]] = {
+    "lines": [
+        {"query": "q", "document": "d1", "verdict": "click", "position": 1, "shown": ["d1"], "time": "2026-01-01"},
+        {"query": "q", "verdict": "no", "cited": ["d1"], "instead": "d2", "source": "me", "shuffled": True},
+    ],
+    "ubi": [
+        {
+            "query_id": "1",
+            "user_query": "q",
+            "query_response_hit_ids": ["d1"],
+            "query_attributes": {"shuffled": True},
+            "timestamp": 5,
+        },
+        {
+            "action_name": "click",
+            "query_id": "1",
+            "event_attributes": {"object": {"object_id": "d1"}, "position": {"ordinal": 2}},
+        },
+    ],
+    "phoenix": [
+        {"context.span_id": "s", "attributes.input.value": "q", "attributes.retrieval.documents": [{"id": "d1"}]},
+        {"span_id": "s", "result": {"label": "relevant", "score": 1}, "document_position": 0, "annotator_kind": "X"},
+    ],
+    "langsmith": [
+        {"id": "r", "inputs": {"query": "q"}, "outputs": {"documents": [{"metadata": {"id": "d1"}}]}},
+        {"run_id": "r", "key": "user", "score": 1, "value": "x", "correction": {"documents": ["d2"]}},
+    ],
+    "langfuse": [
+        {"id": "t", "input": "q", "output": [{"document": {"id": "d1"}}]},
+        {"trace_id": "t", "name": "user", "value": 0, "observation_id": None},
+    ],
+    "judgements": [
+        {"judgmentRatings": [{"query": "q", "ratings": [{"docId": "d1", "rating": "2"}]}]},
+        {"query": "q", "docid": "d2", "rating": 3},
+    ],
+}
+
+
+def places_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place of something in records."""
+    for key, one in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*path, key)
+        yield from places_in(one, (*path, key))
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_records_that_hold_anything_anywhere_are_read_or_counted(form: str) -> None:
+    for path in places_in(WHOLE[form]):
+        for odd in ODD if len(path) > 1 else [one for one in ODD if isinstance(one, dict)]:
+            records = copy.deepcopy(WHOLE[form])
+            inner: Any = records
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = odd
+            feedback = FORMS[form](records)
+            labels = feedback.labels(CORPUS).dataset
+            assert all(math.isfinite(grade) for grades in labels.qrels.values() for grade in grades.values())
+            assert feedback.statistics()["queries"] == len({one.query for one in (*feedback.verdicts, *feedback.shown)})
+            assert feedback.over_time() is not None
+
+
+@pytest.mark.parametrize("position", [1, "1", 1.0, "1.0"])
+def test_positions_that_tables_write_as_text_are_positions(position: object) -> None:
+    spans = [{"context.span_id": "s", "input.value": "q", "retrieval.documents": [{"id": "d1"}, {"id": "d2"}]}]
+    verdict = {"span_id": "s", "result": {"label": "irrelevant"}, "document_position": position}
+    assert said(FORMS["phoenix"]([*spans, verdict])) == [("q", "d2", -1, 1)]
+    whole = FORMS["phoenix"]([*spans, {**verdict, "document_position": float("nan")}])
+    assert said(whole) == [("q", "d1", -1, 0.5), ("q", "d2", -1, 0.5)]
+    click = {"query": "q", "document": "d1", "verdict": "click", "position": position}
+    assert [one.position for one in from_lines([click]).shown] == [1]
+
+
+def test_a_position_that_nobody_looks_at_is_none() -> None:
+    for position in (10**12, 1e30, float("inf"), True, 1.5, -1, "ten"):
+        click = {"query": "q", "document": "d1", "verdict": "click", "position": position}
+        feedback = from_lines([click])
+        assert not feedback.shown
+        assert feedback.left_out == {"clicks without a position": 1}
+
+
+def test_query_ids_that_are_numbers_are_those_of_events() -> None:
+    query = {"query_id": 7, "user_query": "q", "query_response_hit_ids": ["d1", "d2"]}
+    event = {"action_name": "impression", "query_id": 7, "event_attributes": {"object": {"object_id": "d1"}}}
+    assert [(one.document, one.position) for one in FORMS["ubi"]([query, event]).shown] == [("d1", 0)]
+
+
+def test_a_way_to_count_clicks_that_is_unknown_is_refused() -> None:
+    feedback = from_lines([{"query": "q", "document": "d1", "verdict": "click", "position": 0}])
+    options: list[dict[str, Any]] = [{"clicks": "weigthed"}, {"clip": 0}, {"clip": float("nan")}, {"clip": "x"}]
+    for wrong in options:
+        with pytest.raises(InputError):
+            feedback.labels(CORPUS, **wrong)
+
+
+def test_many_clicks_on_one_long_list_are_read_in_a_moment() -> None:
+    hits = [f"d{number}" for number in range(20_000)]
+    query = {"query_id": "1", "user_query": "q", "query_response_hit_ids": hits}
+    events = [
+        {"action_name": "click", "query_id": "1", "event_attributes": {"object": {"object_id": hit}}} for hit in hits
+    ]
+    assert len(FORMS["ubi"]([query, *events]).shown) == len(hits)
