@@ -118,6 +118,8 @@ class NudgeRecord:
     def __post_init__(self) -> None:
         """Refuse what does not fit together, and copy the arrays."""
         check_values(vars(self))
+        if not isinstance(self.labels, LabelLog):
+            raise InputError(f"labels must be a LabelLog; got a {type(self.labels).__name__}: LabelLog(path) opens one")
         for name, array in _checked_arrays(self).items():
             if array is not None:
                 array = array.copy()

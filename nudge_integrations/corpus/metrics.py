@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["METRICS", "Metric", "parse_metric"]
 
+# Nobody looks further down, and a cutoff is a width of tables.
+_LARGEST_CUTOFF = 1_000_000
+
 METRICS = ("hit", "recall", "precision", "mrr", "map", "ndcg")
 
 
@@ -88,16 +91,16 @@ def parse_metric(name: str) -> Metric:
     """Read a metric's name, such as ``"ndcg@10"``.
 
     Raises:
-        InputError: If the metric is unknown or its cutoff is not a positive number.
+        InputError: If the metric is unknown or its cutoff is none from 1 to 1,000,000.
 
     Example:
         >>> parse_metric("ndcg@10")
         Metric(name='ndcg', k=10)
     """
-    match = re.fullmatch(r"([a-z]+)@([1-9][0-9]*)", name) if isinstance(name, str) else None
-    if match is None or match[1] not in METRICS:
+    match = re.fullmatch(r"([a-z]+)@([1-9][0-9]{0,6})", name) if isinstance(name, str) else None
+    if match is None or match[1] not in METRICS or int(match[2]) > _LARGEST_CUTOFF:
         raise InputError(
-            f"unknown metric {name!r}; expected one of {', '.join(f'{metric}@k' for metric in METRICS)} "
-            "with a cutoff k >= 1, such as 'ndcg@10'"
+            f"unknown metric {str(name)[:80]!r}; expected one of {', '.join(f'{metric}@k' for metric in METRICS)} "
+            f"with a cutoff k from 1 to {_LARGEST_CUTOFF:,}, such as 'ndcg@10'"
         )
     return Metric(match[1], int(match[2]))

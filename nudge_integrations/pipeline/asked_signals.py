@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.errors import InputError
 from nudge_integrations.fusion import Bm25, LexicalIndex, LexicalSignal, Signal, has_bm25
 
 __all__ = ["AskedSignals"]
@@ -37,13 +38,15 @@ class AskedSignals:
             MissingExtraError: If BM25 is asked for and bm25s is not installed.
         """
         found: list[Signal] = []
-        for signal in (asked,) if isinstance(asked, str) else asked:
+        for signal in (asked,) if isinstance(asked, str | Bm25) or not isinstance(asked, Iterable) else asked:
             if isinstance(signal, str | Bm25):
                 index = LexicalIndex(signal if isinstance(signal, Bm25) else Bm25.named(signal))
                 index.insert(dataset.document_ids, list(dataset.corpus.values()))
                 found.append(LexicalSignal(index))
-            else:
+            elif isinstance(getattr(signal, "name", None), str):
                 found.append(signal)
+            else:
+                raise InputError(f"{signal!r:.80} is no signal; expected 'bm25', a Bm25 or a Scorer")
         return cls(found, texts)
 
     def or_told(self, dataset: RetrievalDataset) -> AskedSignals:

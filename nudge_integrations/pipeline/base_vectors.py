@@ -16,7 +16,7 @@ def document_vectors_of(dataset: RetrievalDataset, encoder: Encoder | str, given
     """Return (n, d) base vectors of the documents: those given, else what the encoder makes.
 
     Raises:
-        InputError: If there is not one a document, or the encoder is given by its fingerprint alone.
+        InputError: If there is not one a document, or the encoder is none, or given by its fingerprint alone.
     """
     if given is None:
         texts = list(dataset.corpus.values())
@@ -51,5 +51,10 @@ def _encoder(encoder: Encoder | str, name: str) -> Encoder:
         raise InputError(
             f"the encoder is given by its fingerprint {encoder!r} alone, which cannot encode: "
             f"give the encoder itself, or all vectors, {name}= too"
+        )
+    if not callable(getattr(encoder, "encode_documents", None)) or not hasattr(encoder, "fingerprint"):
+        raise InputError(
+            f"a {type(encoder).__name__} is no encoder, which has encode_documents, encode_queries and a fingerprint: "
+            "give SentenceTransformerEncoder(name), as_encoder(embedding) of an edge, or one of your own"
         )
     return encoder

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus.remembered import RememberedCorpus, Searches
+from nudge_integrations.errors import InputError
 from nudge_integrations.solver import Options, OptionValues, PerQuery
-
-if TYPE_CHECKING:
-    from nudge_integrations.artifact import Nudge
 
 __all__ = ["FitMemory", "memory_of", "remember", "remembered_corpus"]
 
@@ -45,6 +44,8 @@ def remember(nudge: Nudge, memory: FitMemory) -> None:
 
 def memory_of(nudge: Nudge | None) -> FitMemory | None:
     """Return what the fit of a nudge found; None where it was fitted in another process."""
+    if nudge is not None and not isinstance(nudge, Nudge):
+        raise InputError(f"warm must be a nudge that was fitted before; got a {type(nudge).__name__}")
     return None if nudge is None else _MEMORIES.get(nudge)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,24 @@ from safetensors.numpy import save as tensor_bytes
 
 from nudge_integrations.corpus import Neighbours
 from nudge_integrations.errors import ArtifactError
-from nudge_integrations.storage import load_files, save_files
+from nudge_integrations.storage import is_part, load_files, save_files
 
 __all__ = ["Checkpoints"]
 
 logger = logging.getLogger(__name__)
 
+_KEY = re.compile("[0-9a-f]{32}")
+_OURS = re.compile(r"search\.json|partial\.safetensors|\.partial\.safetensors\.[0-9a-f]{64}")
 _MANIFEST, _FORMAT, _VERSION, _PARTIAL = "search.json", "nudge-search", 1, "partial.safetensors"
+
+
+def _remove(folder: Path) -> None:
+    """Remove what `Checkpoints.save` wrote to a folder, and the folder where nothing else is in it."""
+    for one in folder.iterdir():
+        if _OURS.fullmatch(one.name) or is_part(one.name):
+            one.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 class Checkpoints:
@@ -54,16 +65,20 @@ class Checkpoints:
             return 0, None
         try:
             content, files = load_files(folder, _MANIFEST, [_PARTIAL], format_name=_FORMAT, version=_VERSION)
-            tensors = load_tensors(bytes(files[_PARTIAL]))
-            return int(content["row"]), Neighbours(tensors["scores"], tensors["rows"])
+            tensors, row = load_tensors(bytes(files[_PARTIAL])), content["row"]
+            scores, rows = tensors["scores"], tensors["rows"]
+            if type(row) is not int or row < 0 or scores.shape != rows.shape or rows.dtype != np.int64:
+                raise ValueError(f"row {row!r:.40}, scores {scores.shape}, rows {rows.dtype} {rows.shape}")
+            return row, Neighbours(scores, rows)
         except (ArtifactError, SafetensorError, KeyError, TypeError, ValueError) as error:
             logger.warning("the search begins anew: %s holds no partial results to go on from (%s)", folder, error)
-            shutil.rmtree(folder)
+            _remove(folder)
             return 0, None
 
     def clear(self) -> None:
         """Remove all partial results, and the folder where nothing else is in it."""
-        for one in self.folder.glob(f"*/{_MANIFEST}"):
-            shutil.rmtree(one.parent)
+        for one in self.folder.iterdir() if self.folder.is_dir() else ():
+            if _KEY.fullmatch(one.name) and one.is_dir():
+                _remove(one)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()

@@ -37,7 +37,7 @@ class Confirmed:
 def confirm_map(search: MapSearch, found: FoundMap) -> Confirmed:
     """Return what a map alone is worth: each half of the queries is served by the setting that suits the other."""
     prepared, mapped = search.prepared, mapped_queries(search, found)
-    k = prepared.options.measured.k
+    k = min(prepared.options.measured.k, max(1, len(prepared.corpus)))
     ignored = prepared.evaluation.ignored
     twice = None if ignored is None else np.tile(ignored, 2)
     queries = torch.cat(mapped).cpu().numpy()
@@ -90,7 +90,7 @@ def _searched(search: MapSearch, pair: FoundPair) -> tuple[Callable[[int], Stati
     shifts = maps.as_given(torch.cat([by_fold, maps.unseen([pair.setting], places)[:, 0]]))
     queries = prepared.evaluation.queries.repeat(2, 1)
     mapped = torch.nn.functional.normalize(queries + pair.strength * shifts, dim=1)
-    k = prepared.options.measured.k
+    k = min(prepared.options.measured.k, max(1, len(prepared.corpus)))
     depth = prepared.pools.rows.shape[1]
     ignored = None if prepared.evaluation.ignored is None else np.tile(prepared.evaluation.ignored, 2)
     asked = mapped.cpu().numpy()

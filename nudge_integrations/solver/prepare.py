@@ -220,7 +220,7 @@ def prepare_for(
     hidden = None if judge.ignored is None else judge.ignored[own]
     left_out = own if held_out is None else None
     pushing, teaching = _searched_for(options, corpus, train, left_out, maps)
-    device, k = train.queries.device, options.measured.k
+    device, k = train.queries.device, min(options.measured.k, max(1, len(corpus)))
     documents_of = unit_block(torch.from_numpy(corpus.take(rows)).to(device), "documents", rows)
     evaluated = judge.queries[torch.from_numpy(own).to(device)]
     drawn_with = np.arange(len(own)) if left_out is None else codes[own]

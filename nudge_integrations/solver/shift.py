@@ -49,7 +49,7 @@ def with_shift(result: NudgeResult, prepared: Prepared) -> NudgeResult:
         raise InputError(f"shift=True moves every document and needs them as an array; got {type(corpus).__name__}")
     shift = mean_displacement(result.targets, labels, result.candidate.step)
     shifted = replace(corpus, shift=shift.cpu().numpy())
-    queries, k = evaluation.queries.cpu().numpy(), options.measured.k
+    queries, k = evaluation.queries.cpu().numpy(), min(options.measured.k, max(1, len(corpus)))
     static = best_unlabelled(shifted, queries, labels.rows, k, ignored=evaluation.ignored)
     both = list(_evaluated(result, prepared, shift, static))
     scores = QueryScores(*(np.concatenate([np.zeros(0), *(part[side] for part in both)]) for side in (0, 1)))

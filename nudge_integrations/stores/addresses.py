@@ -55,7 +55,11 @@ def by_address(address: str, asked: StoreOptions) -> StoreAdapter:
         InputError: If it is no address of a store that is known.
         StoreError: If the collection is not there.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        port = parts.port or 8000
+    except ValueError as error:  # brackets that do not match, a port that is no number
+        raise InputError(f"{address!r} is no address: {error}; expected {_EXPECTED}") from error
     scheme = parts.scheme.partition("+")[0]
     if scheme in ("postgresql", "postgres"):
         plain = f"{scheme}{address[address.index('://') :]}"
@@ -65,7 +69,7 @@ def by_address(address: str, asked: StoreOptions) -> StoreAdapter:
         client = imported("qdrant_client", "qdrant").QdrantClient(address, api_key=os.environ.get("QDRANT_API_KEY"))
         return QdrantStore(client, asked.name("collection"), asked.vector_name, asked.where)
     if scheme == "chroma":
-        return _chroma(imported("chromadb", "chroma").HttpClient(parts.hostname, parts.port or 8000), asked)
+        return _chroma(imported("chromadb", "chroma").HttpClient(parts.hostname, port), asked)
     if scheme in ("s3", "gs", "az"):
         return lance_store(imported("lancedb", "lancedb").connect(address).open_table(asked.name("table")), asked)
     return _by_path(Path(address).expanduser(), asked)
@@ -73,7 +77,11 @@ def by_address(address: str, asked: StoreOptions) -> StoreAdapter:
 
 def _by_path(path: Path, asked: StoreOptions) -> StoreAdapter:
     if path.is_file() and path.suffix not in (".json", ".sqlite3"):
-        index = imported("faiss", "faiss").read_index(str(path))
+        faiss = imported("faiss", "faiss")
+        try:
+            index = faiss.read_index(str(path))
+        except RuntimeError as error:
+            raise StoreError(f"{path} cannot be read as a FAISS index: {str(error)[:200]}") from error
         return faiss_store(index, StoreOptions(**{**vars(asked), "path": asked.path or path}))
     if (path / "chroma.sqlite3").is_file():
         return _chroma(imported("chromadb", "chroma").PersistentClient(str(path)), asked)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -44,10 +45,12 @@ from nudge_integrations.stores.store import Floats
 __all__ = ["RolloutJournal", "RowBatch", "check_store", "journals_folder", "latest_journal", "remove_unfinished"]
 
 _FORMAT, _VERSION = "nudge-integrations/rollout", 1
+_FIGURES = ("before", "after", "tolerance", "recall")
 _FOLDERS = ("todo", "done", "undone")
 _NAME = re.compile(r"rollout-([0-9]+)")
 # What a folder may hold before plan.json is there, which comes last.
 _BEFORE_THE_PLAN = re.compile(r"todo(/[0-9]{6,}\.safetensors)?|done|undone|\.canary\.safetensors\.[0-9a-f]{64}")
+_BATCH = re.compile(r"[0-9]{6,}\.safetensors")
 _LARGEST_BATCH = 1 << 32
 # What parsing raises where the content is not what was written, though its hash fits.
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
@@ -97,6 +100,8 @@ class RolloutJournal:
             predicted = self.plan["prediction"]
             self.canary = None if predicted is None else Canary.from_bytes(bytes(files["canary.safetensors"]))
             self.prediction = None if predicted is None else Prediction(**predicted)
+            if predicted is not None and not all(math.isfinite(predicted[name]) for name in _FIGURES):
+                raise ValueError("the prediction is no figure")
         except _UNREADABLE as error:
             raise CorruptArtifactError(f"{folder} does not hold a whole journal ({error!r}); restore it") from error
         self._log = Log(folder / "events.jsonl", "nudge-integrations/rollout-events")
@@ -146,7 +151,11 @@ class RolloutJournal:
 
     def events(self) -> list[dict[str, Any]]:
         """Return everything that happened, oldest first."""
-        return self._log.read().records
+        events = self._log.read().records
+        for event in events:
+            if not isinstance(event.get("state", ""), str) or not isinstance(event.get("skipped", {}), dict):
+                raise CorruptArtifactError(f"{self._log.path} does not hold the events of a rollout; restore it")
+        return events
 
     def note(self, **event: Any) -> None:
         """Put down what happens; it is on disk when this returns."""
@@ -197,7 +206,13 @@ class RolloutJournal:
     def echo(self, name: str) -> Floats | None:
         """Return what `keep_echo` put down; None where the store keeps what it is given."""
         path = self.folder / "echo" / name
-        return load(path.read_bytes())["echo"] if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            rows: Floats = load(read_regular(path, most=_LARGEST_BATCH))["echo"]
+        except (OSError, *_UNREADABLE) as error:
+            raise CorruptArtifactError(f"{path} cannot be read as what a store kept ({error!r}); restore it") from error
+        return rows
 
     def move(self, name: str, folder: str) -> None:
         """Put a batch into another folder."""
@@ -254,7 +269,7 @@ def _check(plan: Mapping[str, Any]) -> None:
     texts = [plan[name] for name in ("store", "location", "kind", "nudge")]
     if not all(isinstance(value, str) for value in (*texts, *plan["batches"], *plan["batches"].values())):
         raise ValueError("the plan does not name a store, a nudge and batches")
-    if any(Path(name).name != name for name in plan["batches"]) or not isinstance(plan["rows"], int):
+    if not all(map(_BATCH.fullmatch, plan["batches"])) or not isinstance(plan["rows"], int):
         raise ValueError("the plan does not name batches beside it, and how many rows they have")
 
 
@@ -266,6 +281,8 @@ def _batch(name: str, data: bytes) -> RowBatch:
     shapes = {array.shape for array in (batch.held, batch.base, batch.target)}
     if not all(isinstance(one, str) for one in ids) or len(shapes) > 1 or min(shapes)[:1] != (len(ids),):
         raise ValueError(f"{len(ids)} ids for arrays of shape {shapes}")
+    if len(set(ids)) < len(ids) or not all(np.isfinite(rows).all() for rows in (batch.base, batch.target)):
+        raise ValueError("an id comes twice, or a vector is not finite")
     return batch
 
 

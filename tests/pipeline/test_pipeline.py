@@ -405,3 +405,28 @@ def test_an_unknown_signal_is_refused() -> None:
     dataset, vectors = coded()
     with pytest.raises(InputError, match="unknown signal 'tf-idf'"):
         fit(dataset, "toy", signals=["tf-idf"], **vectors)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"encoder": None}, "no encoder"),
+        ({"encoder": object()}, "no encoder"),
+        ({"dataset": {"q": "d"}}, "RetrievalDataset"),
+        ({"validation": "dev.json"}, "RetrievalDataset"),
+        ({"signals": 5}, "no signal"),
+        ({"signals": [None]}, "no signal"),
+        ({"warm": "nudge"}, "warm"),
+        ({"labels": "labels.jsonl"}, "labels"),
+        ({"metric": "ndcg@99999999999999999999"}, "cutoff k from 1"),
+    ],
+)
+def test_what_is_no_such_thing_is_refused(wrong: dict[str, Any], message: str, encoder: FakeEncoder) -> None:
+    given: dict[str, Any] = {"dataset": labelled(), "encoder": encoder, **wrong}
+    with pytest.raises(InputError, match=message):
+        fit(given.pop("dataset"), given.pop("encoder"), method="nudge-n", step=0.1, **given)
+
+
+def test_a_cutoff_beyond_the_corpus_costs_no_more_than_the_corpus(encoder: FakeEncoder) -> None:
+    deep, enough = (fit(labelled(), encoder, method="nudge-n", metric=f"recall@{k}") for k in (1_000_000, 1_000))
+    assert (deep.score, deep.step) == (enough.score, enough.step)

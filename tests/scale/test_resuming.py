@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from scale_files import unit_queries, write_parquet
 
-from nudge_integrations.corpus import ArrayCorpus
+from nudge_integrations.corpus import ArrayCorpus, Neighbours
 from nudge_integrations.scale import open_corpus
+from nudge_integrations.scale.checkpoints import Checkpoints
 
 CHILD = Path(__file__).resolve().parents[1] / "helpers" / "scale_child.py"
 
@@ -64,3 +65,28 @@ def test_damaged_partial_results_are_not_used(name: str, tmp_path: Path, caplog:
     np.testing.assert_array_equal(corpus.search(queries, 5).rows, ArrayCorpus(vectors).search(queries, 5).rows)
     assert corpus.rows_read == 3000
     assert "the search begins anew" in caplog.text
+
+
+def test_clearing_partial_results_leaves_files_of_the_user(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    files = write_parquet(tmp_path / "files", random.normal(size=(300, 8)).astype(np.float32), [100])
+    theirs = ["config/search.json", f"{'0' * 32}/notes.txt", "search.json", f"{'f' * 32}.txt", "x/partial.safetensors"]
+    for name in theirs:
+        (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "project" / name).write_text("the user's")
+    corpus = open_corpus(files, checkpoints=tmp_path / "project")
+    corpus.search(unit_queries(random, 2, 8), 5)
+    assert len(list((tmp_path / "project").iterdir())) == len(theirs) + 1
+    assert corpus.checkpoints is not None
+    corpus.checkpoints.clear()
+    assert {(tmp_path / "project" / name).read_text() for name in theirs} == {"the user's"}
+    assert len(list((tmp_path / "project").iterdir())) == len(theirs)
+
+
+@pytest.mark.parametrize("row", [-1, "5", None, 1.5, True])
+def test_partial_results_of_no_row_are_not_used(row: object, tmp_path: Path) -> None:
+    key, found = "0" * 32, Neighbours(np.zeros((1, 2), np.float32), np.zeros((1, 2), np.int64))
+    kept = Checkpoints(tmp_path)
+    kept.save(key, row, found)  # type: ignore[arg-type]
+    assert kept.load(key) == (0, None)
+    assert not list(tmp_path.iterdir())

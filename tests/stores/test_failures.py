@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from live_stores import NO_WAIT, named
+from safetensors.numpy import save
 
 from nudge_integrations import RetrievalDataset
-from nudge_integrations.errors import ArtifactError, RolloutError, RolloutInterrupted
+from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError, RolloutError, RolloutInterrupted
 from nudge_integrations.storage import claimed
+from nudge_integrations.storage.sealing import seal
 from nudge_integrations.stores import LiveStore, fit_store, open_store
+from nudge_integrations.stores.canary import Canary
+from nudge_integrations.stores.journal import RolloutJournal, RowBatch
 
 ROWS, WIDTH, CALLS = 24, 6, 14
 IDS = [named(row) for row in range(ROWS)]
@@ -140,3 +148,109 @@ def test_other_folders_are_left_alone_and_journals_that_were_never_whole_go(tmp_
     others = {"rollout-2024-backup", "rollout-x", "rollout-0002", "rollout-0003"}
     assert {path.name for path in journal.glob("rollout-*")} == {*others, "rollout-0004"}
     assert store.rollout().state == "applied"
+
+
+def sealed_again(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a plan and seal it again, as somebody who means harm would."""
+    plan = json.loads((folder / "plan.json").read_text())
+    plan.pop("sha256")
+    change(plan)
+    (folder / "plan.json").write_bytes(seal(plan))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan["batches"].update({"../../victim": "0" * 64}),
+        lambda plan: plan["batches"].update({"..": "0" * 64}),
+        lambda plan: plan["batches"].update({"nul\0": "0" * 64}),
+        lambda plan: plan["prediction"].update(tolerance="much"),
+        lambda plan: plan["prediction"].update(after=None),
+        lambda plan: plan["prediction"].pop("metric"),
+        lambda plan: plan.update(batches=["000000.safetensors"]),
+        lambda plan: plan.update(rows="all"),
+    ],
+)
+def test_a_sealed_plan_that_can_be_none_is_refused(change: Callable[[dict[str, Any]], object], tmp_path: Path) -> None:
+    held: dict[str, Any] = dict(zip(IDS, VECTORS.tolist(), strict=True))
+    store = open_store(held, journal=tmp_path / "journal", retries=NO_WAIT)
+    store.apply(store.plan(fit_store(store, DATASET, "toy", query_vectors=QUERIES, method="nudge-n", step=0.2)))
+    sealed_again(tmp_path / "journal" / "rollout-0001", change)
+    with pytest.raises(CorruptArtifactError):
+        RolloutJournal(tmp_path / "journal" / "rollout-0001")
+
+
+@pytest.mark.parametrize("odd", ["not finite", "an id twice"])
+def test_a_batch_with_a_vector_that_is_none_is_never_written(odd: str, tmp_path: Path) -> None:
+    held: dict[str, Any] = dict(zip(IDS, VECTORS.tolist(), strict=True))
+    store = open_store(held, journal=tmp_path / "journal", retries=NO_WAIT)
+    run = store.apply(store.plan(fit_store(store, DATASET, "toy", query_vectors=QUERIES, method="nudge-n", step=0.2)))
+    folder = tmp_path / "journal" / "rollout-0001"
+    batch = next(iter(run.journal.batches()))
+    base = np.full_like(batch.base, np.nan) if odd == "not finite" else batch.base
+    ids = (batch.ids[0],) * len(batch.ids) if odd == "an id twice" else batch.ids
+    data = RowBatch(batch.name, ids, batch.held, base, batch.target).to_bytes()
+    (folder / "done" / batch.name).write_bytes(data)
+    sealed_again(folder, lambda plan: plan["batches"].update({batch.name: hashlib.sha256(data).hexdigest()}))
+    applied = {name: list(row) for name, row in held.items()}
+    with pytest.raises(CorruptArtifactError, match="whole batch"):
+        open_store(held, journal=tmp_path / "journal", retries=NO_WAIT).rollout().rollback()
+    assert held == applied
+
+
+def test_what_a_store_kept_is_read_with_care(tmp_path: Path) -> None:
+    held: dict[str, Any] = dict(zip(IDS, VECTORS.tolist(), strict=True))
+    store = open_store(held, journal=tmp_path / "journal", retries=NO_WAIT)
+    run = store.apply(store.plan(fit_store(store, DATASET, "toy", query_vectors=QUERIES, method="nudge-n", step=0.2)))
+    (run.journal.folder / "echo").mkdir(exist_ok=True)
+    name = run.journal.names("done")[0]
+    assert run.journal.echo(name) is None
+    for content in (b"", b"{}", save({"other": np.zeros(1)})):
+        (run.journal.folder / "echo" / name).write_bytes(content)
+        with pytest.raises(CorruptArtifactError, match="restore it"):
+            run.journal.echo(name)
+    os.unlink(run.journal.folder / "echo" / name)
+    os.mkfifo(run.journal.folder / "echo" / name)
+    with pytest.raises(CorruptArtifactError, match="regular file"):
+        run.journal.echo(name)
+
+
+@pytest.mark.parametrize("event", [{"state": 5}, {"state": "applied", "skipped": ["d1"]}])
+def test_events_that_are_none_are_refused(event: dict[str, Any], tmp_path: Path) -> None:
+    held: dict[str, Any] = dict(zip(IDS, VECTORS.tolist(), strict=True))
+    store = open_store(held, journal=tmp_path / "journal", retries=NO_WAIT)
+    run = store.apply(store.plan(fit_store(store, DATASET, "toy", query_vectors=QUERIES, method="nudge-n", step=0.2)))
+    run.journal.note(**event)
+    with pytest.raises(CorruptArtifactError, match="events"):
+        run.journal.events()
+
+
+@pytest.mark.parametrize("address", ["http://[half", "chroma://host:port", "nul\0", "~nobody-of-that-name/x", ""])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match=r"is no (address|store)"):
+        open_store(address, "c")
+
+
+def test_a_canary_that_is_none_is_refused() -> None:
+    store = open_store(dict(zip(IDS, VECTORS.tolist(), strict=True)))
+    nudge = fit_store(store, DATASET, "toy", query_vectors=QUERIES, method="nudge-n", step=0.2)
+    whole = store.canary(nudge)
+    assert whole is not None
+    assert Canary.from_bytes(whole.to_bytes()).relevant == whole.relevant
+    changes: list[dict[str, Any]] = [
+        {"queries": np.full_like(whole.queries, np.nan)},
+        {"queries": whole.queries[:1]},
+        {"relevant": [{} for _ in whole.relevant]},
+        {"relevant": [{"d": -1.0} for _ in whole.relevant]},
+        {"relevant": "none"},
+        {"metric": "speed@10"},
+        {"expected": np.zeros(3)},
+        {"hidden": ["one"]},
+        {"hidden": [1] * len(whole)},
+    ]
+    for change in changes:
+        with pytest.raises(CorruptArtifactError, match="canary"):
+            Canary.from_bytes(replace(whole, **change).to_bytes())
+    for data in (b"", b"{}", b"\0" * 100, save({"queries": whole.queries})):
+        with pytest.raises(CorruptArtifactError, match="canary"):
+            Canary.from_bytes(data)
