@@ -202,11 +202,11 @@ class _Finder:
 
     @cached_property
     def _ids_by_hash(self) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
+        found: dict[str, list[str]] = {}
         for document in self.texts:
             for digest in dict.fromkeys(self._hashes_of(document)):
-                found[digest] = (*found.get(digest, ()), document)
-        return found
+                found.setdefault(digest, []).append(document)
+        return {digest: tuple(ids) for digest, ids in found.items()}
 
 
 def _named(ids: Mapping[str, object] | tuple[str, ...]) -> str:

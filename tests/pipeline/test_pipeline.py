@@ -421,12 +421,12 @@ def test_an_unknown_signal_is_refused() -> None:
         ({"metric": "ndcg@99999999999999999999"}, "cutoff k from 1"),
     ],
 )
-def test_what_is_no_such_thing_is_refused(wrong: dict[str, Any], message: str, encoder: FakeEncoder) -> None:
+def test_what_is_no_such_thing_is_refused(wrong: dict[str, Any], message: str, encoder: Encoder) -> None:
     given: dict[str, Any] = {"dataset": labelled(), "encoder": encoder, **wrong}
     with pytest.raises(InputError, match=message):
         fit(given.pop("dataset"), given.pop("encoder"), method="nudge-n", step=0.1, **given)
 
 
-def test_a_cutoff_beyond_the_corpus_costs_no_more_than_the_corpus(encoder: FakeEncoder) -> None:
+def test_a_cutoff_beyond_the_corpus_costs_no_more_than_the_corpus(encoder: Encoder) -> None:
     deep, enough = (fit(labelled(), encoder, method="nudge-n", metric=f"recall@{k}") for k in (1_000_000, 1_000))
     assert (deep.score, deep.step) == (enough.score, enough.step)
