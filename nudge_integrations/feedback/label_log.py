@@ -21,6 +21,7 @@ from nudge_integrations.feedback.label_records import (
     LoggedLabel,
     LogState,
     as_time,
+    checked_half_life,
     checked_weight,
     normalised,
     query_record,
@@ -238,6 +239,7 @@ class LabelLog(LabelFile):
             half_life: Days after which a label counts half; None counts old ones like new ones.
             now: When that is reckoned from; None is now.
         """
+        half_life = checked_half_life(half_life)
         state, today = self._state(), datetime.fromisoformat(as_time(now))
         qrels: dict[str, dict[str, float]] = {}
         for label in state.current():

@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "LoggedLabel",
     "LoggedQuery",
     "as_time",
+    "checked_half_life",
     "checked_weight",
     "normalised",
     "query_record",
@@ -61,7 +63,13 @@ class LoggedLabel:
     time: str = ""
 
     def record(self) -> dict[str, Any]:
-        """Return it as a record of the log."""
+        """Return it as a record of the log, which what is no text would make unreadable.
+
+        Raises:
+            InputError: If an id, the source or the time is no text.
+        """
+        for name in ("query", "document", "source", "time"):
+            _refuse_other(getattr(self, name), name)
         hashes = {"text_sha256": self.text_hash, "raw_sha256": self.raw_hash}
         said = {"grade": self.grade, "weight": self.weight, "source": self.source, "time": self.time}
         return {"kind": "label", "query": self.query, "document": self.document, **hashes, **said}
@@ -189,7 +197,13 @@ class LogState:
 
 
 def query_record(identifier: str, text: str, vector: NDArray[np.float32] | None, encoder: str) -> dict[str, Any]:
-    """Return a query as a record."""
+    """Return a query as a record.
+
+    Raises:
+        InputError: If its id, its text or the model's fingerprint is no text.
+    """
+    for name, value in (("id", identifier), ("text", text), ("encoder", encoder)):
+        _refuse_other(value, name)
     coded = None if vector is None else base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
     return {"kind": "query", "id": identifier, "text": text, "vector": coded, "encoder": encoder}
 
@@ -212,7 +226,10 @@ def as_time(moment: datetime | str | None) -> str:
             raise InputError(f"{moment!r} is no time; expected ISO 8601, such as 2026-11-25T12:00:00+00:00") from error
     if not isinstance(moment, datetime):
         raise InputError(f"{moment!r} is no time; expected a datetime or ISO 8601")
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise InputError(f"{moment} is no time in UTC: {error}") from error
     return moment.isoformat(timespec="seconds")
 
 
@@ -222,14 +239,30 @@ def checked_weight(weight: float) -> float:
     Raises:
         InputError: If it is negative or not finite.
     """
-    if not 0.0 <= weight < math.inf:
+    if not isinstance(weight, Real) or not 0.0 <= weight < math.inf:
         raise InputError(f"the weight of a label must be a number of 0 or more; got {weight!r}")
     return float(weight)
+
+
+def checked_half_life(days: float | None) -> float | None:
+    """Return days after which a label counts half.
+
+    Raises:
+        InputError: If they are no number above 0.
+    """
+    if days is not None and (not isinstance(days, Real) or not days > 0.0):
+        raise InputError(f"half_life must be a number of days above 0, or None; got {days!r}")
+    return days
 
 
 def normalised(text: str) -> str:
     """Return a text as equal ones share it: after Unicode (NFKC) and white-space normalisation."""
     return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def _refuse_other(value: object, name: str) -> None:
+    if not isinstance(value, str):
+        raise InputError(f"the {name} of a label must be a text; got {value!r:.80}")
 
 
 def _check_texts(values: Sequence[object]) -> None:

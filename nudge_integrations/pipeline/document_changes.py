@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Real
 from typing import Literal
 
 from nudge_integrations.dataset import RetrievalDataset
@@ -19,6 +20,7 @@ OnEdit = Literal["wait", "keep"]
 KEEP_DEGREES = 20.0
 """How far a base vector may have moved for labels of an edited document to be kept."""
 
+_MOST_DEGREES = 180.0
 _NAMED = 3
 
 
@@ -103,7 +105,7 @@ def labels_over_documents(
         The labels that count, queries in the order in which they came, and what became of the documents.
 
     Raises:
-        InputError: If ``on_edit`` is unknown.
+        InputError: If ``on_edit`` is unknown, or ``keep_degrees`` or ``half_life`` is out of range.
 
     >>> log = LabelLog()
     >>> log.add(RetrievalDataset({"a": "cats purr", "b": "dogs bark"}, {"q": "?"}, {"q": {"a": 1, "b": 1}}))
@@ -114,6 +116,8 @@ def labels_over_documents(
     """
     if on_edit not in ("wait", "keep"):
         raise InputError(f"on_edit must be 'wait' or 'keep'; got {on_edit!r}")
+    if not isinstance(keep_degrees, Real) or not 0.0 <= keep_degrees <= _MOST_DEGREES:
+        raise InputError(f"keep_degrees must be a number between 0 and 180; got {keep_degrees!r}")
     near = (lambda _: None) if degrees is None or on_edit == "wait" else degrees
     finder = _Finder(texts, raw_texts or {}, log.confirmed, near, keep_degrees)
     finder.unknown_as_same = unknown_as_same

@@ -10,6 +10,7 @@ import numpy as np
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus import as_rows, parse_metric
+from nudge_integrations.corpus.counts import whole_number
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
@@ -91,6 +92,8 @@ def migrate(
     Raises:
         InputError: If vectors do not fit, no label is about a document that is here, or the models are the same.
     """
+    if not isinstance(encoder, Encoder):
+        raise InputError(f"migrate takes the new model's encoder, which embeds the queries; got {encoder!r:.80}")
     if encoder.fingerprint == nudge.encoder:
         raise InputError(f"{encoder.fingerprint!r} is the model that this nudge is of already: refit() instead")
     work = _Comparison.of(nudge, encoder, documents, old_vectors, held_out, seed, options)
@@ -135,8 +138,9 @@ def bridge(
     """
     work = _Comparison.of(nudge, encoder, documents, old_vectors, held_out, seed, options)
     rows = np.random.default_rng(seed).permutation(len(documents))[:_SAMPLE]
-    texts = list(documents.values())
-    sample = as_rows(encoder.encode_documents([texts[row] for row in rows]), "document vectors")
+    ids = list(documents)
+    some = RetrievalDataset({ids[row]: documents[ids[row]] for row in rows}, {}, {})
+    sample = as_rows(document_vectors_of(some, encoder, None), "document vectors")
     return work.migration(None, *work.compared(sample, rows))
 
 
@@ -188,7 +192,8 @@ class _Comparison:
         options: Mapping[str, Any],
     ) -> _Comparison:
         dataset, changes = labels_over_documents(nudge.labels, documents)
-        if not 0.0 < held_out < 1.0 or len(dataset) < 2:
+        whole_number(seed, "seed", 0)
+        if not isinstance(held_out, float) or not 0.0 < held_out < 1.0 or len(dataset) < 2:
             raise InputError(
                 f"held_out must be between 0 and 1, of 2 queries or more; got {held_out} of {len(dataset)}"
             )
@@ -206,7 +211,7 @@ class _Comparison:
                 "old model",
                 nudge.encoder,
                 base,
-                np.stack([known[query] for query in dataset.queries]),
+                as_rows([known[query] for query in dataset.queries], "old query vectors", ids=dataset.query_ids),
                 "cosine" if nudge.base_norm is None else "dot",
             )
         asked = {name: value for name, value in last_options(nudge).items() if name != "similarity"}

@@ -226,7 +226,10 @@ class _Refit:
             rows = query_vectors_of(part, self.encoder, None, "query_vectors")
             self.log.keep_vectors(dict(zip(missing, rows, strict=True)), self.nudge.encoder)
             known |= dict(zip(missing, rows, strict=True))
-        return np.stack([known[query] for query in dataset.queries])
+        rows: NDArray[np.float32] = as_rows(
+            [known[query] for query in dataset.queries], "query vectors", ids=dataset.query_ids
+        )
+        return rows
 
     def details(
         self,

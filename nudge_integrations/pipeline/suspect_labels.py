@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nudge_integrations.corpus import as_rows, unit_rows
+from nudge_integrations.corpus.counts import whole_number
 from nudge_integrations.errors import InputError
 from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.refitting import last_options
@@ -110,7 +111,7 @@ def suspects(
         raise InputError("the nudge keeps no labels with vectors of their queries; fit it again, or give vectors=")
     names = list(dict.fromkeys(label.query for label in labels))
     place = {name: row for row, name in enumerate(names)}
-    queries = unit_rows(np.stack([known[name] for name in names]), "queries")
+    queries = unit_rows(as_rows([known[name] for name in names], "query vectors", ids=names), "queries")
     pairs = _LabelPairs(
         queries,
         base,
@@ -120,7 +121,7 @@ def suspects(
         identical_rows(names, row_of, last_options(nudge)),
     )
     cost, disagreement = pairs.figures()
-    order = np.argsort(-(cost + disagreement), kind="stable")[:most]
+    order = np.argsort(-(cost + disagreement), kind="stable")[: whole_number(most, "most")]
     texts, asked = documents or {}, nudge.labels.queries
     return [_suspect(labels[row], asked, texts, float(cost[row]), float(disagreement[row])) for row in order]
 

@@ -115,9 +115,12 @@ def write_moved(nudge: Nudge, path: str | os.PathLike[str], corpus: FileCorpus |
         How many documents moved.
 
     Raises:
-        InputError, MissingExtraError: As `moved_rows`.
+        InputError: If the path is a file of the corpus, or as `moved_rows`.
+        MissingExtraError: As `moved_rows`.
         OSError: If the disk refuses; a file that was there is as it was.
     """
+    if corpus is not None and any(Path(shard.name).resolve() == Path(path).resolve() for shard in corpus.table.shards):
+        raise InputError(f"{path} is a file of the corpus: write what moved beside it")
     table = moved_rows(nudge, corpus)
     with replacing(Path(path)) as beside:
         # Numbers of embeddings hardly repeat: a dictionary of them takes longer to read and is no smaller.

@@ -205,6 +205,8 @@ def _refuse_place(table: ParquetTable, source: Path, target: Path, swap: bool) -
 
 def _begin(target: Path, mark: str) -> None:
     """Mark a folder as one in which these files are being written; refuse one that holds anything else."""
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file: give a folder that is empty or absent")
     held = {path.name for path in target.iterdir()} if target.exists() else set()
     if held and (_MARK not in held or (target / _MARK).read_text(encoding="utf-8") != mark):
         raise InputError(

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nudge_integrations.artifact import Nudge
+from nudge_integrations.corpus import as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
 from nudge_integrations.pipeline import labels_over_documents
+from nudge_integrations.pipeline.base_vectors import query_vectors_of
 from nudge_integrations.pipeline.refitting import last_options
 from nudge_integrations.stores.fitting import fit_store
 
@@ -76,7 +76,9 @@ def refit_store(
     if missing and encoder is None:
         raise InputError(f"{len(missing)} queries have no vector: give encoder= or query_vectors=")
     if missing and encoder is not None:
-        known |= dict(zip(missing, encoder.encode_queries(list(missing.values())), strict=True))
+        asked_for = RetrievalDataset(dataset.corpus, missing, {query: dataset.qrels[query] for query in missing})
+        rows = as_rows(query_vectors_of(asked_for, encoder, None, "query_vectors"), "query vectors")
+        known |= dict(zip(missing, rows, strict=True))
         log.keep_vectors({query: known[query] for query in missing}, nudge.encoder)
     judged = {i for grades in dataset.qrels.values() for i in grades}
     asked = {name: value for name, value in last_options(nudge).items() if name not in ("duplicates", "similarity")}
@@ -84,7 +86,7 @@ def refit_store(
         store,
         RetrievalDataset({i: texts.get(i, i) for i in judged}, dataset.queries, dataset.qrels),
         nudge.encoder,
-        query_vectors=np.stack([known[query] for query in dataset.queries]),
+        query_vectors=[known[query] for query in dataset.queries],
         by_index=by_index,
         labels=log,
         **{**asked, **options},

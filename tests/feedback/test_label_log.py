@@ -265,3 +265,25 @@ def test_a_log_read_again_is_what_a_dictionary_of_the_last_grades_is(said: list[
     assert {(label.query, label.document): label.grade for label in log.current} == expected
     assert json.dumps(log._records)
     assert len(log) <= len(said)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"source": 5}, {"encoder": 5}, {"weight": "much"}, {"time": "0001-01-01T00:00:00+10:00"}]
+)
+def test_what_would_make_a_log_unreadable_is_refused_before_it_is_written(
+    wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    log = LabelLog(tmp_path / "labels.jsonl")
+    log.add(dataset(q={"d1": 1.0}), source="before")
+    more = RetrievalDataset({"new": "a text"}, {"new": "a question"}, {"new": {"new": 1}})
+    with pytest.raises(InputError):
+        log.add(more, query_vectors=[[1.0, 0.0]], **wrong)
+    assert {label.source for label in LabelLog(tmp_path / "labels.jsonl").labels} == {"before"}
+
+
+@pytest.mark.parametrize("days", [0, -1, float("nan"), "a week"])
+def test_a_half_life_that_is_none_is_refused(days: Any) -> None:
+    log = LabelLog()
+    log.add(dataset(q={"d1": 1.0}))
+    with pytest.raises(InputError, match="half_life"):
+        log.dataset(half_life=days)

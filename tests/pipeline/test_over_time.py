@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nudge_integrations import Nudge, RetrievalDataset, fit, health, migrate, suspects
-from nudge_integrations.errors import InputError
-from nudge_integrations.pipeline import bridge, fit_space_map
+from nudge_integrations import LabelLog, Nudge, RetrievalDataset, fit, health, migrate, refit, suspects
+from nudge_integrations.errors import InputError, MismatchError
+from nudge_integrations.pipeline import bridge, fit_space_map, labels_over_documents
 
 DIMENSION, DOCUMENTS = 16, 120
 CORPUS = {f"d{number}": f"document {number}" for number in range(DOCUMENTS)}
@@ -243,3 +243,42 @@ def test_a_rotation_is_found_exactly() -> None:
 def test_the_same_model_is_no_migration(nudge: Nudge) -> None:
     with pytest.raises(InputError, match="refit"):
         nudge.migrate(Model(), CORPUS)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"held_out": "x"}, {"held_out": 0}, {"seed": -1}, {"seed": "x"}, {"encoder": "a name"}, {"encoder": None}]
+)
+def test_a_migration_refuses_what_is_none(nudge: Nudge, wrong: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"encoder": Model("other"), **wrong}
+    for carry in (migrate, lambda *args, **more: bridge(*args, np.ones((DOCUMENTS, DIMENSION)), **more)):
+        with pytest.raises((InputError, MismatchError)):
+            carry(nudge, given["encoder"], CORPUS, **{name: one for name, one in given.items() if name != "encoder"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"half_life": 0}, "half_life"),
+        ({"half_life": -3}, "half_life"),
+        ({"half_life": "x"}, "half_life"),
+        ({"keep_degrees": "x"}, "keep_degrees"),
+        ({"keep_degrees": float("nan")}, "keep_degrees"),
+        ({"query_vectors": [[1.0]]}, "numbers"),
+    ],
+)
+def test_a_refit_refuses_what_is_none(nudge: Nudge, wrong: dict[str, Any], message: str) -> None:
+    base = Model().encode_documents(list(CORPUS.values()))
+    more = RetrievalDataset(CORPUS, {"new": "a new one"}, {"new": {"d0": 1.0}})
+    for ask in (refit, health):
+        with pytest.raises(InputError, match=message):
+            ask(nudge, more, base, documents=CORPUS, **{"query_vectors": [[1.0] * DIMENSION], **wrong})
+    with pytest.raises(InputError, match="most"):
+        suspects(nudge, most=0)
+
+
+def test_labels_over_many_documents_with_one_text_are_found_in_a_moment() -> None:
+    log = LabelLog()
+    log.add(RetrievalDataset({"gone": "one text"}, {"q": "?"}, {"q": {"gone": 1}}))
+    dataset, changes = labels_over_documents(log, {f"d{number}": "one text" for number in range(30_000)})
+    assert len(dataset.qrels["q"]) == 30_000
+    assert len(changes.renamed["gone"]) == 30_000
