@@ -116,22 +116,25 @@ class StoredDocuments(ExactSearch):
             True.
 
         Raises:
-            InputError: If no ids are given.
+            InputError: If no ids are given, or one text in place of a list.
         """
         if ids is None:
             raise InputError("delete needs ids; to remove everything, make a new store")
-        self._index.discard(ids)
+        self._index.discard(_listed(ids))
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return the documents with these ids that are there, in this order."""
-        return list(map(document_of, self._index.get(ids)))
+        return list(map(document_of, self._index.get(_listed(ids))))
 
     def _insert(self, named: Mapping[str, Document], vectors: Any, *, given: bool = False) -> None:
         texts = [document.page_content for document in named.values()]
         self._index.insert(list(named), vectors, texts, [one.metadata for one in named.values()], given=given)
 
     def _ids(self, documents: Sequence[Document], ids: Sequence[str | None] | None) -> list[str]:
+        odd = next((one for one in documents if not isinstance(one, Document)), None) if documents else None
+        if odd is not None:
+            raise InputError(f"expected documents, got a {type(odd).__name__}; texts alone go through add_texts")
         given = [None] * len(documents) if ids is None else ids
         if isinstance(given, str) or len(given) != len(documents):
             came = repr(given) if isinstance(given, str) else f"{len(given)} ids"
@@ -146,7 +149,16 @@ def _documents(texts: Iterable[str], metadatas: Sequence[Mapping[str, Any]] | No
     entries: Sequence[Mapping[str, Any]] = metadatas or [{}] * len(listed)
     if len(entries) != len(listed):
         raise InputError(f"{len(listed)} texts came with {len(entries)} metadatas; give one each")
+    odd = [one for one in entries if not isinstance(one, Mapping)]
+    if odd:
+        raise InputError(f"metadatas must be one mapping a text; got {odd[0]!r:.80}")
     return [Document(page_content=text, metadata=dict(entry)) for text, entry in zip(listed, entries, strict=True)]
+
+
+def _listed(ids: Sequence[str]) -> Sequence[str]:
+    if isinstance(ids, str):
+        raise InputError(f"expected a list of ids, got the text {ids!r:.80}; give [{ids!r:.80}]")
+    return ids
 
 
 def _texts(documents: Mapping[str, Document]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nudge_integrations.corpus.counts import whole_number
 from nudge_integrations.errors import InputError, MissingExtraError
 from nudge_integrations.scale.checkpoints import Checkpoints
 from nudge_integrations.scale.examining import TableColumns, examine
@@ -77,11 +78,12 @@ def open_corpus(
         ...     len(corpus), corpus.dimension, corpus.rows_of(["b"])
         (2, 2, {'b': 1})
     """
+    dimension = None if dimension is None else whole_number(dimension, "dimension")
+    cores = _cores() if threads is None else whole_number(threads, "threads")
     table = open_table(location, filter, filesystem)
     _refuse_absent(table, id, vector)
     width = dimension or _dimension(table, vector)
     columns = TableColumns(id, vector, width)
-    cores = threads or _cores()
     catalogue, skipped = examine(
         table, columns, skip=skip, check_ids=check_ids or skip, threads=cores, progress=progress
     )
@@ -105,6 +107,8 @@ def open_table(location: str | os.PathLike[str], filter: Any = None, filesystem:
         import_module("pyarrow.dataset")
     except ImportError as error:
         raise MissingExtraError("pyarrow", "scale") from error
+    if not isinstance(location, str | os.PathLike) or not os.fspath(location):
+        raise InputError(f"a location is a file, a folder, a pattern or a URI; got {location!r:.80}")
     if os.fspath(location).rstrip("/").endswith(".lance"):
         return LanceTable.open(location, filter)
     if isinstance(filter, str):

@@ -63,12 +63,15 @@ class ParquetTable:
         """
         parquet = import_module("pyarrow.parquet")
         system, path = _filesystem(os.fspath(location), filesystem)
-        root, files = _files(system, path.rstrip("/"))
+        try:
+            root, files = _files(system, path.rstrip("/"))
+        except (import_module("pyarrow").ArrowException, OSError) as error:
+            raise InputError(f"{location} cannot be listed: {error}") from error
         if not files:
             raise InputError(f"{location} names no Parquet files; expected a file, a folder or a pattern such as x/*")
         with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
             shards = list(pool.map(lambda info: _shard(system, info), files))
-        condition = filter if filter is None or not isinstance(filter, list) else parquet.filters_to_expression(filter)
+        condition = _condition(filter)
         schema = parquet.read_schema(shards[0].name, filesystem=system)
         return cls(os.fspath(location), root, system, shards, condition, schema)
 
@@ -128,6 +131,18 @@ class ParquetTable:
             if low == len(rows):
                 break
         return arrow.concat_arrays(parts) if parts else arrow.array([], self.schema.field(column).type)
+
+
+def _condition(given: Any) -> Any:
+    """Return a filter as a pyarrow expression; None where there is none."""
+    if given is None or isinstance(given, import_module("pyarrow.compute").Expression):
+        return given
+    try:
+        return import_module("pyarrow.parquet").filters_to_expression(given)
+    except (import_module("pyarrow").ArrowException, IndexError, TypeError, ValueError) as error:
+        raise InputError(
+            f'filter={given!r:.200} is none ({error}): Parquet takes [("column", "==", value)] or a pyarrow expression'
+        ) from error
 
 
 def _filesystem(location: str, given: Any) -> tuple[Any, str]:
