@@ -389,3 +389,19 @@ def test_a_nudge_made_elsewhere_is_applied(store: NudgeVectorStore, embedding: E
     assert other.nudge is nudge
     other.delete(["d0"])
     assert len(store) == 6
+
+
+def test_one_text_in_place_of_a_list_and_what_is_no_document_are_refused(store: NudgeVectorStore) -> None:
+    before = len(store)
+    for refused in (
+        lambda: store.delete("1"),  # type: ignore[arg-type]
+        lambda: store.get_by_ids("1"),
+        lambda: store.add_documents(["a text"]),  # type: ignore[list-item]
+        lambda: store.add_texts(["a text"], [None]),  # type: ignore[list-item]
+        lambda: store.add_texts(["a text"], ["x"]),  # type: ignore[list-item]
+        lambda: store.similarity_search(None),  # type: ignore[arg-type]
+        lambda: store.similarity_search(5),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InputError):
+            refused()
+    assert len(store) == before

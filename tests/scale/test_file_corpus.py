@@ -320,3 +320,27 @@ def test_nothing_is_imported_before_it_is_asked_for() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dimension": 0},
+        {"dimension": -1},
+        {"dimension": "x"},
+        {"threads": 0},
+        {"threads": "x"},
+        {"filter": 5},
+        {"filter": [("id", "like", "d1")]},
+        {"filter": [5]},
+        {"location": ""},
+        {"location": 5},
+        {"location": "nul\0"},
+        {"location": "/dev/zero"},
+    ],
+)
+def test_options_that_are_none_are_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
+    files = write_parquet(tmp_path / "files", np.eye(8, dtype=np.float32), [8])
+    given = {"location": files, **wrong}
+    with pytest.raises(InputError):
+        open_corpus(given.pop("location"), **given)
