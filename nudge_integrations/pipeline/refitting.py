@@ -226,10 +226,9 @@ class _Refit:
             rows = query_vectors_of(part, self.encoder, None, "query_vectors")
             self.log.keep_vectors(dict(zip(missing, rows, strict=True)), self.nudge.encoder)
             known |= dict(zip(missing, rows, strict=True))
-        rows: NDArray[np.float32] = as_rows(
-            [known[query] for query in dataset.queries], "query vectors", ids=dataset.query_ids
-        )
-        return rows
+        every: NDArray[np.float32]
+        every = as_rows([known[query] for query in dataset.queries], "query vectors", ids=dataset.query_ids)
+        return every
 
     def details(
         self,

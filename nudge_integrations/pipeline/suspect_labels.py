@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nudge_integrations.artifact import Nudge
     from nudge_integrations.feedback import LoggedLabel
+    from nudge_integrations.solver import OptionValues
 
 __all__ = ["Suspect", "suspects"]
 
@@ -118,7 +119,7 @@ def suspects(
         served,
         np.array([place[label.query] for label in labels]),
         np.array([row_of[label.document] for label in labels]),
-        identical_rows(names, row_of, last_options(nudge)),
+        identical_rows(names, row_of, cast("OptionValues", last_options(nudge))),
     )
     cost, disagreement = pairs.figures()
     order = np.argsort(-(cost + disagreement), kind="stable")[: whole_number(most, "most")]

@@ -150,7 +150,8 @@ def _support(
     And for each of some queries the place among them of the document that it never finds, see `Teaching`.
     """
     random = np.random.default_rng(prepared.options.seed)
-    parts, weights, places = [], [], []
+    parts, weights = [], []
+    places: list[NDArray[np.int64]] = []
     unlabelled = len(prepared.corpus) - len(prepared.labels.rows)
     for vectors, count in ((prepared.labels.documents, len(prepared.labels.rows)), (prepared.sample, unlabelled)):
         drawn = len(vectors) if len(vectors) <= most else most

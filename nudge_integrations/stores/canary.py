@@ -85,8 +85,10 @@ class Canary:
 
     def without_hidden(self, found: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return the ids that count among those that each query found, best first."""
-        k, names = parse_metric(self.metric).k, self.hidden or [None] * len(self)
-        return [[i for i in ids if i != name][:k] for ids, name in zip(found, names, strict=True)]
+        k = parse_metric(self.metric).k
+        if self.hidden is None:
+            return [list(ids)[:k] for ids in found]
+        return [[i for i in ids if i != name][:k] for ids, name in zip(found, self.hidden, strict=True)]
 
     def compared(self, found: Sequence[Sequence[str]], skipped: Collection[str]) -> tuple[float, float]:
         """Return the mean found and the mean expected, over queries for no document that was left out."""

@@ -250,9 +250,11 @@ def test_the_same_model_is_no_migration(nudge: Nudge) -> None:
 )
 def test_a_migration_refuses_what_is_none(nudge: Nudge, wrong: dict[str, Any]) -> None:
     given: dict[str, Any] = {"encoder": Model("other"), **wrong}
-    for carry in (migrate, lambda *args, **more: bridge(*args, np.ones((DOCUMENTS, DIMENSION)), **more)):
-        with pytest.raises((InputError, MismatchError)):
-            carry(nudge, given["encoder"], CORPUS, **{name: one for name, one in given.items() if name != "encoder"})
+    encoder, old_vectors = given.pop("encoder"), np.ones((DOCUMENTS, DIMENSION))
+    with pytest.raises((InputError, MismatchError)):
+        migrate(nudge, encoder, CORPUS, **given)
+    with pytest.raises((InputError, MismatchError)):
+        bridge(nudge, encoder, CORPUS, old_vectors, **given)
 
 
 @pytest.mark.parametrize(
