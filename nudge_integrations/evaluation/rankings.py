@@ -218,7 +218,7 @@ def _ranked(query: str, results: Any, names: _Names, depth: int, ignored: str | 
             raise InputError(f"query {query!r}: a score is NaN, which has no place in a ranking")
         results = sorted(scores, key=lambda document: -scores[document])
     ids = [names.of(hit) for hit in results]
-    odd = next((document for document in ids if not isinstance(document, str)), None)
-    if odd is not None:
-        raise InputError(f"query {query!r}: document ids must be strings; got {odd!r} ({type(odd).__name__})")
+    odd = [document for document in ids if not isinstance(document, str)]
+    if odd:
+        raise InputError(f"query {query!r}: document ids must be strings; got {odd[0]!r} ({type(odd[0]).__name__})")
     return tuple(islice((document for document in dict.fromkeys(ids) if document != ignored), depth))

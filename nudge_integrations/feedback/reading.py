@@ -81,9 +81,9 @@ def _objects(text: str, path: Path) -> list[Mapping[str, Any]]:
     except (ValueError, RecursionError):
         whole = [_line(line, f"{path}:{number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     found = whole if isinstance(whole, list) else [whole]
-    odd = next((one for one in found if not isinstance(one, Mapping)), None)
-    if odd is not None:
-        raise DatasetError(f"{path}: expected JSON objects, found {str(odd)[:60]!r}")
+    odd = [one for one in found if not isinstance(one, Mapping)]
+    if odd:
+        raise DatasetError(f"{path}: expected JSON objects, found {str(odd[0])[:60]!r}")
     return found
 
 

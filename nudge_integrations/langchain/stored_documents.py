@@ -132,9 +132,9 @@ class StoredDocuments(ExactSearch):
         self._index.insert(list(named), vectors, texts, [one.metadata for one in named.values()], given=given)
 
     def _ids(self, documents: Sequence[Document], ids: Sequence[str | None] | None) -> list[str]:
-        odd = next((one for one in documents if not isinstance(one, Document)), None) if documents else None
-        if odd is not None:
-            raise InputError(f"expected documents, got a {type(odd).__name__}; texts alone go through add_texts")
+        odd = [one for one in documents if not isinstance(one, Document)]
+        if odd:
+            raise InputError(f"expected documents, got a {type(odd[0]).__name__}; texts alone go through add_texts")
         given = [None] * len(documents) if ids is None else ids
         if isinstance(given, str) or len(given) != len(documents):
             came = repr(given) if isinstance(given, str) else f"{len(given)} ids"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,21 +38,24 @@ def weight_matrix(
         twins: Id -> the ids of all documents with the same text, which were all given the label of one of them.
 
     Raises:
-        InputError: If a query is unknown, or a weight is no number >= 0.
+        InputError: If a query or a document is unknown, or a weight is no number >= 0.
 
     Example:
         >>> dataset = RetrievalDataset({"d": "text"}, {"q": "a question"}, {"q": {"d": 1}})
         >>> weight_matrix({"q": {"d": 0.5}}, dataset, dataset.relevance(), ["d"], {}).toarray().tolist()
         [[0.5]]
     """
-    unknown = next((query for query in weights if query not in dataset.queries), None)
-    if unknown is not None:
-        raise InputError(f"weights: query {unknown!r} is not in the dataset; use the ids of its queries")
+    if not isinstance(weights, Mapping):
+        raise InputError(f"weights are query id -> a number, or -> {{document id: a number}}; got {weights!r:.80}")
+    unknown = [query for query in weights if query not in dataset.queries]
+    if unknown:
+        raise InputError(f"weights: query {unknown[0]!r} is not in the dataset; use the ids of its queries")
     data = np.ones(labels.nnz)
     for row, query in enumerate(dataset.queries):
         given = weights.get(query)
         if given is None:
             continue
+        _refuse_odd(given, query, dataset)
         part = slice(labels.indptr[row], labels.indptr[row + 1])
         if isinstance(given, Mapping):
             data[part] = [_of(given, ids[column], twins) for column in labels.indices[part]]
@@ -74,6 +78,17 @@ def _of(given: Mapping[str, float], document: str, twins: Mapping[str, tuple[str
     if document in given:
         return given[document]
     return next((given[twin] for twin in twins.get(document, ()) if twin in given), 1.0)
+
+
+def _refuse_odd(given: object, query: str, dataset: RetrievalDataset) -> None:
+    """Refuse what is no number, and weights of documents that are not there."""
+    values = given if isinstance(given, Mapping) else {None: given}
+    odd = [value for value in values.values() if not isinstance(value, Real)]
+    if odd:
+        raise InputError(f"weights of query {query!r} must be numbers; got {odd[0]!r:.80}")
+    absent = [document for document in values if document is not None and document not in dataset.corpus]
+    if absent:
+        raise InputError(f"weights of query {query!r}: document {absent[0]!r} is not in the dataset")
 
 
 def _checked(data: NDArray[np.float64]) -> NDArray[np.float64]:

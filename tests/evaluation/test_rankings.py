@@ -150,3 +150,10 @@ def test_rankings_have_the_requested_depth_and_at_least_the_metrics_cutoff() -> 
 def test_what_finds_nothing_is_refused(source: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         evaluate(source, DATASET)
+
+
+def test_a_result_that_is_none_is_refused() -> None:
+    dataset = RetrievalDataset({"a": "x"}, {"q": "?"}, {"q": {"a": 1}})
+    for results in ([None], [None, "a"], ["a", None], [5]):
+        with pytest.raises(InputError, match="must be strings"):
+            evaluate({"q": results}, dataset, ["hit@1"])

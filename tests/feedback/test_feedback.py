@@ -162,7 +162,12 @@ def test_files_are_told_apart_and_refused_with_a_word(tmp_path: Path) -> None:
     assert said(feedback) == [("tea", "d1", 3, 1)]
     assert sum(feedback.left_out.values()) == 2
     assert from_judgements([{"query": "q", "docid": "d", "rating": -1}]).verdicts[0].grade == -1
-    for text, message in (("[1]", "expected JSON objects"), ("{", "not valid JSON"), ('{"a": 1}', "no known form")):
+    for text, message in (
+        ("[1]", "expected JSON objects"),
+        ("null", "expected JSON objects"),
+        ("{", "not valid JSON"),
+        ('{"a": 1}', "no known form"),
+    ):
         (tmp_path / "odd.json").write_text(text, encoding="utf-8")
         with pytest.raises(DatasetError, match=message):
             read_feedback(tmp_path / "odd.json")
@@ -338,7 +343,8 @@ def test_records_that_hold_anything_anywhere_are_read_or_counted(form: str) -> N
             feedback = FORMS[form](records)
             labels = feedback.labels(CORPUS).dataset
             assert all(math.isfinite(grade) for grades in labels.qrels.values() for grade in grades.values())
-            assert feedback.statistics()["queries"] == len({one.query for one in (*feedback.verdicts, *feedback.shown)})
+            texts = {one.query for one in feedback.verdicts} | {one.query for one in feedback.shown}
+            assert feedback.statistics()["queries"] == len(texts)
             assert feedback.over_time() is not None
 
 

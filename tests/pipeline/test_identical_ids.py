@@ -170,8 +170,10 @@ def test_the_option_stands_in_the_list_of_all_options() -> None:
 
 def test_two_rankings_are_compared_without_the_query_itself() -> None:
     found = evaluate((DOCUMENTS, DOCUMENTS), DATASET, ["ndcg@10"], depth=11)
-    runs: Any = found.rankings, {query: ids[::-1] for query, ids in found.rankings.items()}
-    comparison = compare(*runs, DATASET, metrics=["ndcg@10"], resamples=10, ignore_identical_ids=True)
+    other: Any = {query: ids[::-1] for query, ids in found.rankings.items()}
+    comparison = compare(
+        dict(found.rankings), other, DATASET, metrics=["ndcg@10"], resamples=10, ignore_identical_ids=True
+    )
     assert comparison.before.means["ndcg@10"] == pytest.approx(by_hand(DATASET, DOCUMENTS), abs=1e-6)
     assert all(
         query not in ids for side in (comparison.before, comparison.after) for query, ids in side.rankings.items()

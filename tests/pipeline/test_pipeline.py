@@ -430,3 +430,9 @@ def test_what_is_no_such_thing_is_refused(wrong: dict[str, Any], message: str, e
 def test_a_cutoff_beyond_the_corpus_costs_no_more_than_the_corpus(encoder: Encoder) -> None:
     deep, enough = (fit(labelled(), encoder, method="nudge-n", metric=f"recall@{k}") for k in (1_000_000, 1_000))
     assert (deep.score, deep.step) == (enough.score, enough.step)
+
+
+@pytest.mark.parametrize("weights", [5, {None: 1.0}, {"q0": "x"}, {"q0": {"d0": "x"}}, {"q0": {"nowhere": 1.0}}])
+def test_weights_that_are_none_are_refused(weights: Any, encoder: Encoder) -> None:
+    with pytest.raises(InputError, match="weights"):
+        fit(labelled(), encoder, method="nudge-n", step=0.1, weights=weights)
