@@ -100,7 +100,7 @@ def parse_metric(name: str) -> Metric:
     match = re.fullmatch(r"([a-z]+)@([1-9][0-9]{0,6})", name) if isinstance(name, str) else None
     if match is None or match[1] not in METRICS or int(match[2]) > _LARGEST_CUTOFF:
         raise InputError(
-            f"unknown metric {str(name)[:80]!r}; expected one of {', '.join(f'{metric}@k' for metric in METRICS)} "
+            f"unknown metric {name!r:.80}; expected one of {', '.join(f'{metric}@k' for metric in METRICS)} "
             f"with a cutoff k from 1 to {_LARGEST_CUTOFF:,}, such as 'ndcg@10'"
         )
     return Metric(match[1], int(match[2]))

@@ -58,7 +58,8 @@ def by_address(address: str, asked: StoreOptions) -> StoreAdapter:
     try:
         parts = urlsplit(address)
         port = parts.port or 8000
-    except ValueError as error:  # brackets that do not match, a port that is no number
+        path = Path(address).expanduser()
+    except (RuntimeError, ValueError) as error:  # brackets that do not match, a port that is no number, ~nobody
         raise InputError(f"{address!r} is no address: {error}; expected {_EXPECTED}") from error
     scheme = parts.scheme.partition("+")[0]
     if scheme in ("postgresql", "postgres"):
@@ -72,7 +73,7 @@ def by_address(address: str, asked: StoreOptions) -> StoreAdapter:
         return _chroma(imported("chromadb", "chroma").HttpClient(parts.hostname, port), asked)
     if scheme in ("s3", "gs", "az"):
         return lance_store(imported("lancedb", "lancedb").connect(address).open_table(asked.name("table")), asked)
-    return _by_path(Path(address).expanduser(), asked)
+    return _by_path(path, asked)
 
 
 def _by_path(path: Path, asked: StoreOptions) -> StoreAdapter:
