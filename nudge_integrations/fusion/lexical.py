@@ -20,6 +20,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from nudge_integrations.errors import CorruptArtifactError, InputError, MissingExtraError
+from nudge_integrations.fusion.matrix import score_matrix
 from nudge_integrations.fusion.saved import check_saved
 from nudge_integrations.fusion.tokens import Bm25, Tokenizer, coder_of, tokenizer_of
 from nudge_integrations.storage import load_files, save_files
@@ -250,13 +251,10 @@ class LexicalIndex:
         """Return the index of the documents as they are, built again after a change."""
         with self._lock:
             if self._built is None:
-                codes = [tokens.tolist() for tokens in self._documents.values()]
-                model = None
-                if any(codes):
+                documents, model, settings = list(self._documents.values()), None, self._settings
+                if any(map(len, documents)):
                     model = self._empty()
-                    # Not ``index``, which logs to whoever logs anything.
-                    words = range(len(self._vocabulary))
-                    model.scores = model.build_index_from_ids(words, codes, show_progress=False)
+                    model.scores = score_matrix(documents, len(self._vocabulary), settings.k1, settings.b)
                 self._built = self._snapshot(model)
             return self._built
 

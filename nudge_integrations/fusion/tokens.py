@@ -15,8 +15,8 @@ __all__ = ["LANGUAGES", "Bm25", "Tokenizer", "coder_of", "has_bm25", "tokenizer_
 
 Tokenizer = Callable[[str], Sequence[str]]
 
-# A word has two letters or digits at least, as in bm25s.
-_WORD = re.compile(r"\b\w\w+\b")
+# A word has two letters or digits at least, as in bm25s, whose expression also looks for the ends that this one finds.
+_WORD = re.compile(r"\w\w+")
 
 # Stems are looked up much faster than worked out.
 _REMEMBERED = 1 << 18

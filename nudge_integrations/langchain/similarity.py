@@ -10,7 +10,7 @@ from nudge_integrations.errors import InputError, SimilarityError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
 from nudge_integrations.stores import ranks_by
 
-__all__ = ["check_store"]
+__all__ = ["check_store", "nudged_embeddings"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,19 @@ def check_store(store: VectorStore) -> NudgedEmbeddings:
         InputError: If its embeddings are others.
         SimilarityError: If it ranks by something else than these vectors are made for.
     """
+    embedding = nudged_embeddings(store)
+    if embedding.nudge.fusion is not None:
+        logger.warning("%s", embedding.nudge.fusion.left_out_by(store))
+    return embedding
+
+
+def nudged_embeddings(store: VectorStore) -> NudgedEmbeddings:
+    """Do what `check_store` does, without its warning where the nudge weighs words too.
+
+    Raises:
+        InputError: If the embeddings are others.
+        SimilarityError: If the store ranks by something else than these vectors are made for.
+    """
     embedding = store.embeddings
     if not isinstance(embedding, NudgedEmbeddings):
         raise InputError(
@@ -49,6 +62,4 @@ def check_store(store: VectorStore) -> NudgedEmbeddings:
             f"{embedding.nudge.method!r}: make the store rank by inner product, or give NudgedEmbeddings its extra "
             "coordinate, with which cosine and L2 are right too"
         )
-    if embedding.nudge.fusion is not None:
-        logger.warning("%s", embedding.nudge.fusion.left_out_by(store))
     return embedding

@@ -138,7 +138,7 @@ class NudgeFinetuneEngine(RefittingEngine):
 
     @classmethod
     def from_index(
-        cls, index: VectorStoreIndex, train_dataset: RetrievalDataset | Any, **options: Any
+        cls, index: VectorStoreIndex, train_dataset: RetrievalDataset | Any = None, **options: Any
     ) -> LiveIndexEngine:
         """Fit to the vectors that the store of an index holds, and move them there; options as in `LiveIndexEngine`."""
         return LiveIndexEngine(index, train_dataset, **options)

@@ -15,6 +15,7 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_
 
 from nudge_integrations.errors import InputError
 from nudge_integrations.llama_index.nodes import bare
+from nudge_integrations.llama_index.stored_nodes import lance_nodes
 from nudge_integrations.stores import ranks_by
 from nudge_integrations.stores.frameworks import by_class
 
@@ -178,9 +179,7 @@ def _qdrant_held(store: Any, ids: list[str]) -> _Held:
 def _lance_held(store: Any, ids: list[str]) -> _Held:
     if getattr(store, "_table", None) is None:
         return {}
-    # The adapter itself puts ids in double quotes, which LanceDB reads as names of columns.
-    quoted = ", ".join("'" + node_id.replace("'", "''") + "'" for node_id in ids)
-    return {node.node_id: (node.embedding, _json_of(node)) for node in store.get_nodes(where=f"id in ({quoted})")}
+    return {node.node_id: (node.embedding, _json_of(node)) for node in lance_nodes(store, ids)}
 
 
 def _lance_written(store: Any, nodes: list[BaseNode]) -> None:

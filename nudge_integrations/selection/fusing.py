@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from nudge_integrations.errors import InputError
-from nudge_integrations.fusion import Fusion, LexicalSignal, Signal
+from nudge_integrations.fusion import Fusion, LexicalSignal, QueryScorer, Signal
 from nudge_integrations.selection.confirm import mapped_queries
 from nudge_integrations.selection.fused import DEPTH, FusedPools, best_weights
 from nudge_integrations.selection.map_search import FoundMap, MapSearch
@@ -75,9 +75,23 @@ def fuse(
         evaluation = prepared.evaluation.take(rows)
         prepared = replace(prepared, evaluation=evaluation, evaluation_rows=prepared.evaluation_rows[rows])
     asked = [texts[row] for row in prepared.evaluation_rows]
-    seen, unseen = (FusedPools.of(prepared, parts, signals, asked) for parts in served)
+    once = [_Once(signal) for signal in signals]
+    seen, unseen = (FusedPools.of(prepared, parts, once, asked) for parts in served)
     search = _Search(prepared, seen, unseen, [signal.name for signal in signals], solution)
     return search.solution(signals, serve=serve)
+
+
+class _Once:
+    """A signal whose scores of the same queries are worked out once, not for seen and unseen ones each."""
+
+    def __init__(self, signal: Signal) -> None:
+        self.signal, self.name = signal, signal.name
+        self._last: tuple[list[str], QueryScorer] | None = None
+
+    def of(self, queries: Sequence[str]) -> QueryScorer:
+        if self._last is None or self._last[0] != queries:
+            self._last = (list(queries), self.signal.of(queries))
+        return self._last[1]
 
 
 def _served(prepared: Prepared, solution: Solution, fitted: Sequence[Fitted]) -> list[list[ServedQueries]]:

@@ -12,6 +12,7 @@ An adapter for another store is four methods: `StoreAdapter`.
 from nudge_integrations.stores.canary import Canary, Prediction
 from nudge_integrations.stores.fitting import fit_store
 from nudge_integrations.stores.frameworks import ranks_by, width_of
+from nudge_integrations.stores.fused_store import FusedStore
 from nudge_integrations.stores.journal import journals_folder
 from nudge_integrations.stores.live_store import LiveStore
 from nudge_integrations.stores.opening import open_store
@@ -29,9 +30,11 @@ from nudge_integrations.stores.store import (
     Where,
 )
 from nudge_integrations.stores.store_corpus import StoreCorpus
+from nudge_integrations.stores.text_search import Texts, TextSearch
 
 __all__ = [
     "Canary",
+    "FusedStore",
     "LiveStore",
     "Lockable",
     "Prediction",
@@ -44,6 +47,8 @@ __all__ = [
     "StoreAdapter",
     "StoreCorpus",
     "StoreInfo",
+    "TextSearch",
+    "Texts",
     "Transactional",
     "Verification",
     "Where",

@@ -11,6 +11,7 @@ from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError
 from nudge_integrations.feedback import LabelLog
+from nudge_integrations.fusion import Bm25, Signal
 from nudge_integrations.pipeline.asked_signals import AskedSignals
 from nudge_integrations.pipeline.base_vectors import query_vectors_of
 from nudge_integrations.pipeline.corpus_fit import known_by_texts, relevance_over
@@ -23,6 +24,7 @@ from nudge_integrations.solver.prepare import Beside
 from nudge_integrations.stores.canary import Canary
 from nudge_integrations.stores.live_store import LiveStore
 from nudge_integrations.stores.store_corpus import StoreCorpus
+from nudge_integrations.stores.text_search import Texts, signals_over
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -42,6 +44,8 @@ def fit_store(
     by_index: bool | None = None,
     labels: LabelLog | None = None,
     weights: LabelWeights | None = None,
+    signals: Sequence[str | Bm25 | Signal] = (),
+    texts: Texts | None = None,
     **options: Unpack[OptionValues],
 ) -> Nudge:
     """Find out which documents of a live store to move where; see `nudge_integrations.fit`, which does it for texts.
@@ -62,11 +66,16 @@ def fit_store(
             passes over up to a million.
         labels: The log that keeps the labels with the nudge; None for a new one with the labels of the dataset.
         weights: As in `nudge_integrations.fit`.
+        signals: As in `nudge_integrations.fit`; ``"bm25"`` is the store's own text search where it has one (a
+            full-text index of LanceDB, a tsvector column of Postgres, sparse vectors of Qdrant), whose own scores are
+            weighed then, and else BM25 in this process, as a `Bm25` always is. The log says which.
+        texts: Takes ids of rows, returns their texts, for BM25 in this process; None for those of the dataset, which
+            must then have them all.
         **options: As in `nudge_integrations.fit`.
 
     Raises:
         DatasetError: If a labelled document is not in the store, or the dataset has problems.
-        InputError: If the queries' vectors have another dimension than the store's.
+        InputError: If the queries' vectors have another dimension than the store's, or a signal lacks its texts.
         StoreError: If the store cannot be read.
 
     Example:
@@ -86,8 +95,10 @@ def fit_store(
     counts = None if weights is None else weight_matrix(weights, dataset, data[2], corpus.ids, {})
     identical = identical_rows(dataset.queries, corpus.row_of, options)
     extra: Beside = {"ignored": identical, "negatives": None, "weights": counts}
+    weighed = signals_over(store.adapter, corpus.ids, signals, texts or _texts_in(dataset, corpus.ids))
+    beside = AskedSignals(weighed, list(dataset.queries.values()))
     nudge = Nudge.from_solution(
-        choose_solution(data, None, extra, None, method, groups, AskedSignals([], []), options),
+        choose_solution(data, None, extra, None, method, groups, beside, options),
         ids=corpus.ids,
         documents=CorpusVectors(corpus),
         texts=None,
@@ -96,9 +107,14 @@ def fit_store(
         labels=kept_labels(encoder, dataset, queries, None, None, weights=weights) if labels is None else labels,
     )
     nudge = known_by_texts(nudge, dataset.corpus)
-    note_fit(nudge, len(corpus), {"method": method, **options})
+    note_fit(nudge, len(corpus), {"method": method, "signals": signals, **options})
     store.remember(nudge, Canary.of(dataset, queries, nudge))
     return nudge
+
+
+def _texts_in(dataset: RetrievalDataset, ids: Sequence[str]) -> Texts | None:
+    corpus = dataset.corpus
+    return (lambda part: [corpus[one] for one in part]) if all(one in corpus for one in ids) else None
 
 
 def _gains(dataset: RetrievalDataset, corpus: StoreCorpus, store: LiveStore) -> sparse.csr_array:

@@ -103,6 +103,17 @@ class LanceStore(StagedWrites):
             scores[query].append(inner_product(distance, self._ranking))
         return ids, scores
 
+    def text_search(self) -> str | None:
+        """Say which columns have a full-text index; None without one."""
+        columns = [name for one in self._table.list_indices() if str(one.index_type) == "FTS" for name in one.columns]
+        return f"the full-text search of LanceDB over {', '.join(columns)}" if columns else None
+
+    def search_text(self, query: str, k: int) -> list[tuple[str, float]]:
+        """Search by the full-text index."""
+        asked = self._table.search(query, query_type="fts").limit(k).select([self._id, "_score"])
+        found = (asked.where(self._where, prefilter=True) if self._where else asked).to_arrow()
+        return list(zip(found.column(self._id).to_pylist(), found.column("_score").to_pylist(), strict=True))
+
     def _select(self, where: str, vectors: bool) -> Any:
         asked = self._table.search().select([self._id, self._vector] if vectors else [self._id])
         return asked.where(where) if where else asked

@@ -15,7 +15,7 @@ from nudge_integrations.stores.lancedb import LanceStore
 from nudge_integrations.stores.live_store import LiveStore
 from nudge_integrations.stores.memory import MemoryStore, RecordVectors
 from nudge_integrations.stores.pgvector import PgvectorStore
-from nudge_integrations.stores.qdrant import QdrantStore
+from nudge_integrations.stores.qdrant import QdrantStore, SparseEncoder
 from nudge_integrations.stores.retrying import Retries
 from nudge_integrations.stores.store import Ranking, StoreAdapter, Where, as_ranking, imported
 
@@ -111,7 +111,22 @@ def _qdrant(store: Any, asked: StoreOptions) -> StoreAdapter:
     # LlamaIndex calls it dense_vector_name, LangChain vector_name; "" is the vector without a name in both.
     name = asked.vector_name or getattr(store, "dense_vector_name", None) or getattr(store, "vector_name", None)
     vectors = store.client.get_collection(store.collection_name).config.params.vectors
-    return QdrantStore(store.client, store.collection_name, name if isinstance(vectors, dict) else None, asked.where)
+    dense = name if isinstance(vectors, dict) else None
+    return QdrantStore(store.client, store.collection_name, dense, asked.where, _sparse(store))
+
+
+def _sparse(store: Any) -> tuple[str, SparseEncoder] | None:
+    """Return the sparse vector that a Qdrant store of either framework searches by, and its encoder; None without."""
+    if (model := getattr(store, "_sparse_embeddings", None)) is not None:  # LangChain
+
+        def encoded(query: str) -> tuple[list[int], list[float]]:
+            found = model.embed_query(query)
+            return found.indices, found.values
+
+        return store.sparse_vector_name, encoded
+    if (encode := getattr(store, "_sparse_query_fn", None)) is not None and store.enable_hybrid:  # LlamaIndex
+        return store.sparse_vector_name, lambda query: tuple(part[0] for part in encode([query]))
+    return None
 
 
 def _lance_of_llama_index(store: Any, asked: StoreOptions) -> StoreAdapter:
@@ -127,7 +142,9 @@ def _postgres(store: Any, asked: StoreOptions) -> StoreAdapter:
     inner = store._PGVectorStore__vs
     ranking = as_ranking(ranks_by(store), inner.table_name)
     table = f'"{inner.schema_name}"."{inner.table_name}"'
-    return _by_url(inner.engine.url, table, ranking, asked, asked.where, inner.id_column)
+    hybrid = getattr(inner, "hybrid_search_config", None)
+    configuration = None if hybrid is None else hybrid.tsv_lang
+    return _by_url(inner.engine.url, table, ranking, asked, asked.where, inner.id_column, configuration)
 
 
 def _postgres_collections(store: Any, asked: StoreOptions) -> StoreAdapter:
@@ -140,11 +157,17 @@ def _postgres_collections(store: Any, asked: StoreOptions) -> StoreAdapter:
 
 
 def _by_url(
-    url: Any, table: str, ranking: Ranking, asked: StoreOptions, where: Where | None, id_column: str | None = None
+    url: Any,
+    table: str,
+    ranking: Ranking,
+    asked: StoreOptions,
+    where: Where | None,
+    id_column: str | None = None,
+    text_configuration: str | None = None,
 ) -> StoreAdapter:
     text = url if isinstance(url, str) else url.render_as_string(hide_password=False)
     plain = f"postgresql{text[text.index('://') :]}"
-    return PgvectorStore(plain, table, ranking, id_column, asked.vector_name, where)
+    return PgvectorStore(plain, table, ranking, id_column, asked.vector_name, where, text_configuration)
 
 
 _OPENERS: Mapping[str, Callable[[Any, StoreOptions], StoreAdapter]] = {

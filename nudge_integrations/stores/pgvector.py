@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["PgvectorStore"]
 
 _OPERATORS: dict[Ranking, str] = {"cosine": "<=>", "dot": "<#>", "l2": "<->"}
+_GENERATED = r"""
+    SELECT substring(pg_get_expr(adbin, adrelid) FROM 'to_tsvector\(''([^'']+)''::regconfig')
+    FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+    WHERE adrelid = to_regclass(%s) AND attname = %s AND pg_get_expr(adbin, adrelid) ~ 'to_tsvector.*::regconfig'"""
 
 
 class PgvectorStore:
@@ -30,6 +34,8 @@ class PgvectorStore:
         id_column: The column of ids; None for LlamaIndex's, LangChain's, or ``id``.
         vector_column: The column of vectors; None for the only one.
         where: Columns, or keys of a JSON column as ``"cmetadata.tenant"``, and the values that rows must have.
+        text_configuration: How queries of the text search are parsed, such as ``"english"``; None for what generates
+            the column of type tsvector, or else the default of the database.
 
     Raises:
         StoreError: If the table or a column is not there, or no vector from which the dimension is known.
@@ -43,7 +49,9 @@ class PgvectorStore:
         id_column: str | None = None,
         vector_column: str | None = None,
         where: Where | None = None,
+        text_configuration: str | None = None,
     ) -> None:
+        self._configuration = text_configuration
         self._postgres = PostgresConnection(address)
         self._at = VectorTable.of(self._postgres.rows, table, ranking, id_column, vector_column, where or {})
         self._dtype = np.dtype(VECTOR_TYPES[self._at.kind])
@@ -118,6 +126,29 @@ class PgvectorStore:
                 self._postgres.rows("SELECT set_config('enable_indexscan', 'off', true)")
             found = [self._postgres.rows(query, (str(vector),)) for vector in queries.tolist()]
         return [[i for i, _ in rows] for rows in found], [[self._score(d) for _, d in rows] for rows in found]
+
+    def text_search(self) -> str | None:
+        """Say which column of type tsvector is searched; None without one."""
+        if self._at.text is None:
+            return None
+        return f"the text search of Postgres over {self._at.name}.{self._at.text} ({self._text_configuration()})"
+
+    def search_text(self, query: str, k: int) -> list[tuple[str, float]]:
+        """Search the column of type tsvector for any of the query's words, ranked by ts_rank."""
+        at, asked = self._at, "replace(plainto_tsquery(%s::regconfig, %s)::text, ' & ', ' | ')::tsquery"
+        statement = (
+            f"SELECT {at.id}::text, ts_rank({at.text}, asked)::float8 AS score "  # noqa: S608
+            f"FROM {at.name}, (SELECT {asked} AS asked) AS query "
+            f"WHERE {at.where} AND {at.text} @@ asked ORDER BY score DESC, {at.id} LIMIT {int(k)}"
+        )
+        return [(i, score) for i, score in self._postgres.rows(statement, (self._text_configuration(), query))]
+
+    def _text_configuration(self) -> str:
+        if self._configuration is None:
+            generated = self._postgres.rows(_GENERATED, (self._at.name, self._at.text))
+            default = self._postgres.rows("SELECT current_setting('default_text_search_config')")
+            self._configuration = str((generated or default)[0][0])
+        return self._configuration
 
     def _score(self, distance: float) -> float:
         if self._at.ranking == "dot":

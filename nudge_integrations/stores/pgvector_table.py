@@ -42,6 +42,7 @@ class VectorTable:
         ranking: What it is searched by.
         index: ``"hnsw"`` or ``"ivfflat"``; None without an index.
         rebuild: The statement that builds the index again.
+        text: The first column of type tsvector; None without one.
     """
 
     name: str
@@ -54,6 +55,7 @@ class VectorTable:
     ranking: Ranking
     index: str | None
     rebuild: str | None
+    text: str | None
 
     @classmethod
     def of(
@@ -91,7 +93,9 @@ class VectorTable:
         if indexes:
             ranking = _OPERATOR_CLASSES[indexes[0][0].split("_")[1]]
         method, rebuild = (indexes[0][1], f"REINDEX INDEX CONCURRENTLY {indexes[0][2]}") if indexes else (None, None)
-        return cls(*(name, id_, columns[id_], column, kind, int(size.rstrip(")")), condition, ranking, method, rebuild))
+        text = next((name for name, type_ in columns.items() if type_ == "tsvector"), None)
+        size = size.rstrip(")")
+        return cls(*(name, id_, columns[id_], column, kind, int(size), condition, ranking, method, rebuild, text))
 
 
 def _condition(key: str, value: str | int) -> str:

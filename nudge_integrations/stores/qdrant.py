@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,10 @@ from nudge_integrations.stores.store import Floats, Ranking, StoreInfo, Where, a
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["QdrantStore"]
+__all__ = ["QdrantStore", "SparseEncoder"]
+
+SparseEncoder = Callable[[str], tuple[Sequence[int], Sequence[float]]]
+"""Takes a query, returns indices and values of its sparse vector."""
 
 _TYPES = {"float32": "float32", "float16": "float16", "none": "float32"}
 
@@ -29,14 +32,21 @@ class QdrantStore:
         collection: Name of the collection.
         vector_name: Which of several named vectors; None for the only one.
         where: Payload that points must have, keys as ``"metadata.tenant"``; None for all points.
+        sparse: The name of the sparse vector by which texts are searched, and what makes indices and values of a query.
 
     Raises:
         StoreError: If the collection is not there, or has several vectors and none was named.
     """
 
     def __init__(
-        self, client: Any, collection: str, vector_name: str | None = None, where: Where | None = None
+        self,
+        client: Any,
+        collection: str,
+        vector_name: str | None = None,
+        where: Where | None = None,
+        sparse: tuple[str, SparseEncoder] | None = None,
     ) -> None:
+        self._sparse = sparse
         self._models = imported("qdrant_client.models", "qdrant")
         self._client, self._collection, self._where = client, collection, where or {}
         if not client.collection_exists(collection):
@@ -123,6 +133,24 @@ class QdrantStore:
         # Scores are cosines, inner products, or distances.
         scores = [[inner_product(p.score**2, "l2") if ranking == "l2" else p.score for p in row] for row in found]
         return [[str(point.id) for point in row] for row in found], scores
+
+    def text_search(self) -> str | None:
+        """Say which sparse vector is searched; None without what makes that of a query."""
+        sparse = self._client.get_collection(self._collection).config.params.sparse_vectors or {}
+        name = None if self._sparse is None else self._sparse[0]
+        return f"the search of Qdrant by the sparse vector {name!r}" if name in sparse else None
+
+    def search_text(self, query: str, k: int) -> list[tuple[str, float]]:
+        """Search by the sparse vector."""
+        if self._sparse is None:
+            raise StoreError(f"{self._collection!r} has no encoder of sparse vectors")
+        name, encode = self._sparse
+        indices, values = encode(query)
+        vector = self._models.SparseVector(indices=list(indices), values=list(values))
+        found = self._client.query_points(
+            self._collection, query=vector, using=name, limit=k, query_filter=self._filter(), with_payload=False
+        )
+        return [(str(point.id), float(point.score)) for point in found.points]
 
     def _ranking(self) -> Ranking:
         return as_ranking(self._params.distance, f"the collection {self._collection!r}")
