@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -131,12 +131,15 @@ class _Table:
     """Scores of every document, (m, n) float32."""
 
     scores: NDArray[np.float32]
+    _best: dict[int, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def best(self, k: int) -> NDArray[np.int64]:
         count = self.scores.shape[1]
         if k >= count:
             return np.broadcast_to(np.arange(count), self.scores.shape)
-        return np.argpartition(self.scores, count - k, axis=1)[:, count - k :]
+        if k not in self._best:
+            self._best[k] = np.argpartition(self.scores, count - k, axis=1)[:, count - k :]
+        return self._best[k]
 
     def at(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.take_along_axis(self.scores, rows, axis=1).astype(np.float64)

@@ -8,6 +8,7 @@ import math
 import pickle
 from pathlib import Path
 
+import bm25s
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError
 from nudge_integrations.fusion import Bm25, LexicalIndex
-from nudge_integrations.fusion.tokens import tokenizer_of
+from nudge_integrations.fusion.matrix import score_matrix
+from nudge_integrations.fusion.tokens import coder_of, tokenizer_of
 
 TEXTS = {
     "a": "The engine XR-2041 needs oil",
@@ -174,3 +176,22 @@ def test_an_index_is_copied_whole() -> None:
         np.testing.assert_array_equal(other.scores(["barking dog", "purr"]), index.scores(["barking dog", "purr"]))
         other.discard(["a", "nowhere"])
         assert (other.ids, index.ids) == (("b",), ("a", "b"))
+
+
+def test_words_of_ascii_and_of_other_texts_are_the_same() -> None:
+    plain = "The cat_s of X-ray's 2nd A b c3 state-of-the-art, e.g. U.S.A.\tand\nnew__lines \x1c apart"
+    vocabulary: dict[str, int] = {}
+    codes = coder_of(Bm25(), vocabulary)
+    tokens = list(tokenizer_of(Bm25())(plain))
+    for text in (plain, f"{plain} ß"):
+        assert [list(vocabulary)[code] for code in codes(text)] == tokens
+
+
+def test_scores_are_those_of_bm25s() -> None:
+    random = np.random.default_rng(0)
+    documents = [random.integers(0, 30, size=size).astype(np.int32) for size in (0, 1, 5, 40, 7, 0, 3)]
+    model = bm25s.BM25(k1=1.2, b=0.4)
+    expected = model.build_index_from_ids(range(32), [one.tolist() for one in documents], show_progress=False)
+    found = score_matrix(documents, 32, 1.2, 0.4)
+    for name in ("data", "indices", "indptr"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)

@@ -98,7 +98,7 @@ class FrameworkStore:
         else:
             (store.delete if self.name.startswith("langchain") else store.delete_nodes)(ids)
         for filling in fillings:
-            (_added if self.name.startswith("langchain") else _filled)(store, filling)
+            (added if self.name.startswith("langchain") else _filled)(store, filling)
 
     def found(self, store: Any, vector: NDArray[np.float32], k: int) -> list[str]:
         """Search through the framework's own object."""
@@ -110,7 +110,7 @@ class FrameworkStore:
 
 
 def langchain_memory(folder: Path, filling: Filling) -> Any:
-    return _added(InMemoryVectorStore(filling.embeddings()), filling)
+    return added(InMemoryVectorStore(filling.embeddings()), filling)
 
 
 def langchain_qdrant(folder: Path, filling: Filling) -> Any:
@@ -118,30 +118,30 @@ def langchain_qdrant(folder: Path, filling: Filling) -> Any:
     client = qdrant.QdrantClient(path=str(folder / "qdrant"))
     size = qdrant.models.VectorParams(size=filling.width, distance="Cosine")
     client.create_collection("documents", vectors_config=size)
-    return _added(stores.QdrantVectorStore(client, "documents", filling.embeddings()), filling)
+    return added(stores.QdrantVectorStore(client, "documents", filling.embeddings()), filling)
 
 
 def langchain_chroma(folder: Path, filling: Filling) -> Any:
     stores = installed("langchain_chroma")
     options = {"client": _chroma(folder), "collection_configuration": {"hnsw": {"space": "cosine"}}}
-    return _added(stores.Chroma(f"c{uuid4().hex}", filling.embeddings(), **options), filling)
+    return added(stores.Chroma(f"c{uuid4().hex}", filling.embeddings(), **options), filling)
 
 
 def langchain_postgres(folder: Path, filling: Filling) -> Any:
-    stores, address = installed("langchain_postgres"), _postgres(folder, "psycopg")
+    stores, address = installed("langchain_postgres"), postgres_of(folder, "psycopg")
     options = {"connection": address, "collection_name": "documents"}
     # All collections share one table in which an id is unique, so each begins with an empty one.
     stores.PGVector(filling.embeddings(), **options).drop_tables()
-    return _added(stores.PGVector(filling.embeddings(), **options), filling)
+    return added(stores.PGVector(filling.embeddings(), **options), filling)
 
 
 def langchain_postgres_table(folder: Path, filling: Filling) -> Any:
     stores, table = installed("langchain_postgres"), f"t{uuid4().hex}"
-    engine = stores.PGEngine.from_connection_string(_postgres(folder, "psycopg"))
+    engine = stores.PGEngine.from_connection_string(postgres_of(folder, "psycopg"))
     columns = [stores.Column("tenant", "TEXT")]
     engine.init_vectorstore_table(table, filling.width, metadata_columns=columns)
     options = {"metadata_columns": ["tenant"]}
-    return _added(stores.PGVectorStore.create_sync(engine, filling.embeddings(), table, **options), filling)
+    return added(stores.PGVectorStore.create_sync(engine, filling.embeddings(), table, **options), filling)
 
 
 def llama_simple(folder: Path, filling: Filling) -> Any:
@@ -180,15 +180,15 @@ def llama_lance(folder: Path, filling: Filling) -> Any:
 def llama_postgres(folder: Path, filling: Filling) -> Any:
     stores = installed("llama_index.vector_stores.postgres")
     made = stores.PGVectorStore.from_params(
-        connection_string=_postgres(folder, "psycopg2"),
-        async_connection_string=_postgres(folder, "asyncpg"),
+        connection_string=postgres_of(folder, "psycopg2"),
+        async_connection_string=postgres_of(folder, "asyncpg"),
         table_name=f"t{uuid4().hex}",
         embed_dim=filling.width,
     )
     return _filled(made, filling)
 
 
-def _added(store: Any, filling: Filling) -> Any:
+def added(store: Any, filling: Filling) -> Any:
     documents = filling.documents()
     known = getattr(store, "embeddings", None) or store._embedding
     known.vectors.update(filling.embeddings().vectors)
@@ -209,7 +209,7 @@ def _chroma(folder: Path) -> Any:
     return chromadb.PersistentClient(str(folder / "chroma"), chromadb.Settings(anonymized_telemetry=False))
 
 
-def _postgres(folder: Path, driver: str) -> str:
+def postgres_of(folder: Path, driver: str) -> str:
     psycopg, address = installed("psycopg"), postgres(folder)
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
-from framework_stores import FRAMEWORK_STORES, Filling, FrameworkStore
-from live_stores import named
+from framework_stores import FRAMEWORK_STORES, Filling, FrameworkStore, added, postgres_of
+from live_stores import installed, named
 from llama_index.core import MockEmbedding, StorageContext, VectorStoreIndex
-from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ from nudge_integrations.errors import InputError
 from nudge_integrations.fusion import Bm25, LexicalIndex, Scorer
 from nudge_integrations.langchain import NudgeRetriever
 from nudge_integrations.llama_index import NudgeFinetuneEngine
+from nudge_integrations.stores import FusedStore, open_store
 
 # What these packages warn of is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -91,8 +92,7 @@ def where_of(kind: FrameworkStore, tenant: str) -> Any:
     if kind.kind == "memory":
         return lambda document: document.metadata["tenant"] == tenant
     if kind.kind == "qdrant":
-        from qdrant_client import models
-
+        models = installed("qdrant_client").models
         match = models.MatchValue(value=tenant)
         return models.Filter(must=[models.FieldCondition(key="metadata.tenant", match=match)])
     return {"tenant": tenant}
@@ -188,3 +188,131 @@ def test_index_is_searched_by_vectors_and_words(kind: FrameworkStore, tmp_path: 
 def indexed(store: Any) -> VectorStoreIndex:
     context = StorageContext.from_defaults(vector_store=store)
     return VectorStoreIndex(FILLING.nodes(), storage_context=context, embed_model=LookedUpModel())
+
+
+class CountedWords:
+    """A sparse encoder: one coordinate a word, for both frameworks."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+
+    def vector(self, text: str) -> tuple[list[int], list[float]]:
+        words = sorted({self.places.setdefault(one, len(self.places)) for one in text.split()})
+        return words, [1.0 + place % 5 for place in words]
+
+    def batch(self, texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
+        found = [self.vector(text) for text in texts]
+        return [one[0] for one in found], [one[1] for one in found]
+
+
+def langchain_postgres(folder: Path) -> Any:
+    stores, hybrid = installed("langchain_postgres"), installed("langchain_postgres.v2.hybrid_search_config")
+    engine, table = stores.PGEngine.from_connection_string(postgres_of(folder, "psycopg")), f"t{uuid4().hex}"
+    config = hybrid.HybridSearchConfig(tsv_column="words", tsv_lang="pg_catalog.english")
+    columns = [stores.Column("tenant", "TEXT")]
+    engine.init_vectorstore_table(table, WIDTH, metadata_columns=columns, hybrid_search_config=config)
+    options = {"metadata_columns": ["tenant"], "hybrid_search_config": config}
+    return added(stores.PGVectorStore.create_sync(engine, FILLING.embeddings(), table, **options), FILLING)
+
+
+def langchain_qdrant(folder: Path) -> Any:
+    stores, qdrant = installed("langchain_qdrant"), installed("qdrant_client")
+    sparse: Any = installed("langchain_qdrant.sparse_embeddings")
+
+    class Sparse(CountedWords, sparse.SparseEmbeddings):  # type: ignore[misc, name-defined]
+        def embed_documents(self, texts: list[str]) -> list[Any]:
+            return [self.embed_query(text) for text in texts]
+
+        def embed_query(self, text: str) -> Any:
+            indices, values = self.vector(text)
+            return sparse.SparseVector(indices=indices, values=values)
+
+    client, models = qdrant.QdrantClient(path=str(folder / "qdrant")), qdrant.models
+    size = models.VectorParams(size=WIDTH, distance="Cosine")
+    by_text = {"langchain-sparse": models.SparseVectorParams()}
+    client.create_collection("documents", vectors_config=size, sparse_vectors_config=by_text)
+    given: Any = {"retrieval_mode": stores.RetrievalMode.HYBRID, "sparse_embedding": Sparse()}
+    return added(stores.QdrantVectorStore(client, "documents", FILLING.embeddings(), **given), FILLING)
+
+
+def llama_postgres(folder: Path) -> Any:
+    stores = installed("llama_index.vector_stores.postgres")
+    return stores.PGVectorStore.from_params(
+        connection_string=postgres_of(folder, "psycopg2"),
+        async_connection_string=postgres_of(folder, "asyncpg"),
+        table_name=f"t{uuid4().hex}",
+        embed_dim=WIDTH,
+        hybrid_search=True,
+        text_search_config="simple",
+    )
+
+
+def llama_qdrant(folder: Path) -> Any:
+    stores, qdrant = installed("llama_index.vector_stores.qdrant"), installed("qdrant_client")
+    client, sparse = qdrant.QdrantClient(path=str(folder / "qdrant")), CountedWords()
+    functions: Any = {"sparse_doc_fn": sparse.batch, "sparse_query_fn": sparse.batch}
+    return stores.QdrantVectorStore("documents", client=client, enable_hybrid=True, **functions)
+
+
+def llama_lance(folder: Path) -> Any:
+    installed("lancedb")
+    stores = installed("llama_index.vector_stores.lancedb")
+    return stores.LanceDBVectorStore(uri=str(folder / "lance"), query_type="hybrid")
+
+
+def expected(nudge: Nudge, adapter: Any, row: int) -> list[str]:
+    """Vectors and what the store's own text search finds, added up by hand."""
+    assert nudge.fusion is not None
+    dense = nudge.transform_queries(QUERIES[row : row + 1])[0].astype(np.float64) @ nudge.apply(IDS, VECTORS).T
+    scores = dict(zip(IDS, dense.tolist(), strict=True))
+    by_text = adapter.search_text(ASKED[row], 100)
+    for name, score in by_text:
+        scores[name] += nudge.fusion.weights["text-search"] * score / by_text[0][1]
+    return sorted(scores, key=lambda name: -scores[name])[:5]
+
+
+@pytest.mark.parametrize("make", [langchain_postgres, langchain_qdrant], ids=lambda make: make.__name__)
+def test_own_text_search_of_a_langchain_store_is_weighed_by_its_scores(make: Any, tmp_path: Path) -> None:
+    store, journal = make(tmp_path), tmp_path / "journal"
+    retriever: Any = NudgeRetriever.from_vectorstore(store, dataset=DATASET, journal=journal, k=5, **FIT)
+    assert list(retriever.nudge.fusion.weights) == ["text-search"]
+    assert "text-search: the " in repr(retriever.vectorstore)
+    adapter = retriever.vectorstore.live.adapter
+    assert adapter.search_text(TEXTS[5], 3)[0][0] == IDS[5]
+    for row in range(0, ROWS, 17):
+        assert found(retriever.invoke(ASKED[row])) == expected(retriever.nudge, adapter, row)
+    retriever.nudge.save(tmp_path / "nudged")
+    again: Any = NudgeRetriever.from_vectorstore(store, Nudge.load(tmp_path / "nudged"), k=5)
+    assert found(again.invoke(ASKED[3])) == expected(retriever.nudge, adapter, 3)
+    for one in (again, retriever):
+        one.vectorstore.live.close()
+    # The weight was learned on the scores of that search, so no other takes its place.
+    with pytest.raises(InputError, match="weighs the text search of the store that it was fitted to"):
+        FusedStore.of(open_store({"a": [1.0] * WIDTH}), retriever.nudge, lambda ids: [""] * len(ids))
+
+
+@pytest.mark.parametrize("make", [llama_postgres, llama_qdrant, llama_lance], ids=lambda make: make.__name__)
+def test_own_text_search_of_an_index_is_weighed_by_its_scores(make: Any, tmp_path: Path) -> None:
+    index = indexed(make(tmp_path))
+    if make is llama_lance:
+        index.vector_store.table.create_fts_index("text", replace=True)
+    engine = NudgeFinetuneEngine.from_index(index, DATASET, journal=tmp_path / "journal", **FIT)
+    engine.finetune()
+    served, nudge, adapter = engine.as_index(), engine.nudge, engine.store.adapter
+    assert nudge is not None
+    assert nudge.fusion is not None
+    assert list(nudge.fusion.weights) == ["text-search"]
+    assert "text-search: the " in repr(served)
+    retriever = served.as_retriever(similarity_top_k=5)
+    for row in range(0, ROWS, 17):
+        assert [one.node.node_id for one in retriever.retrieve(ASKED[row])] == expected(nudge, adapter, row)
+    served.insert_nodes(NEW.nodes())
+    assert NEW.ids[0] in [one.node.node_id for one in retriever.retrieve(ASKED[3])]
+    # BM25 beside the store where that is asked for by its settings.
+    beside = NudgeFinetuneEngine.from_index(index, DATASET, journal=tmp_path / "j", **{**FIT, "signals": [Bm25()]})
+    beside.finetune()
+    assert beside.nudge is not None
+    assert beside.nudge.fusion is not None
+    assert list(beside.nudge.fusion.weights) == ["bm25"]
+    for one in (engine, beside):
+        one.store.close()
