@@ -18,9 +18,6 @@ Tokenizer = Callable[[str], Sequence[str]]
 # A word has two letters or digits at least, as in bm25s, whose expression also looks for the ends that this one finds.
 _WORD = re.compile(r"\w\w+")
 
-# ASCII with a space in place of whatever is no part of a word.
-_PARTED = bytes(code if chr(code).isalnum() and code < 128 or code == ord("_") else ord(" ") for code in range(256))
-
 # Stems are looked up much faster than worked out.
 _REMEMBERED = 1 << 18
 
@@ -167,20 +164,17 @@ def coder_of(settings: Bm25, vocabulary: dict[str, int]) -> Callable[[str], list
         tokenize = tokenizer_of(settings)
         return lambda text: [vocabulary.setdefault(token, len(vocabulary)) for token in tokenize(text)]
     codes = _Codes(token_of, vocabulary)
-    return lambda text: [code for code in map(codes.__getitem__, _pieces(text)) if code >= 0]
+    return lambda text: [code for code in map(codes.__getitem__, _words(text)) if code >= 0]
 
 
-class _Codes(dict[str | bytes, int]):
+class _Codes(dict[str, int]):
     """Word -> the code of its token, -1 where it has none."""
 
     def __init__(self, token_of: Callable[[str], str], vocabulary: dict[str, int]) -> None:
         super().__init__()
         self._token_of, self._vocabulary = token_of, vocabulary
 
-    def __missing__(self, word: str | bytes) -> int:
-        if isinstance(word, bytes):
-            code = self[word] = self[word.decode()] if len(word) > 1 else -1
-            return code
+    def __missing__(self, word: str) -> int:
         token, known = self._token_of(word), self._vocabulary
         code = self[word] = known.setdefault(token, len(known)) if token else -1
         return code
@@ -199,11 +193,6 @@ def _token_of(settings: Bm25) -> Callable[[str], str] | None:
     stop_words = frozenset(getattr(stopwords, language.stop_words)) if language.stop_words else frozenset()
     stem = lru_cache(_REMEMBERED)(Stemmer.Stemmer(language.stemmer).stemWord)
     return lambda word: "" if word in stop_words else stem(word)
-
-
-def _pieces(text: str) -> Sequence[str | bytes]:
-    """Return the words of a text; of one in ASCII alone as bytes, with single letters among them, which is faster."""
-    return text.lower().encode().translate(_PARTED).split() if text.isascii() else _words(text)
 
 
 def _words(text: str) -> list[str]:

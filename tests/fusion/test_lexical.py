@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError
 from nudge_integrations.fusion import Bm25, LexicalIndex
 from nudge_integrations.fusion.matrix import score_matrix
-from nudge_integrations.fusion.tokens import coder_of, tokenizer_of
+from nudge_integrations.fusion.tokens import tokenizer_of
 
 TEXTS = {
     "a": "The engine XR-2041 needs oil",
@@ -176,15 +176,6 @@ def test_an_index_is_copied_whole() -> None:
         np.testing.assert_array_equal(other.scores(["barking dog", "purr"]), index.scores(["barking dog", "purr"]))
         other.discard(["a", "nowhere"])
         assert (other.ids, index.ids) == (("b",), ("a", "b"))
-
-
-def test_words_of_ascii_and_of_other_texts_are_the_same() -> None:
-    plain = "The cat_s of X-ray's 2nd A b c3 state-of-the-art, e.g. U.S.A.\tand\nnew__lines \x1c apart"
-    vocabulary: dict[str, int] = {}
-    codes = coder_of(Bm25(), vocabulary)
-    tokens = list(tokenizer_of(Bm25())(plain))
-    for text in (plain, f"{plain} ß"):
-        assert [list(vocabulary)[code] for code in codes(text)] == tokens
 
 
 def test_scores_are_those_of_bm25s() -> None:
