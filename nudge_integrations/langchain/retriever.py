@@ -27,8 +27,6 @@ from nudge_integrations.langchain.vector_store import NudgeVectorStore
 
 __all__ = ["NudgeRetriever"]
 
-_NUDGED = (NudgeVectorStore, LiveNudgedStore)
-
 
 class NudgeRetriever(BaseRetriever):
     """A retriever that finds documents where labelled queries have moved them; no model is trained.
@@ -102,8 +100,8 @@ class NudgeRetriever(BaseRetriever):
     def nudge(self) -> Nudge | None:
         """The nudge that documents are served with; None where there is none."""
         store = self.vectorstore
-        serving = store if isinstance(store, _NUDGED) else store.embeddings
-        return serving.nudge if isinstance(serving, (*_NUDGED, NudgedEmbeddings)) else None
+        serving = store if isinstance(store, NudgeVectorStore | LiveNudgedStore) else store.embeddings
+        return serving.nudge if isinstance(serving, NudgeVectorStore | LiveNudgedStore | NudgedEmbeddings) else None
 
     @classmethod
     def from_documents(
@@ -216,8 +214,8 @@ class NudgeRetriever(BaseRetriever):
         """Search a store that holds nudged vectors, or fit a nudge to the store that there is and move its vectors.
 
         With a dataset, documents move in the store itself, journal first; ``retriever.vectorstore.live.rollback()``
-        undoes it. ``method="query-map"`` writes nothing. ``signals=("bm25",)`` weighs words too: by the store's own
-        search (a tsvector column, sparse vectors), else by BM25 in this process; ``repr(retriever.vectorstore)`` tells.
+        undoes it. ``method="query-map"`` writes nothing. ``signals=("bm25",)`` weighs words too, by the store's own text
+        search or by BM25 in this process; ``repr(retriever.vectorstore)`` says which.
 
         Args:
             store: A store with its embeddings. A `NudgeVectorStore` that serves another nudge or none is copied.
@@ -289,7 +287,8 @@ class NudgeRetriever(BaseRetriever):
         where = self.filter if where is None else where
         options = {"k": whole_number(self.k if k is None else k, "k"), **({} if where is None else {"filter": where})}
         # Words were weighed as the labelled queries were asked, not as they were rewritten.
-        return {**options, "words": words} if isinstance(self.vectorstore, _NUDGED) else options
+        words_count = isinstance(self.vectorstore, NudgeVectorStore | LiveNudgedStore)
+        return options | {"words": words} if words_count else options
 
     def _scored(self, results: list[tuple[Document, float]]) -> list[Document]:
         return [

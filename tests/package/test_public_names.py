@@ -76,9 +76,10 @@ PUBLIC = {
         *("open_corpus", "over_ray", "restore_lance", "rewrite", "write_moved"),
     ),
     "nudge_integrations.stores": (
-        *("Canary", "LiveStore", "Lockable", "Prediction", "Ranking", "Retries", "Rollout", "RolloutPlan"),
-        *("Searchable", "SideBySide", "StoreAdapter", "StoreCorpus", "StoreInfo", "Transactional", "Verification"),
-        *("Where", "fit_store", "journals_folder", "open_store", "ranks_by", "width_of"),
+        *("Canary", "FusedStore", "LiveStore", "Lockable", "Prediction", "Ranking", "Retries", "Rollout"),
+        *("RolloutPlan", "Searchable", "SideBySide", "StoreAdapter", "StoreCorpus", "StoreInfo", "TextSearch"),
+        *("Texts", "Transactional", "Verification", "Where", "fit_store", "journals_folder"),
+        *("open_store", "ranks_by", "width_of"),
     ),
     "nudge_integrations.testing": (
         *("FailingAdapter", "InjectedFault", "StoreContract", "StoreMachine", "document_ids", "labelled_datasets"),
