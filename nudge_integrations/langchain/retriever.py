@@ -31,9 +31,8 @@ __all__ = ["NudgeRetriever"]
 class NudgeRetriever(BaseRetriever):
     """A retriever that finds documents where labelled queries have moved them; no model is trained.
 
-    Every document has its score in ``metadata["score"]``: the inner product, or what another store's
-    ``similarity_search_with_score`` gives. A document that has such a key of its own keeps its value; ``score_key`` may
-    name another key.
+    Every document has its score in ``metadata["score"]``: the inner product, or what another store's search gives. A
+    document that has such a key of its own keeps its value; ``score_key`` may name another key.
 
     Setup:
         .. code-block:: bash
@@ -214,7 +213,7 @@ class NudgeRetriever(BaseRetriever):
         """Search a store that holds nudged vectors, or fit a nudge to the store that there is and move its vectors.
 
         With a dataset, documents move in the store itself, journal first; ``retriever.vectorstore.live.rollback()``
-        undoes it. ``method="query-map"`` writes nothing. ``signals=("bm25",)`` weighs words too, by the store's own text
+        undoes it. ``method="query-map"`` writes nothing. ``signals=("bm25",)`` weighs words too, by the store's own
         search or by BM25 in this process; ``repr(retriever.vectorstore)`` says which.
 
         Args:
