@@ -11,7 +11,6 @@ import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.constants import DEFAULT_SIMILARITY_TOP_K
 from llama_index.core.indices.vector_store.base import VectorStoreIndex
-from llama_index.core.indices.vector_store.retrievers import VectorIndexRetriever
 from llama_index.core.schema import BaseNode, NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters, VectorStoreQueryMode
 
@@ -81,10 +80,9 @@ class FusedIndex(ServedIndex):
             return super().as_retriever(**kwargs)
         return FusedIndexRetriever(self, **kwargs)
 
-    def by_vectors(self, **kwargs: Any) -> VectorIndexRetriever:
+    def by_vectors(self, **kwargs: Any) -> BaseRetriever:
         """Return the framework's own retriever, by vectors alone."""
-        retriever: Any = super().as_retriever(**kwargs)
-        return retriever
+        return super().as_retriever(**kwargs)
 
 
 class FusedIndexRetriever(BaseRetriever):

@@ -78,7 +78,7 @@ def best(nudge: Nudge, texts: list[str], k: int = 5, rows: list[int] | None = No
     return [[IDS[kept[place]] for place in np.argsort(-line[kept])[:k]] for line in scores]
 
 
-def of(framework: str) -> Any:
+def of(framework: str) -> pytest.MarkDecorator:
     kinds = [one for one in FRAMEWORK_STORES if one.name.startswith(framework)]
     return pytest.mark.parametrize("kind", kinds, ids=lambda kind: kind.name)
 
@@ -179,7 +179,7 @@ def test_index_is_searched_by_vectors_and_words(kind: FrameworkStore, tmp_path: 
         served.insert_nodes(NEW.nodes())
         assert NEW.ids[0] in [one.node.node_id for one in retriever.retrieve(ASKED[3])]
     if kind.changes and kind.name != "llama-index-lancedb":  # whose own deletion names columns where it means ids
-        served.delete_nodes(NEW.ids)
+        served.delete_nodes(list(NEW.ids))
         assert NEW.ids[0] not in [one.node.node_id for one in retriever.retrieve(ASKED[3])]
     for one in (engine, again):
         one.store.close()
@@ -219,7 +219,7 @@ def langchain_qdrant(folder: Path) -> Any:
     stores, qdrant = installed("langchain_qdrant"), installed("qdrant_client")
     sparse: Any = installed("langchain_qdrant.sparse_embeddings")
 
-    class Sparse(CountedWords, sparse.SparseEmbeddings):  # type: ignore[misc, name-defined]
+    class Sparse(CountedWords, sparse.SparseEmbeddings):  # type: ignore[misc]
         def embed_documents(self, texts: list[str]) -> list[Any]:
             return [self.embed_query(text) for text in texts]
 
@@ -295,7 +295,8 @@ def test_own_text_search_of_a_langchain_store_is_weighed_by_its_scores(make: Any
 def test_own_text_search_of_an_index_is_weighed_by_its_scores(make: Any, tmp_path: Path) -> None:
     index = indexed(make(tmp_path))
     if make is llama_lance:
-        index.vector_store.table.create_fts_index("text", replace=True)
+        store: Any = index.vector_store
+        store.table.create_fts_index("text", replace=True)
     engine = NudgeFinetuneEngine.from_index(index, DATASET, journal=tmp_path / "journal", **FIT)
     engine.finetune()
     served, nudge, adapter = engine.as_index(), engine.nudge, engine.store.adapter
