@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from nudge_integrations.errors import InputError, StoreError
+from nudge_integrations.errors import InputError, NudgeError, StoreError
 from nudge_integrations.stores.chroma import ChromaStore
 from nudge_integrations.stores.faiss import FaissStore
 from nudge_integrations.stores.lancedb import LanceStore
@@ -53,8 +53,19 @@ def by_address(address: str, asked: StoreOptions) -> StoreAdapter:
 
     Raises:
         InputError: If it is no address of a store that is known.
-        StoreError: If the collection is not there.
+        StoreError: If the store does not answer, or the collection is not there.
+        MissingExtraError: If the store's client is not installed.
     """
+    try:
+        return _by_address(address, asked)
+    except NudgeError:
+        raise
+    except Exception as error:  # each client has errors of its own
+        where = address.rpartition("@")[2]  # without a password
+        raise StoreError(f"{where} cannot be opened ({type(error).__name__}: {str(error)[:300]})") from error
+
+
+def _by_address(address: str, asked: StoreOptions) -> StoreAdapter:
     try:
         parts = urlsplit(address)
         port = parts.port or 8000
@@ -78,11 +89,7 @@ def by_address(address: str, asked: StoreOptions) -> StoreAdapter:
 
 def _by_path(path: Path, asked: StoreOptions) -> StoreAdapter:
     if path.is_file() and path.suffix not in (".json", ".sqlite3"):
-        faiss = imported("faiss", "faiss")
-        try:
-            index = faiss.read_index(str(path))
-        except RuntimeError as error:
-            raise StoreError(f"{path} cannot be read as a FAISS index: {str(error)[:200]}") from error
+        index = imported("faiss", "faiss").read_index(str(path))
         return faiss_store(index, StoreOptions(**{**vars(asked), "path": asked.path or path}))
     if (path / "chroma.sqlite3").is_file():
         return _chroma(imported("chromadb", "chroma").PersistentClient(str(path)), asked)

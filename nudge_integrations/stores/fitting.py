@@ -15,7 +15,7 @@ from nudge_integrations.fusion import Bm25, Signal
 from nudge_integrations.pipeline.asked_signals import AskedSignals
 from nudge_integrations.pipeline.base_vectors import query_vectors_of
 from nudge_integrations.pipeline.corpus_fit import known_by_texts, relevance_over
-from nudge_integrations.pipeline.fitting import choose_solution
+from nudge_integrations.pipeline.fitting import check_labels, choose_solution
 from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.label_keeping import kept_labels, note_fit
 from nudge_integrations.pipeline.label_weights import LabelWeights, weight_matrix
@@ -86,7 +86,7 @@ def fit_store(
         >>> nudge.vector("d").round(3).tolist()
         [0.9950000047683716, 0.10000000149011612]
     """
-    dataset.validate().raise_for_problems()
+    check_labels(dataset, None, blank_texts_allowed=False)
     corpus = store.corpus(by_index=by_index)
     given = query_vectors_of(dataset, encoder, query_vectors, "query_vectors")
     queries = as_rows(given, "query vectors", dimension=corpus.dimension, ids=dataset.query_ids)

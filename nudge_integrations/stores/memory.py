@@ -40,9 +40,8 @@ class MemoryStore:
     def describe(self) -> StoreInfo:
         """Say what the store is; another process has another store."""
         ids = self._ids(self._vectors)
-        dimension = next((len(vector) for vector in self._vectors.values()), 0)
         location = f"{in_memory(self._vectors)} {self._where or ''}".rstrip()
-        return StoreInfo("memory", location, len(ids), dimension, "cosine", dtype="float64")
+        return StoreInfo("memory", location, len(ids), self._width(), "cosine", dtype="float64")
 
     def scan(self, rows: int, *, vectors: bool = True) -> Iterator[tuple[list[str], Floats]]:
         """Yield all ids with their vectors."""
@@ -70,8 +69,21 @@ class MemoryStore:
         return [i for i in ids if all(self._metadata.get(i, {}).get(key) == value for key, value in wanted)]
 
     def _matrix(self, ids: Sequence[str]) -> Floats:
-        width = next((len(vector) for vector in self._vectors.values()), 0)
-        return np.array([self._vectors[document_id] for document_id in ids], np.float64).reshape(len(ids), width)
+        width, rows = self._width(), [self._vectors[document_id] for document_id in ids]
+        try:
+            return np.array(rows, np.float64).reshape(len(ids), width)
+        except (TypeError, ValueError) as error:
+            odd = next((i for i, row in zip(ids, rows, strict=True) if np.shape(row) != (width,)), ids[0])
+            raise StoreError(
+                f"the vector of {odd!r} in memory is not {width} numbers ({error}); embed it again"
+            ) from error
+
+    def _width(self) -> int:
+        for document_id, vector in self._vectors.items():
+            if np.ndim(vector) != 1:
+                raise StoreError(f"the vector of {document_id!r} in memory is {vector!r:.80}; embed it again")
+            return len(vector)
+        return 0
 
 
 class RecordVectors(MutableMapping[str, Any]):

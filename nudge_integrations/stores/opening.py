@@ -68,7 +68,7 @@ def open_store(
 
     Raises:
         InputError: If this is no store that is known, or something that it needs was not given.
-        StoreError: If the collection is not there, or holds what cannot be restored.
+        StoreError: If the store does not answer, or the collection is not there or holds what cannot be restored.
         MissingExtraError: If the store's client is not installed.
 
     Example:

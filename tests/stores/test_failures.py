@@ -12,11 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_stores import NO_WAIT, named
+from live_stores import NO_WAIT, installed, named
 from safetensors.numpy import save
 
 from nudge_integrations import RetrievalDataset
-from nudge_integrations.errors import ArtifactError, CorruptArtifactError, InputError, RolloutError, RolloutInterrupted
+from nudge_integrations.errors import (
+    ArtifactError,
+    CorruptArtifactError,
+    InputError,
+    RolloutError,
+    RolloutInterrupted,
+    StoreError,
+)
 from nudge_integrations.storage import claimed
 from nudge_integrations.storage.sealing import seal
 from nudge_integrations.stores import LiveStore, fit_store, open_store
@@ -254,3 +261,33 @@ def test_a_canary_that_is_none_is_refused() -> None:
     for data in (b"", b"{}", b"\0" * 100, save({"queries": whole.queries})):
         with pytest.raises(CorruptArtifactError, match="canary"):
             Canary.from_bytes(data)
+
+
+@pytest.mark.parametrize("odd", [None, "x", [1.0], [[1.0, 0.0]], ["x", "y"], [None, 1.0], []])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_vector_in_memory_that_is_none_is_named(odd: Any, first: bool) -> None:
+    whole = {"a": [1.0, 0.0], "b": [0.0, 1.0]}
+    held = {"odd": odd, **whole} if first else {**whole, "odd": odd}
+    labels = RetrievalDataset({"a": "cats"}, {"q": "who?"}, {"q": {"a": 1}})
+    with pytest.raises((StoreError, InputError)):
+        fit_store(open_store(held), labels, "toy", method="nudge-n", step=0.1, query_vectors=[[0.6, 0.8]])
+
+
+@pytest.mark.parametrize("labels", [None, {}, "labels.json"])
+def test_labels_of_a_store_that_are_none_are_refused(labels: Any) -> None:
+    with pytest.raises(InputError, match="RetrievalDataset"):
+        fit_store(open_store({"a": [1.0, 0.0]}), labels, "toy", query_vectors=[[0.6, 0.8]])
+
+
+def test_an_address_where_no_store_answers_is_an_error_of_ours_without_its_password() -> None:
+    installed("psycopg")
+    with pytest.raises(StoreError, match=r"localhost:1/db cannot be opened") as raised:
+        open_store("postgresql://me:secret@localhost:1/db", "documents")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_file_that_is_no_index_is_an_error_of_ours(tmp_path: Path) -> None:
+    installed("faiss")
+    (tmp_path / "notes.index").write_text("no index")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        open_store(tmp_path / "notes.index", ids=["a"])
