@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nudge_integrations.errors import StoreError
 from nudge_integrations.stores.store import Floats, StoreInfo, Where, in_memory
 
 __all__ = ["MemoryStore"]
