@@ -232,13 +232,12 @@ def tries_query_maps(method: str, options: OptionValues, *, validation: bool = F
 
 def check_labels(dataset: RetrievalDataset, validation: RetrievalDataset | None, *, blank_texts_allowed: bool) -> None:
     """Refuse labels with problems, and validation labels that do not go with them."""
-    for part in (dataset, validation):
-        if part is not None and not isinstance(part, RetrievalDataset):
+    for part in (dataset,) if validation is None else (dataset, validation):
+        if not isinstance(part, RetrievalDataset):
             raise InputError(f"expected a RetrievalDataset, got a {type(part).__name__}: RetrievalDataset.from_object")
-        if part is not None:
-            # A document whose vector is given, an image say, needs no text; its id stands in for it here.
-            corpus = {i: text.strip() or i for i, text in part.corpus.items()} if blank_texts_allowed else part.corpus
-            RetrievalDataset(corpus, part.queries, part.qrels).validate().raise_for_problems()
+        # A document whose vector is given, an image say, needs no text; its id stands in for it here.
+        corpus = {i: text.strip() or i for i, text in part.corpus.items()} if blank_texts_allowed else part.corpus
+        RetrievalDataset(corpus, part.queries, part.qrels).validate().raise_for_problems()
     if validation is None:
         return
     unknown = [i for grades in validation.qrels.values() for i in grades if i not in dataset.corpus]

@@ -413,6 +413,7 @@ def test_an_unknown_signal_is_refused() -> None:
         ({"encoder": None}, "no encoder"),
         ({"encoder": object()}, "no encoder"),
         ({"dataset": {"q": "d"}}, "RetrievalDataset"),
+        ({"dataset": None}, "RetrievalDataset"),
         ({"validation": "dev.json"}, "RetrievalDataset"),
         ({"signals": 5}, "no signal"),
         ({"signals": [None]}, "no signal"),
