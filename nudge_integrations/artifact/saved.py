@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -26,14 +26,22 @@ class SavedNudge(NudgeRecord):
     """A nudge's record that can be written to a folder and read from one."""
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, encoder: str | HasFingerprint | None = None) -> Self:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        encoder: str | HasFingerprint | None = None,
+        tokenizer: Callable[[str], Sequence[str]] | None = None,
+    ) -> Self:
         """Read a saved nudge; while another process replaces it, the old one or the new one.
 
         Args:
             path: Its folder.
             encoder: The encoder that it will be used with, or its fingerprint; None does not check.
+            tokenizer: The tokenizer of its BM25, where that is one of your own, which is not saved.
 
         Raises:
+            InputError: If a tokenizer is given and its BM25 has none of your own.
             CorruptArtifactError: If a file is missing, truncated or altered by as little as one byte.
             MismatchError: If it belongs to another encoder.
             ArtifactError: If the folder holds something else, or a newer format.
@@ -41,7 +49,12 @@ class SavedNudge(NudgeRecord):
         nudge, _ = cls._read(path)
         if encoder is not None:
             nudge.check_encoder(encoder)
-        return nudge
+        if tokenizer is None:
+            return nudge
+        fusion = nudge.fusion and replace(nudge.fusion, tokenizer=tokenizer)
+        if fusion is None or fusion.bm25() is None:
+            raise InputError(f"{path} weighs no BM25, so that it needs no tokenizer: leave tokenizer= out")
+        return replace(nudge, fusion=fusion)
 
     @classmethod
     def load_with_files(cls, path: str | os.PathLike[str]) -> tuple[Self, dict[str, bytes]]:

@@ -122,7 +122,9 @@ class Bm25:
         """
         if values["own_tokenizer"] != (tokenizer is not None):
             was = "a tokenizer of your own" if values["own_tokenizer"] else "no tokenizer of your own"
-            raise InputError(f"these lexical scores were made with {was}: give tokenizer= as it was then")
+            raise InputError(
+                f"these lexical scores were made with {was}: give tokenizer= as it was then (Nudge.load has it too)"
+            )
         return cls(str(values["language"]), tokenizer, float(values["k1"]), float(values["b"]))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nudge_integrations.errors import InputError
+from nudge_integrations.fusion.tokens import Bm25, Tokenizer
 
 __all__ = ["Fusion", "over_largest"]
 
@@ -22,6 +23,8 @@ class Fusion:
         depth: How many of each signal's best documents are scored by all.
         gain: How much the metric rises by the signals alone, each query without its own labels.
         standard_error: The standard error of that gain.
+        tokenizer: The tokenizer of your own that BM25 was made with, None without one: functions are not saved, so that
+            a nudge that was saved needs it again (``Nudge.load(path, tokenizer=...)``).
 
     Raises:
         InputError: If a weight or the depth is not above 0.
@@ -37,6 +40,7 @@ class Fusion:
     depth: int
     gain: float
     standard_error: float
+    tokenizer: Tokenizer | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
@@ -103,6 +107,14 @@ class Fusion:
             for document_id, score in scores.items()
         }
         return sorted(fused.items(), key=lambda one: -one[1])[:k]
+
+    def bm25(self) -> Bm25 | None:
+        """Return how BM25 is computed; None without it.
+
+        Raises:
+            InputError: If it was made with a tokenizer of your own, which was not given again.
+        """
+        return None if self.lexical is None else Bm25.from_dict(dict(self.lexical), self.tokenizer)
 
     def left_out_by(self, store: object) -> str:
         """Return a warning for a store that ranks by vectors alone."""

@@ -41,13 +41,13 @@ def words_of(fusion: Fusion | None, ids: Sequence[str], texts: Sequence[str]) ->
     """
     if fusion is None:
         return None
-    others = [name for name in fusion.weights if name != Bm25.name]
-    if others or fusion.lexical is None:
+    others, settings = [name for name in fusion.weights if name != Bm25.name], fusion.bm25()
+    if others or settings is None:
         raise InputError(
             f"this nudge weighs the signal {others[0]!r}, which is not saved with it: add the scores yourself with "
             "nudge.fusion.fused(), or fit with signals=('bm25',) alone"
         )
-    index = LexicalIndex(Bm25.from_dict(dict(fusion.lexical)))
+    index = LexicalIndex(settings)
     index.insert(ids, texts)
     return Words(index, fusion)
 

@@ -287,7 +287,11 @@ def last_options(nudge: Nudge) -> dict[str, Any]:
     noted = nudge.labels.fit_of(nudge.fingerprint) or (nudge.labels.fits[-1] if nudge.labels.fits else None)
     options = {} if noted is None else dict(noted.options)
     if "signals" in options:
-        options["signals"] = [Bm25.from_dict(one) if isinstance(one, dict) else one for one in options["signals"]]
+        tokenizer = None if nudge.fusion is None else nudge.fusion.tokenizer
+        options["signals"] = [
+            Bm25.from_dict(one, tokenizer if one["own_tokenizer"] else None) if isinstance(one, dict) else one
+            for one in options["signals"]
+        ]
     if nudge.base_norm is not None:
         options["similarity"] = "dot"
     return options

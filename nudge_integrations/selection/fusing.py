@@ -200,7 +200,8 @@ class _Search:
         gain, error = gain_and_error(risen, noise_groups(self.prepared))
         weights = {name: float(value) for name, value in zip(self.names, best.weights, strict=True) if value > 0.0}
         lexical = [one.index.settings for one in signals if isinstance(one, LexicalSignal) and one.name in weights]
-        fusion = Fusion(weights, lexical[0].as_dict() if lexical else None, DEPTH, gain, error)
+        settings, tokenizer = (lexical[0].as_dict(), lexical[0].tokenizer) if lexical else (None, None)
+        fusion = Fusion(weights, settings, DEPTH, gain, error, tokenizer)
         score, baseline = mean(best.scores.seen), start.per_query.weighed()[0]
         return replace(
             start,

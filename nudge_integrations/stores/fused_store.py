@@ -68,9 +68,8 @@ class FusedStore:
                 "none: set it up there, or fit again with signals=('bm25',)"
             )
         self._index: LexicalIndex | None = None
-        if fusion.lexical is not None:
-            self._settings = Bm25.from_dict(dict(fusion.lexical))
-            self.refresh()
+        self._settings = fusion.bm25()
+        self.refresh()
         logger.info("%s: %s", live.info.location, self)
 
     @classmethod
@@ -87,7 +86,7 @@ class FusedStore:
 
     def refresh(self) -> None:
         """Read the texts of all rows again, where BM25 is beside the store."""
-        if self.fusion.lexical is not None:
+        if self._settings is not None:
             self._index = text_index(self._settings, stored_ids(self.live.adapter), self._texts)
 
     def insert(self, ids: Sequence[str], texts: Sequence[str]) -> None:
