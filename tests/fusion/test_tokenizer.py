@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def found(nudge: Nudge) -> list[list[str]]:
 
 
 def test_a_tokenizer_serves_and_is_given_again_to_a_saved_nudge(tmp_path: Path) -> None:
-    vectors = {"document_vectors": VECTORS, "query_vectors": np.ones((COUNT, 8), np.float32)}
+    vectors: dict[str, Any] = {"document_vectors": VECTORS, "query_vectors": np.ones((COUNT, 8), np.float32)}
     nudge = fit(DATASET, "toy", method="nudge-n", signals=[Bm25(tokenizer=bars)], **vectors)
     assert nudge.fusion is not None
     assert [line[0] for line in found(nudge)] == IDS
