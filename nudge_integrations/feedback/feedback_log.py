@@ -65,7 +65,12 @@ class FeedbackLog:
             query: The text of the query.
             documents: Their ids.
             more: ``model``, ``nudge``, ``scores``, ``shuffled``, ``source`` or anything that JSON can hold.
+
+        Raises:
+            InputError: If the documents are no list of ids.
         """
+        if isinstance(documents, str) or not all(isinstance(document, str | int) for document in documents):
+            raise InputError(f"what was shown is a list of ids, best first; got {documents!r:.80}")
         self._append({"query": query, "shown": [str(document) for document in documents], **more})
 
     def read(self) -> Feedback:

@@ -147,6 +147,21 @@ def test_fitting_again_replaces_the_run_folder_and_no_other_file(beir: Path, tmp
     )
 
 
+def test_figures_on_labels_that_a_nudge_has_seen_are_printed_as_such(tmp_path: Path) -> None:
+    for part, name in zip(animal_dataset().split((0.6, 0.2, 0.2), seed=1), ("train", "dev", "test"), strict=True):
+        part.to_beir(tmp_path / "animals", name)
+    given = (tmp_path / "animals", "-e", ENCODER_PATH)
+    done("fit", *given, "-o", tmp_path / "out", "--method", "nudge-n")
+    said = {}
+    for split in ("train", "dev", "test"):
+        said[split] = done("evaluate", tmp_path / "out", *given, "--split", split, "--json").get("warning", "")
+    assert "was fitted to these labels" in said["train"]
+    assert "The step was chosen on these labels" in said["dev"]
+    assert not said["test"]
+    shown = " ".join(done("evaluate", tmp_path / "out", *given, "--split", "dev").split())
+    assert "better than those of new queries" in shown
+
+
 def test_query_maps_that_would_take_too_long_are_left_out(tmp_path: Path) -> None:
     train, test = animal_dataset().split((0.9, 0.1), seed=1)
     train.to_beir(tmp_path / "animals", "train")

@@ -388,3 +388,10 @@ def test_many_clicks_on_one_long_list_are_read_in_a_moment() -> None:
         {"action_name": "click", "query_id": "1", "event_attributes": {"object": {"object_id": hit}}} for hit in hits
     ]
     assert len(FORMS["ubi"]([query, *events]).shown) == len(hits)
+
+
+@pytest.mark.parametrize("documents", ["d1", [None], [{"id": "d1"}], [["d1"]]])
+def test_what_was_shown_is_a_list_of_ids(documents: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="list of ids"):
+        FeedbackLog(tmp_path / "log.jsonl").shown("who purrs?", documents)
+    assert not (tmp_path / "log.jsonl").exists()
