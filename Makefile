@@ -47,7 +47,7 @@ test-crash: $(VENV)/.dev ## Kill 3,200 processes at every step of every writer, 
 test-fuzz: $(VENV)/.dev ## Read twenty thousand damaged files of every format: errors of this package, or the right content
 	@NUDGE_MUTANTS=$${NUDGE_MUTANTS:-20000} $(BIN)/python -m pytest tests/fuzz
 
-test-model: $(VENV)/.dev ## Try 1,000 sequences of 50 changes of a store against a dictionary
+test-model: $(VENV)/.dev ## Try 1,000 sequences of 50 changes of what serves and of a store against a dictionary
 	@NUDGE_RUNS=$${NUDGE_RUNS:-1000} NUDGE_STEPS=$${NUDGE_STEPS:-50} $(BIN)/python -m pytest tests/model
 
 test-properties: $(VENV)/.dev ## Try 10,000 random fits for what every fit promises

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ __all__ = ["PositionWeights", "Shown"]
 
 # Fewer clicks than this tell nothing about positions.
 _FEWEST = 50
+# Nobody looks further than this; what a log says of further positions counts as said of this one.
+_DEEPEST = 9_999
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class PositionWeights:
     @classmethod
     def of(cls, shown: Sequence[Shown], *, clip: float = 0.1) -> PositionWeights:
         """Estimate weights from what was shown and clicked."""
+        shown = [one if one.position <= _DEEPEST else replace(one, position=_DEEPEST) for one in shown]
         depth = max((one.position for one in shown), default=0) + 1
         shuffled = [one for one in shown if one.shuffled]
         eta: float | None = None

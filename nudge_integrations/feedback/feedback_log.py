@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +15,16 @@ from typing import Any
 
 from nudge_integrations.errors import InputError
 from nudge_integrations.feedback.feedback import Feedback
-from nudge_integrations.feedback.reading import read_feedback
+from nudge_integrations.feedback.reading import bytes_of, feedback_of
 from nudge_integrations.storage import make_folder
 
 if sys.platform != "win32":
     import fcntl
 
 __all__ = ["FeedbackLog"]
+
+# Files that are full end in one.
+_NUMBER = re.compile("[1-9][0-9]{0,8}").fullmatch
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,21 @@ class FeedbackLog:
         self._append({"query": query, "shown": [str(document) for document in documents], **more})
 
     def read(self) -> Feedback:
-        """Return all that was written, older files first."""
-        files = [part for part in (*self._older(), Path(self.path)) if part.exists() and part.stat().st_size]
-        return read_feedback(*files, form="lines") if files else Feedback()
+        """Return all that was written, older files first, as it is at one moment.
+
+        Raises:
+            DatasetError: If a file cannot be read, or a line of it is damaged.
+        """
+        with self._locked(shared=True):
+            contents = {path: bytes_of(path) for path in (*self._older(), Path(self.path)) if path.exists()}
+        # A file that has no whole line is one that somebody died over.
+        return feedback_of({path: data for path, data in contents.items() if b"\n" in data}, "lines")
 
     def _older(self) -> list[Path]:
         path = Path(self.path)
-        parts = [part for part in path.parent.glob(path.name + ".*") if part.suffix[1:].isdigit()]
-        return sorted(parts, key=lambda part: int(part.suffix[1:]))
+        parts = path.parent.iterdir() if path.parent.is_dir() else ()
+        numbers = (part.name.removeprefix(f"{path.name}.") for part in parts)
+        return [path.with_name(f"{path.name}.{number}") for number in sorted(map(int, filter(_NUMBER, numbers)))]
 
     def _append(self, record: dict[str, Any]) -> None:
         stamped = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **record}
@@ -89,28 +101,39 @@ class FeedbackLog:
             line = (json.dumps({k: v for k, v in stamped.items() if v is not None}, allow_nan=False) + "\n").encode()
         except (TypeError, ValueError) as error:
             raise InputError(f"a line of feedback must be what JSON can hold: {error}") from error
+        make_folder(Path(self.path).parent)
+        with self._locked():
+            self._write(Path(self.path), line)
+
+    @contextmanager
+    def _locked(self, *, shared: bool = False) -> Iterator[None]:
+        """Keep writers out, and readers too unless it is shared."""
         path = Path(self.path)
-        make_folder(path.parent)
+        if sys.platform == "win32" or (shared and not os.access(path.parent, os.W_OK)):
+            yield
+            return
         # The lock is a file of its own: the log itself is renamed when it is full.
         lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if sys.platform != "win32":
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            self._write(path, line)
+            fcntl.flock(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            yield
         finally:
             os.close(lock)
 
     def _write(self, path: Path, line: bytes) -> None:
-        if path.exists() and path.stat().st_size + len(line) > self.largest and path.stat().st_size:
-            older = self._older()
-            number = int(older[-1].suffix[1:]) + 1 if older else 1
-            path.rename(path.with_name(f"{path.name}.{number}"))
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             end = os.fstat(handle).st_size
             if end and os.pread(handle, 1, end - 1) != b"\n":
                 # Somebody died in the middle of a line: it is no line, and the next must not be joined to it.
-                os.ftruncate(handle, self._last_line_end(handle, end))
+                end = self._last_line_end(handle, end)
+                os.ftruncate(handle, end)
+            if end and end + len(line) > self.largest:
+                older = self._older()
+                number = int(older[-1].suffix[1:]) + 1 if older else 1
+                path.rename(path.with_name(f"{path.name}.{number}"))
+                os.close(handle)
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             while line:
                 line = line[os.write(handle, line) :]
         finally:

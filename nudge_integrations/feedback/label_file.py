@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,26 +34,37 @@ class LabelFile:
         self.path = None if path is None else Path(path)
         self.most_bytes = most_bytes
         self._records: list[Record] = []
+        self._changes = 0  # of the records in memory
         self._copied: Sequence[Record] = ()  # what this log was copied from
         self._cached: tuple[object, LogState] | None = None
+        self._writing = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return one moment, without the lock, which belongs to this process."""
+        with self._writing:
+            return {name: value for name, value in vars(self).items() if name != "_writing"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` returned."""
+        vars(self).update(state, _writing=threading.RLock())
 
     def _state(self) -> LogState:
-        stamp = self._stamp()
-        if self._cached is None or self._cached[0] != stamp:
+        stamp, cached = self._stamp(), self._cached
+        if cached is None or cached[0] != stamp:
             try:
-                self._cached = stamp, LogState.of(self._read())
-            except (KeyError, TypeError, ValueError) as error:
+                cached = self._cached = stamp, LogState.of(self._read())
+            except (KeyError, OverflowError, TypeError, ValueError) as error:
                 raise CorruptArtifactError(
                     f"{self.path or 'the label log'} does not hold labels ({error}); restore it"
                 ) from error
-        return self._cached[1]
+        return cached[1]
 
     def _stamp(self) -> object:
         if self.path is None:
-            return len(self._records), id(self._records)
+            return self._changes
         try:
             status = os.stat(self.path)
-        except FileNotFoundError:
+        except OSError:  # reading says what is wrong, if anything is
             return None
         return status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -63,22 +75,34 @@ class LabelFile:
     def _log(self) -> Log:
         return Log(self.path or "", _FORMAT)
 
-    def _append(self, records: list[Record], *, bound: bool = False) -> None:
-        if not records:
-            return
-        if not self._state().name:
-            records = [{"kind": "log", "id": secrets.token_hex(16)}, *records]
-        if self.path is None:
-            self._records = [*self._records, *records]
-        else:
-            self._log.append(records)
-        size = size_of(self._records) if self.path is None else self.path.stat().st_size
-        if bound and size > self.most_bytes:
-            self._replace(lambda every: bounded(every, self.most_bytes))
+    def _append(self, make: Callable[[LogState], list[Record]], *, bound: bool = False) -> list[Record]:
+        """Add the records that are made of what is there, and return them; nobody else changes that meanwhile."""
+        with self._writing:
+            if not make(self._state()):
+                return []
+            added: list[Record] = []
+
+            def named() -> list[Record]:
+                state = self._state()
+                added.extend(make(state))
+                return [*([] if state.name else [{"kind": "log", "id": secrets.token_hex(16)}]), *added]
+
+            if self.path is None:
+                self._set([*self._records, *named()])
+            else:
+                self._log.append_made(named)
+            size = size_of(self._records) if self.path is None else self.path.stat().st_size
+            if bound and size > self.most_bytes:
+                self._replace(lambda every: bounded(every, self.most_bytes))
+            return added
 
     def _replace(self, keep: Callable[[Sequence[Record]], Iterable[Record]]) -> None:
-        if self.path is None:
-            self._records = list(keep(self._records))
-        else:
-            self._log.compact(keep)
-        self._cached = None
+        with self._writing:
+            if self.path is None:
+                self._set(list(keep(self._records)))
+            else:
+                self._log.compact(keep)
+
+    def _set(self, records: list[Record]) -> None:
+        self._records = records
+        self._changes += 1  # last: who reads now counts what was read as older

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ import numpy as np
 from nudge_integrations.corpus import as_rows
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.encoding import text_hash
-from nudge_integrations.errors import DatasetError, InputError
+from nudge_integrations.errors import InputError
+from nudge_integrations.feedback.added_labels import labels_of, query_records
 from nudge_integrations.feedback.label_compaction import merged, with_queries_in_use
 from nudge_integrations.feedback.label_file import LabelFile
 from nudge_integrations.feedback.label_records import (
@@ -22,7 +23,6 @@ from nudge_integrations.feedback.label_records import (
     LogState,
     as_time,
     checked_half_life,
-    checked_weight,
     normalised,
     query_record,
 )
@@ -130,28 +130,24 @@ class LabelLog(LabelFile):
             InputError: If the vectors do not fit, or a weight is negative or not finite.
             OSError: If the disk refuses; nothing was added then.
         """
-        state, moment, raw = self._state(), as_time(time), raw_texts or {}
-        last = {(label.query, label.document): label.judgement for label in state.labels}
-        digests = {i: text_hash(text) for i, text in dataset.corpus.items() if text.strip()}
-        labels = [
-            LoggedLabel(
-                *(query, document, float(grade), digests.get(document)),
-                text_hash(raw[document]) if document in raw else None,
-                checked_weight(weight if not isinstance(weight, Mapping) else weight.get((query, document), 1.0)),
-                *(source, moment),
-            )
-            for query, grades in dataset.qrels.items()
-            for document, grade in grades.items()
-        ]
-        new = [label for label in labels if last.get((label.query, label.document)) != label.judgement]
-        queries = _query_records(dataset, query_vectors, encoder, state)
-        self._append([*queries, *(label.record() for label in new)], bound=True)
-        return len(new)
+        labels = labels_of(dataset, weight, raw_texts or {}, source, as_time(time))
+        rows = None if query_vectors is None else as_rows(query_vectors, "query vectors", ids=dataset.query_ids)
+
+        def made(state: LogState) -> list[Record]:
+            last = {(label.query, label.document): label.judgement for label in state.labels}
+            new = [label for label in labels if last.get((label.query, label.document)) != label.judgement]
+            return [*query_records(dataset, rows, encoder, state), *(label.record() for label in new)]
+
+        return sum(record["kind"] == "label" for record in self._append(made, bound=True))
 
     def keep_vectors(self, vectors: Mapping[str, NDArray[np.float32]], encoder: str) -> None:
         """Keep the (d,) vectors of some queries of the log, by their ids."""
-        texts = self.queries
-        self._append([query_record(i, texts[i], vector, encoder) for i, vector in vectors.items()], bound=True)
+
+        def made(state: LogState) -> list[Record]:
+            known = {i: vector for i, vector in vectors.items() if i in state.queries}
+            return [query_record(i, state.queries[i].text, vector, encoder) for i, vector in known.items()]
+
+        self._append(made, bound=True)
 
     def confirm(self, texts: Mapping[str, str], *, time: datetime | str | None = None) -> None:
         """Say of documents that were edited that their labels hold for the new text as well.
@@ -162,7 +158,7 @@ class LabelLog(LabelFile):
         """
         moment = as_time(time)
         said = [{"document": i, "text_sha256": text_hash(text), "time": moment} for i, text in texts.items()]
-        self._append([{"kind": "confirmed", **one} for one in said])
+        self._append(lambda _: [{"kind": "confirmed", **one} for one in said])
 
     def note_fit(
         self,
@@ -179,7 +175,8 @@ class LabelLog(LabelFile):
             InputError: If an option is no JSON value.
         """
         of_fit = {"nudge": nudge, "encoder": encoder, "documents": documents, "options": dict(options)}
-        self._append([{"kind": "fit", **of_fit, "time": as_time(time)}])
+        fit = {"kind": "fit", **of_fit, "time": as_time(time)}
+        self._append(lambda _: [fit])
 
     def delete(
         self,
@@ -208,22 +205,29 @@ class LabelLog(LabelFile):
         """
         if (source, query, before, after) == (None, None, None, None):
             raise InputError("say which labels to delete: by source=, query=, before= or after=")
-        queries = {i: normalised(one.text) for i, one in self._state().queries.items()}
-        asked = None if query is None else {i for i, text in queries.items() if query == i or normalised(query) == text}
         start, end = "" if after is None else as_time(after), None if before is None else as_time(before)
+        wanted = None if query is None else normalised(query)
+        counts: list[int] = []
 
-        def goes(record: Record) -> bool:
+        def goes(record: Record, asked: set[str]) -> bool:
             return (
                 record["kind"] == "label"
                 and (source is None or record["source"] == source)
-                and (asked is None or record["query"] in asked)
+                and (wanted is None or record["query"] in asked)
                 and (end is None or record["time"] < end)
                 and (after is None or record["time"] > start)
             )
 
-        count = sum(map(goes, self._read()))
-        self._replace(lambda records: with_queries_in_use([one for one in records if not goes(one)]))
-        return count
+        def kept(records: Sequence[Record]) -> list[Record]:
+            texts = ((one["id"], one["text"]) for one in records if one["kind"] == "query")
+            asked = {i for i, text in texts if query == i or normalised(text) == wanted}
+            left = [one for one in records if not goes(one, asked)]
+            counts.append(len(records) - len(left))
+            return with_queries_in_use(left)
+
+        self._state()  # what is there must be labels
+        self._replace(kept)
+        return counts[0]
 
     def dataset(
         self,
@@ -279,20 +283,3 @@ class LabelLog(LabelFile):
         target._state()  # what is there must be labels
         target._replace(lambda there: merged(there, mine, self._copied))
         self._copied = mine
-
-
-def _query_records(dataset: RetrievalDataset, vectors: object, encoder: str, state: LogState) -> list[Record]:
-    """Return records of the judged queries that the log has not, or not with a vector of this model."""
-    rows = None if vectors is None else as_rows(vectors, "query vectors", ids=dataset.query_ids)
-    records: list[Record] = []
-    for row, (identifier, text) in enumerate(dataset.queries.items()):
-        known = state.queries.get(identifier)
-        if known is not None and known.text != text:
-            raise DatasetError(
-                f"query {identifier!r} has two texts, {known.text[:80]!r} in the log and {text[:80]!r}; give one of "
-                "the two another id"
-            )
-        better = rows is not None and (known is None or known.vector is None or known.encoder != encoder)
-        if dataset.qrels.get(identifier) and (known is None or better):
-            records.append(query_record(identifier, text, None if rows is None else rows[row], encoder))
-    return records

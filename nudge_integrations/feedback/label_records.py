@@ -92,6 +92,8 @@ class LoggedLabel:
         hashes = record["text_sha256"], record["raw_sha256"]
         texts = [record[name] for name in ("query", "document", "source", "time")]
         _check_texts([*texts, *(one for one in hashes if one is not None)])
+        if datetime.fromisoformat(texts[3]).tzinfo is None:
+            raise ValueError(f"time {texts[3]!r}")
         return cls(texts[0], texts[1], grade, *hashes, weight, texts[2], texts[3])
 
 
@@ -177,6 +179,8 @@ class LogState:
     def _query(self, record: Record) -> None:
         vector, texts = record["vector"], [record[name] for name in ("id", "text", "encoder")]
         _check_texts([*texts, *([] if vector is None else [vector])])
+        if vector is not None and len(base64.b64decode(vector, validate=True)) % 4:
+            raise ValueError(f"the vector of query {texts[0]!r} is not whole")
         self.queries[texts[0]] = LoggedQuery(texts[1], vector, texts[2])
 
     def _label(self, record: Record) -> None:

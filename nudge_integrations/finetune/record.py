@@ -68,7 +68,7 @@ class RunRecord:
             content = unseal(read_regular(path, most=_LARGEST), path)
             version = content.pop("version")
             pairs = tuple(TrainingPair(p["query"], p["document"], tuple(p["negatives"])) for p in content.pop("pairs"))
-            record = cls(pairs=pairs, **content)
+            record = cls(pairs=pairs, **{**content, "settings": dict(content["settings"])})
         except (CorruptArtifactError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptArtifactError(
                 f"{path} is no record of a run ({error}); start again in another folder"

@@ -48,7 +48,7 @@ class DocumentBlocks:
 
         Raises:
             InputError: If a row has no vector of the right length, or one that is zero, NaN or infinite; names the file
-                and the row.
+                and the row. Also if there are fewer rows than there were.
         """
         row = start
         block = torch.empty(min(self.block_rows, stop - start), self.columns.dimension)
@@ -64,6 +64,8 @@ class DocumentBlocks:
                     yield row, self._unit(block, row)
                     row += filled
                     block, filled = torch.empty(min(self.block_rows, stop - row), self.columns.dimension), 0
+        if row < stop:
+            raise _short(self.catalogue.place(row + filled)[0])
 
     def gather(self, rows: NDArray[np.int64], threads: int) -> NDArray[np.float32]:
         """Return the base vectors (r, d) of ascending documents, reading several pieces at once.
@@ -75,6 +77,8 @@ class DocumentBlocks:
 
         def read(shard: int, part: slice, inside: NDArray[np.int64]) -> None:
             vectors, wrong = as_vectors(self.table.take(shard, inside, self.columns.vector), self.columns.dimension)
+            if len(vectors) != len(inside):
+                raise _short(self.table.shards[shard].name)
             with np.errstate(over="ignore"):
                 found[part] = vectors
             for row, reason in {**odd_rows(found[part]), **wrong}.items():
@@ -119,6 +123,10 @@ class DocumentBlocks:
 
     def _refusal(self, document: int, reason: str) -> InputError:
         return _odd(*self.catalogue.place(document), reason)
+
+
+def _short(name: str) -> InputError:
+    return InputError(f"{name} has fewer rows than it says, or was changed since it was opened: open the corpus again")
 
 
 def _odd(name: str, row: int, reason: str) -> InputError:

@@ -70,7 +70,7 @@ class Checkpoints:
             if type(row) is not int or row < 0 or scores.shape != rows.shape or rows.dtype != np.int64:
                 raise ValueError(f"row {row!r:.40}, scores {scores.shape}, rows {rows.dtype} {rows.shape}")
             return row, Neighbours(scores, rows)
-        except (ArtifactError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (ArtifactError, SafetensorError, KeyError, OverflowError, TypeError, ValueError) as error:
             logger.warning("the search begins anew: %s holds no partial results to go on from (%s)", folder, error)
             _remove(folder)
             return 0, None

@@ -108,9 +108,21 @@ class Log:
             ArtifactError: If the file is no log of this format.
             OSError: If the disk refuses; nothing was added then.
         """
-        data = b"".join(_line(record) for record in records)
+        data = b"".join(map(_line, records))
+        self._add(lambda: data)
+
+    def append_made(self, make: Callable[[], Iterable[Record]]) -> None:
+        """Do what `append` does with records that are made while no other process writes.
+
+        Raises:
+            InputError, ArtifactError, OSError: As `append`.
+        """
+        self._add(lambda: b"".join(map(_line, make())))
+
+    def _add(self, lines: Callable[[], bytes]) -> None:
         with self._locked() as file:
             end = self._whole_end(file)
+            data = lines()
             file.seek(end)
             file.truncate()
             try:

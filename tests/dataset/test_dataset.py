@@ -406,9 +406,9 @@ def test_real_collections_are_read_whole(
     collection: Callable[[str], Path], name: str, split: str, documents: int, queries: int, judgements: int
 ) -> None:
     folder = collection(name)
-    started = time.perf_counter()
+    started = time.process_time()
     dataset = RetrievalDataset.from_beir(folder, split)
-    assert time.perf_counter() - started < 5  # a fraction of a second on an idle machine
+    assert time.process_time() - started < 5  # seconds of work, a fraction of one where nothing else runs
     assert (len(dataset.corpus), len(dataset)) == (documents, queries)
     assert dataset.relevance().nnz == judgements
     assert dataset.validate().ok

@@ -231,6 +231,40 @@ def test_a_line_that_was_cut_off_is_not_joined_to_the_next_and_odd_values_are_re
     assert json.loads((tmp_path / "feedback.jsonl").read_text(encoding="utf-8").splitlines()[1])["verdict"] == "no"
 
 
+def test_a_log_is_read_while_its_last_line_is_being_written(tmp_path: Path) -> None:
+    path = tmp_path / "feedback[1].jsonl"
+    log = FeedbackLog(path, largest=200)
+    path.write_text('{"query": "half', encoding="utf-8")
+    assert log.read().verdicts == ()
+    for count in range(8):
+        log.record("q", f"d{count}", "yes")
+    with path.open("a", encoding="utf-8") as handle:
+        handle.write('{"query": "half')
+    for feedback in (log.read(), read_feedback(*sorted(tmp_path.glob("*jsonl.[0-9]*")), path)):
+        assert [one.document for one in feedback.verdicts] == [f"d{count}" for count in range(8)]
+        assert feedback.left_out == {"lines cut off at the end of a file": 1}
+    log.record("q", "d8", "yes")
+    assert len(log.read().verdicts) == 9
+    assert log.read().left_out == {}
+
+
+def test_what_no_log_would_hold_is_refused_with_the_name_of_the_file(tmp_path: Path) -> None:
+    odd = tmp_path / "odd.jsonl"
+    odd.write_text('{"action_name": ["click"], "user_query": "tea"}\n', encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"odd.jsonl: a record is not as those of 'ubi'"):
+        read_feedback(odd)
+    table = tmp_path / "odd.csv"
+    table.write_text("query,docid,rating\n" + "x" * 200_000, encoding="utf-8")
+    with pytest.raises(DatasetError, match="cannot be read as a table"):
+        read_feedback(table)
+
+
+def test_a_click_at_an_absurd_position_takes_no_memory() -> None:
+    weights = PositionWeights.of([Shown("q", "d", 0, clicked=True), Shown("q", "e", 10**30, clicked=True)])
+    assert len(weights.propensity) == 10_000
+    assert weights.weight(10**30) == weights.weight(9_999)
+
+
 def test_what_frameworks_retrieve_is_logged(tmp_path: Path) -> None:
     pytest.importorskip("llama_index.core")
     pytest.importorskip("langchain_core")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from nudge_integrations import Nudge, RetrievalDataset, fit
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import ArtifactError, CorruptArtifactError, DatasetError, InputError
 from nudge_integrations.feedback import LabelLog
+from nudge_integrations.storage import Log
 
 CORPUS = {"d1": "cats purr", "d2": "dogs bark", "d3": "cows moo"}
 VECTORS = np.eye(3, 4, dtype=np.float32)
@@ -285,3 +287,26 @@ def test_a_half_life_that_is_none_is_refused(days: Any) -> None:
     log.add(dataset(q={"d1": 1.0}))
     with pytest.raises(InputError, match="half_life"):
         log.dataset(half_life=days)
+
+
+def test_a_log_can_be_copied_and_pickled(log: LabelLog) -> None:
+    log.add(dataset(q={"d1": 1.0}))
+    for other in (copy.deepcopy(log), pickle.loads(pickle.dumps(log))):  # noqa: S301
+        assert pairs(other) == pairs(log)
+        other.add(dataset(r={"d2": 1.0}))
+    assert len(log) == (1 if log.path is None else 2)
+
+
+def test_labels_whose_time_or_vector_is_damaged_are_refused(tmp_path: Path) -> None:
+    good: dict[str, Any] = {"kind": "query", "id": "q", "text": "t", "vector": None, "encoder": ""}
+    label: dict[str, Any] = {"kind": "label", "query": "q", "document": "d", "text_sha256": None, "raw_sha256": None}
+    label |= {"grade": 1.0, "weight": 1.0, "source": "s", "time": "2026-01-01T00:00:00+00:00"}
+    odd: Any = (
+        [{**good, "vector": "AAA="}],
+        [good, {**label, "time": "2026-01-01"}],
+        [good, {**label, "grade": 10**400}],
+    )
+    for number, records in enumerate(odd):
+        Log(tmp_path / f"{number}.jsonl", "nudge-integrations/labels").append(records)
+        with pytest.raises(CorruptArtifactError, match="does not hold labels"):
+            len(LabelLog(tmp_path / f"{number}.jsonl"))

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import fuzz_logs as logs
 import numpy as np
 from numpy.typing import NDArray
 from typer.testing import CliRunner
@@ -304,4 +305,11 @@ FORMATS = (
     Format("folder of the hub", _hub, _hub_content, checked=False),
     Format("run files", _run_files, _run_files_content, checked=False),
     Format("configuration", _config, _config_content, checked=False),
+    Format("label log", logs.label_log, logs.label_log_content),
+    Format("feedback log", logs.feedback_log, logs.feedback_log_content, checked=False),
+    Format("exported feedback", logs.exports, logs.exports_content, checked=False),
+    Format("vectors and ids", logs.vector_files, logs.vector_files_content, checked=False),
+    Format("fine-tuning record", logs.run_record, logs.run_record_content),
+    Format("checkpoint of a search", logs.checkpoint, logs.checkpoint_content),
+    Format("Parquet files", logs.parquet, logs.parquet_content, checked=False),
 )

@@ -17,7 +17,7 @@ from nudge_integrations.storage.sealing import seal
 
 __all__ = ["damage", "damage_sealed"]
 
-MANIFESTS = ("nudge.json", "index.json", "collection.json", "lexical.json", "plan.json")
+MANIFESTS = ("nudge.json", "index.json", "collection.json", "lexical.json", "plan.json", "finetune.json", "search.json")
 LOG_LINE = re.compile(rb'\{"crc32": "[0-9a-f]{8}", "record": (.*)\}')
 
 ODD_VALUES: tuple[Any, ...] = (

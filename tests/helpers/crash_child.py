@@ -19,46 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from copies import begun, ended, in_a_copy
 from crash_writers import NEW, NEXT, OLD, WRITERS, names_in
 from file_steps import Killer, StepNames
+from label_races import feedback_race, label_race
 from sabotages import sabotaged
 
 from nudge_integrations.encoding.embedding_cache import EmbeddingCache, text_key
-
-
-def begun(work: Callable[[], Any]) -> tuple[int, int]:
-    """Begin something in a copy of this process; return the process and where its result comes from."""
-    read, write = os.pipe()
-    process = os.fork()
-    if process:
-        os.close(write)
-        return process, read
-    os.close(read)
-    try:
-        result = {"value": work()}
-    except Exception:
-        result = {"error": traceback.format_exc(limit=-6)}
-    with os.fdopen(write, "w") as pipe:
-        json.dump(result, pipe)
-    os._exit(0)
-
-
-def ended(process: int, source: int) -> tuple[int, Any]:
-    """Wait for a copy; return the signal that ended it, or 0, and what came of it."""
-    with os.fdopen(source) as pipe:
-        said = pipe.read()
-    status = os.waitpid(process, 0)[1]
-    if os.WIFSIGNALED(status):
-        return os.WTERMSIG(status), None
-    answer = json.loads(said)
-    if "error" in answer:
-        raise RuntimeError(answer["error"])
-    return 0, answer["value"]
-
-
-def in_a_copy(work: Callable[[], Any]) -> Any:
-    """Run something in a copy of this process and return what came of it."""
-    return ended(*begun(work))[1]
 
 
 def digest(content: Any) -> Any:
@@ -173,6 +140,14 @@ class Child:
         faults = [fault for count in counts for fault in count[1:]]
         left = self.saved(folder, writer, [NEXT], size)
         return {"loads": sum(int(count[0]) for count in counts), "faults": faults, "names": left[-1]}
+
+    def label_race(self, folder: str, writers: int, turns: int, sabotage: str | None) -> Any:
+        """See `label_races`."""
+        return label_race(Path(folder), writers, turns, sabotage)
+
+    def feedback_race(self, folder: str, writers: int, turns: int, sabotage: str | None) -> Any:
+        """See `label_races`."""
+        return feedback_race(Path(folder), writers, turns, sabotage)
 
     def cache_race(self, folder: str, writers: int, appends: int, sabotage: str | None) -> Any:
         """Append to one cache from several processes; return how many vectors are missing or wrong at the end."""

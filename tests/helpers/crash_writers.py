@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import label_writers as labels
 import numpy as np
 from file_steps import normal_name
 from numpy.typing import NDArray
@@ -273,6 +274,9 @@ WRITERS = {
         Writer("run folder", _save_run, _or_nothing(_run_content, "nudge.json")),
         Writer("log, appended", _append, _log_content, grows=True),
         Writer("log, compacted", _compact, _log_content),
+        Writer("labels, added", labels.add_labels, labels.read_labels, grows=True),
+        Writer("labels, bounded", labels.add_bounded, labels.read_labels, grows=True),
+        Writer("labels, deleted by source", labels.delete_labels, labels.read_labels),
         Writer("cache", _save_cache, _cache_content, grows=True, power=False),
         Writer("rollout journal, created", _save_journal, _journal_content, tidy=False),
         Writer("rollout journal, gone on with", _go_on, _progress, grows=True, tidy=False),

@@ -153,6 +153,7 @@ SABOTAGES = {
         "nudge_integrations.storage.log:Log._whole_end", lambda _: lambda self, file: file.seek(0, os.SEEK_END)
     ),
     "batches are copied, not moved": Sabotage("nudge_integrations.stores.journal:move_durably", lambda _: _copied_half),
+    "logs are replaced in place": Sabotage("nudge_integrations.storage.log:replacing", lambda _: _in_place),
     # What a power cut alone would leave.
     "files are not flushed": Sabotage("nudge_integrations.storage.manifest:write_durably", _without_flushing),
     "folders are not flushed": Sabotage("nudge_integrations.storage.atomic:_sync", _of_files_alone),
@@ -183,6 +184,13 @@ SABOTAGES = {
     "readers do not start again": Sabotage("nudge_integrations.pipeline.index_format:_MOST_RESTARTS", lambda _: 1),
     "parts of others are taken for left": Sabotage(
         "nudge_integrations.storage.atomic:remove_parts", lambda _: _all_parts
+    ),
+    "labels are made before others are kept out": Sabotage(
+        "nudge_integrations.storage.log:Log.append_made", lambda _: lambda self, make: self.append(list(make()))
+    ),
+    "nobody waits for a log of feedback": Sabotage(
+        "nudge_integrations.feedback.feedback_log:FeedbackLog._locked",
+        lambda _: lambda self, shared=False: contextlib.nullcontext(),
     ),
     "processes share a shard": Sabotage(
         "nudge_integrations.encoding.embedding_cache:uuid.uuid4", lambda _: lambda: SimpleNamespace(hex="0" * 32)

@@ -310,10 +310,10 @@ def test_any_changed_byte_of_a_saved_index_is_refused(tmp_path: Path, name: str)
 def test_a_hundred_thousand_vectors_load_as_fast_as_the_disk(tmp_path: Path) -> None:
     index = ExactIndex(names(100_000), random_vectors(100_000, 384), similarity="dot")
     index.save(tmp_path)
-    began = time.perf_counter()
+    began = time.process_time()
     loaded = ExactIndex.load(tmp_path)
     # a quarter of a second on two cores at rest; parsing numbers as text would take minutes
-    assert time.perf_counter() - began < 5.0
+    assert time.process_time() - began < 5.0
     assert not loaded.vectors.flags.owndata
     query = random_vectors(1, 384, seed=1)
     assert loaded.search(query, 10)[0] == index.search(query, 10)[0]

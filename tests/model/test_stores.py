@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from machine_settings import lasting
 from numpy.typing import NDArray
 
 from nudge_integrations.stores import StoreAdapter
@@ -21,21 +20,6 @@ from nudge_integrations.testing import StoreContract, store_machine
 
 # What these packages warn of is theirs.
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-RUNS, STEPS = int(os.environ.get("NUDGE_RUNS", "200")), int(os.environ.get("NUDGE_STEPS", "30"))
-
-
-def lasting(most: int) -> settings:
-    """Sequences, fewer of them where a store is slow."""
-    return settings(
-        max_examples=max(1, min(most, RUNS) if RUNS <= 200 else RUNS),
-        stateful_step_count=STEPS,
-        deadline=None,
-        derandomize=False,
-        database=None,
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 class TestMemory(StoreContract):

@@ -34,3 +34,11 @@ def test_readers_see_whole_states_while_others_overwrite(
 def test_four_processes_fill_one_cache(child: CrashChild, tmp_path: Path) -> None:
     answer = child.ask("cache_race", folder=str(tmp_path), writers=4, appends=OVERWRITES // 2, sabotage=None)
     assert answer == {"wrong": 0, "errors": []}
+
+
+def test_processes_label_the_same_queries_while_one_deletes(child: CrashChild, tmp_path: Path) -> None:
+    assert child.ask("label_race", folder=str(tmp_path), writers=3, turns=OVERWRITES // 2, sabotage=None) == []
+
+
+def test_processes_share_a_log_of_feedback_that_rotates(child: CrashChild, tmp_path: Path) -> None:
+    assert child.ask("feedback_race", folder=str(tmp_path), writers=4, turns=OVERWRITES, sabotage=None) == []

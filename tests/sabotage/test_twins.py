@@ -28,6 +28,7 @@ KILLED = {
     "staged files of other names stay": "nudge",
     "the marker of a folder goes first": "nudged index",
     "a torn line is appended to": "log, appended",
+    "logs are replaced in place": "labels, deleted by source",
     "batches are copied, not moved": "rollout journal, gone on with",
 }
 # Sabotage -> the writer by whose power cuts it is noticed.
@@ -55,12 +56,16 @@ RACED = {
     "parts of others are taken for left": "dataset",
 }
 CACHES = ("processes share a shard",)
+LABELS = ("labels are made before others are kept out",)
+FEEDBACK = ("nobody waits for a log of feedback",)
 CAUGHT_BY = {
     "test_a_kill_at_any_step_leaves_the_old_state_or_the_new_one": KILLED,
     "test_a_cut_leaves_the_old_state_or_the_new_one": CUT,
     "test_damaged_files_are_refused_or_read_rightly": DAMAGED,
     "test_readers_see_whole_states_while_others_overwrite": RACED,
     "test_four_processes_fill_one_cache": dict.fromkeys(CACHES, "cache"),
+    "test_processes_label_the_same_queries_while_one_deletes": dict.fromkeys(LABELS, "labels"),
+    "test_processes_share_a_log_of_feedback_that_rotates": dict.fromkeys(FEEDBACK, "feedback"),
 }
 
 
@@ -102,6 +107,21 @@ def test_races_notice(child: CrashChild, name: str) -> None:
 def test_races_at_a_cache_notice(child: CrashChild, name: str, tmp_path: Path) -> None:
     answer = child.ask("cache_race", folder=str(tmp_path), writers=4, appends=20, sabotage=name)
     assert answer["wrong"] or answer["errors"]
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_races_at_labels_notice(child: CrashChild, name: str, tmp_path: Path) -> None:
+    assert any(_race(child, "label_race", name, tmp_path / str(turn)) for turn in range(40))
+
+
+@pytest.mark.parametrize("name", FEEDBACK)
+def test_races_at_feedback_notice(child: CrashChild, name: str, tmp_path: Path) -> None:
+    assert any(_race(child, "feedback_race", name, tmp_path / str(turn)) for turn in range(10))
+
+
+def _race(child: CrashChild, kind: str, sabotage: str, folder: Path) -> object:
+    folder.mkdir()
+    return child.ask(kind, folder=str(folder), writers=3, turns=40, sabotage=sabotage)
 
 
 def test_every_safeguard_is_on_the_list_and_every_test_has_a_twin() -> None:

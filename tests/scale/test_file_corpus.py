@@ -344,3 +344,16 @@ def test_options_that_are_none_are_refused(wrong: dict[str, Any], tmp_path: Path
     given = {"location": files, **wrong}
     with pytest.raises(InputError):
         open_corpus(given.pop("location"), **given)
+
+
+def test_a_file_that_lost_rows_since_it_was_opened_is_an_error(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    write_parquet(tmp_path, vectors, [20])
+    corpus = open_corpus(tmp_path / "*.parquet", threads=1)
+    shorter = tmp_path / "other"
+    write_parquet(shorter, vectors[:5])
+    (shorter / "part-0000.parquet").replace(tmp_path / "part-0001.parquet")
+    with pytest.raises(InputError, match="had 20: open it again"):
+        corpus.search(vectors[:1], 3)
+    with pytest.raises(InputError, match="had 20: open it again"):
+        corpus.take(np.array([2, 39]))
