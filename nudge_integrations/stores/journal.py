@@ -52,8 +52,6 @@ _NAME = re.compile(r"rollout-([0-9]+)")
 _BEFORE_THE_PLAN = re.compile(r"todo(/[0-9]{6,}\.safetensors)?|done|undone|\.canary\.safetensors\.[0-9a-f]{64}")
 _BATCH = re.compile(r"[0-9]{6,}\.safetensors")
 _LARGEST_BATCH = 1 << 32
-# A batch moves three times in the life of a rollout.
-_MOST_MOVES = 10
 # What parsing raises where the content is not what was written, though its hash fits.
 _UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
 
@@ -188,26 +186,19 @@ class RolloutJournal:
         Raises:
             CorruptArtifactError: If it is missing or altered.
         """
-        path, data = self._found(name)
+        path = self._path(name)
+        try:
+            data = read_regular(path, most=_LARGEST_BATCH)
+        except OSError as error:
+            if self._path(name) != path:  # whoever applies the plan moved it meanwhile
+                return self.read(name)
+            raise CorruptArtifactError(f"{path} cannot be read as a batch ({error}); restore the file") from error
         if hashlib.sha256(data).hexdigest() != self.plan["batches"].get(name):
             raise CorruptArtifactError(f"{path} was altered: its sha256 is not the one in plan.json; restore the file")
         try:
             return _batch(name, data)
         except _UNREADABLE as error:
             raise CorruptArtifactError(f"{path} does not hold a whole batch ({error!r}); restore the file") from error
-
-    def _found(self, name: str) -> tuple[Path, bytes]:
-        """Read the file of a batch, which whoever applies the plan may be moving from folder to folder."""
-        for _ in range(_MOST_MOVES):
-            for path in (self.folder / folder / name for folder in _FOLDERS):
-                try:
-                    return path, read_regular(path, most=_LARGEST_BATCH)
-                except FileNotFoundError:
-                    continue
-                except OSError as error:
-                    reason = f"{path} cannot be read as a batch ({error}); restore the file"
-                    raise CorruptArtifactError(reason) from error
-        raise self._lost(name)
 
     def keep_echo(self, name: str, rows: Floats) -> None:
         """Put down what a store made of the (r, d) rows of a batch that it was given; NaN where nothing is known."""
@@ -235,10 +226,7 @@ class RolloutJournal:
         for folder in _FOLDERS:
             if (path := self.folder / folder / name).exists():
                 return path
-        raise self._lost(name)
-
-    def _lost(self, name: str) -> CorruptArtifactError:
-        return CorruptArtifactError(f"batch {name} is in none of the folders of {self.folder}; restore the file")
+        raise CorruptArtifactError(f"batch {name} is in none of the folders of {self.folder}; restore the file")
 
 
 def journals_folder() -> Path:
