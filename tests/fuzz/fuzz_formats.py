@@ -310,6 +310,6 @@ FORMATS = (
     Format("exported feedback", logs.exports, logs.exports_content, checked=False),
     Format("vectors and ids", logs.vector_files, logs.vector_files_content, checked=False),
     Format("fine-tuning record", logs.run_record, logs.run_record_content),
-    Format("checkpoint of a search", logs.checkpoint, logs.checkpoint_content),
+    Format("search checkpoint", logs.checkpoint, logs.checkpoint_content),
     Format("Parquet files", logs.parquet, logs.parquet_content, checked=False),
 )
