@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,9 @@ __all__ = ["ChromaStore"]
 class ChromaStore:
     """A collection of Chroma as a live store; see `StoreAdapter`. Texts and metadata stay as they are.
 
+    A client of a folder goes on with what it has read once, whatever other processes write. `describe` has it read
+    again where anything was written since.
+
     Args:
         collection: A ``chromadb.Collection``.
         where: Metadata that rows must have; None for all rows.
@@ -31,9 +35,11 @@ class ChromaStore:
         settings = configuration.get("hnsw") or configuration.get("spann") or {}
         self._ranking = as_ranking(settings.get("space") or "l2", f"the collection {collection.name!r}")
         self._most = int(collection._client.get_max_batch_size())
+        self._written: list[int] = []
 
     def describe(self) -> StoreInfo:
-        """Say what the collection is."""
+        """Say what the collection is, with all that other processes have written to its folder."""
+        self._read_again()
         whole = self._where is None
         count = self._collection.count() if whole else len(self._collection.get(where=self._where, include=[])["ids"])
         first = self._collection.get(limit=1, include=["embeddings"])["embeddings"]
@@ -83,3 +89,15 @@ class ChromaStore:
         )  # fmt: skip
         distances = [[inner_product(distance, self._ranking) for distance in row] for row in found["distances"]]
         return found["ids"], distances
+
+    def _read_again(self) -> None:
+        """Open the folder again where it has changed; other objects of the same client see what it holds as well."""
+        api = self._collection._client
+        settings = api._system.settings
+        if type(api).__name__ != "RustBindingsAPI" or not settings.is_persistent:
+            return
+        files = sorted(Path(settings.persist_directory).glob("chroma.sqlite3*"))
+        written = [file.stat().st_mtime_ns for file in files]
+        if written != self._written:
+            api.start()
+            self._written = written

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from nudge_integrations.stores.faiss import FAISS_RANKINGS
+from nudge_integrations.stores.faiss_index import FAISS_RANKINGS
 from nudge_integrations.stores.store import RANKINGS
 
 __all__ = ["by_class", "ranks_by", "width_of"]

@@ -15,7 +15,8 @@ from nudge_integrations.stores.lancedb import LanceStore
 from nudge_integrations.stores.live_store import LiveStore
 from nudge_integrations.stores.memory import MemoryStore, RecordVectors
 from nudge_integrations.stores.pgvector import PgvectorStore
-from nudge_integrations.stores.qdrant import QdrantStore, SparseEncoder
+from nudge_integrations.stores.qdrant import QdrantStore
+from nudge_integrations.stores.qdrant_vectors import SparseEncoder
 from nudge_integrations.stores.retrying import Retries
 from nudge_integrations.stores.store import Ranking, StoreAdapter, Where, as_ranking, imported
 

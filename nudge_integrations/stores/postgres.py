@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import finalize
 
 from nudge_integrations.errors import StoreError
 from nudge_integrations.stores.store import imported
@@ -25,13 +26,15 @@ class PostgresConnection:
 
     def __init__(self, address: str) -> None:
         self._psycopg = imported("psycopg", "pgvector")
-        self._address, self._open = address, None
+        self._address = address
+        self._open: Any = None
 
     @property
     def now(self) -> Any:
         """The connection of psycopg."""
         if self._open is None or self._open.closed:
             self._open = self._psycopg.connect(self._address, autocommit=True)
+            finalize(self, self._open.close)
         return self._open
 
     @property
@@ -43,7 +46,7 @@ class PostgresConnection:
     def rows(self, query: str, values: Sequence[Any] = (), *, binary: bool = False) -> list[Any]:
         """Run a statement and return its rows."""
         with self.now.cursor(binary=binary) as cursor:
-            found: list[Any] = cursor.execute(query, values or None).fetchall()
+            found: list[Any] = cursor.execute(query, values).fetchall()
             return found
 
     @contextmanager

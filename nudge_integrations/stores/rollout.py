@@ -141,6 +141,8 @@ class Rollout:
         """Read every row of the rollout and say what it holds."""
         counts: Counter[str] = Counter()
         found: dict[str, list[str]] = {"changed": [], "missing": []}
+        # Asked again: since the last time, other processes may have changed the store.
+        self._info = self.adapter.describe()
         tolerance = self._info.tolerance
         for batch in self.journal.batches():
             there, rows = fetched(self.adapter, batch.ids, self._info)
@@ -180,6 +182,7 @@ class Rollout:
 
     def _run(self, direction: Direction) -> None:
         with claimed(self.journal.folder.parent, direction), self._locked():
+            self._info = self.adapter.describe()
             if direction == "applying" and self.state in ("rolling back", "rolled back"):
                 raise RolloutError(f"{self.journal.folder} was rolled back meanwhile; plan again")
             end, folder = _END[direction]

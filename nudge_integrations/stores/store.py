@@ -37,6 +37,7 @@ __all__ = [
     "imported",
     "in_memory",
     "inner_product",
+    "quoted",
     "stored_ids",
 ]
 
@@ -176,6 +177,15 @@ def inner_product(distance: float, ranking: Ranking) -> float:
     (0.75, 0.75)
     """
     return 1.0 - (distance / 2.0 if ranking == "l2" else distance)
+
+
+def quoted(value: str | int) -> str:
+    """Write a value as SQL has it.
+
+    >>> quoted("it's"), quoted(3)
+    ("'it''s'", '3')
+    """
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
 
 
 def in_memory(thing: object) -> str:
