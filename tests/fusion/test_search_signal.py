@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from postgres_server import installed
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import InputError
@@ -35,8 +36,8 @@ def coded() -> tuple[RetrievalDataset, NDArray[np.float32], NDArray[np.float32]]
 
 
 def test_lancedb_full_text_search_is_weighed_and_served_as_it_was_judged(tmp_path: Path) -> None:
-    lancedb = pytest.importorskip("lancedb")
-    pytest.importorskip("lancedb.index")
+    lancedb = installed("lancedb")
+    installed("lancedb.index")
     dataset, documents, queries = coded()
     ids, texts = dataset.document_ids, list(dataset.corpus.values())
     rows = [{"id": i, "text": t, "vector": v.tolist()} for i, t, v in zip(ids, texts, documents, strict=True)]
@@ -68,7 +69,7 @@ def test_lancedb_full_text_search_is_weighed_and_served_as_it_was_judged(tmp_pat
 
 
 def test_qdrant_computes_the_formula(tmp_path: Path) -> None:
-    qdrant_client = pytest.importorskip("qdrant_client")
+    qdrant_client = installed("qdrant_client")
     models: Any = qdrant_client.models
     _, documents, queries = coded()
     client = qdrant_client.QdrantClient(":memory:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,10 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore
-from live_stores import installed, postgres
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores import SimpleVectorStore, VectorStoreQuery
 from numpy.typing import NDArray
+from postgres_server import installed, postgres_address
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class FrameworkStore:
         fill: Makes the framework's object, filled, in a folder.
         options: What `open_store` needs to be told beside it.
         tenant: The key by which a tenant's rows are told apart; None where they cannot be.
+        close: Closes what connects the framework's object to a server.
         changes: Whether documents can be deleted and others be added then: flat FAISS cannot delete, and LlamaIndex
             gives rows that are added to its map afterwards the numbers of others.
     """
@@ -90,6 +92,7 @@ class FrameworkStore:
     options: Callable[[Path, Filling], dict[str, Any]] = lambda folder, filling: {}
     tenant: str | None = "tenant"
     changes: bool = True
+    close: Callable[[Any], Any] = lambda store: None
 
     def exchange(self, store: Any, ids: list[str], fillings: Sequence[Filling]) -> None:
         """Delete documents and add others through the framework's own object."""
@@ -128,7 +131,7 @@ def langchain_chroma(folder: Path, filling: Filling) -> Any:
 
 
 def langchain_postgres(folder: Path, filling: Filling) -> Any:
-    stores, address = installed("langchain_postgres"), postgres_of(folder, "psycopg")
+    stores, address = installed("langchain_postgres"), postgres_of("psycopg")
     options = {"connection": address, "collection_name": "documents"}
     # All collections share one table in which an id is unique, so each begins with an empty one.
     stores.PGVector(filling.embeddings(), **options).drop_tables()
@@ -137,7 +140,7 @@ def langchain_postgres(folder: Path, filling: Filling) -> Any:
 
 def langchain_postgres_table(folder: Path, filling: Filling) -> Any:
     stores, table = installed("langchain_postgres"), f"t{uuid4().hex}"
-    engine = stores.PGEngine.from_connection_string(postgres_of(folder, "psycopg"))
+    engine = stores.PGEngine.from_connection_string(postgres_of("psycopg"))
     columns = [stores.Column("tenant", "TEXT")]
     engine.init_vectorstore_table(table, filling.width, metadata_columns=columns)
     options = {"metadata_columns": ["tenant"]}
@@ -180,8 +183,8 @@ def llama_lance(folder: Path, filling: Filling) -> Any:
 def llama_postgres(folder: Path, filling: Filling) -> Any:
     stores = installed("llama_index.vector_stores.postgres")
     made = stores.PGVectorStore.from_params(
-        connection_string=postgres_of(folder, "psycopg2"),
-        async_connection_string=postgres_of(folder, "asyncpg"),
+        connection_string=postgres_of("psycopg2"),
+        async_connection_string=postgres_of("asyncpg"),
         table_name=f"t{uuid4().hex}",
         embed_dim=filling.width,
     )
@@ -209,11 +212,8 @@ def _chroma(folder: Path) -> Any:
     return chromadb.PersistentClient(str(folder / "chroma"), chromadb.Settings(anonymized_telemetry=False))
 
 
-def postgres_of(folder: Path, driver: str) -> str:
-    psycopg, address = installed("psycopg"), postgres(folder)
-    with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    return address.replace("postgresql:", f"postgresql+{driver}:")
+def postgres_of(driver: str) -> str:
+    return postgres_address().replace("postgresql:", f"postgresql+{driver}:")
 
 
 def of_faiss(folder: Path, filling: Filling) -> dict[str, Any]:
@@ -224,13 +224,24 @@ FRAMEWORK_STORES = (
     FrameworkStore("langchain-memory", "memory", langchain_memory),
     FrameworkStore("langchain-qdrant", "qdrant", langchain_qdrant, tenant="metadata.tenant"),
     FrameworkStore("langchain-chroma", "chroma", langchain_chroma),
-    FrameworkStore("langchain-pgvector", "pgvector", langchain_postgres, tenant="cmetadata.tenant"),
-    FrameworkStore("langchain-pgvectorstore", "pgvector", langchain_postgres_table),
+    FrameworkStore(
+        *("langchain-pgvector", "pgvector", langchain_postgres),
+        tenant="cmetadata.tenant",
+        close=lambda store: store._engine.dispose(),
+    ),
+    FrameworkStore(
+        *("langchain-pgvectorstore", "pgvector", langchain_postgres_table),
+        close=lambda store: store._engine._run_as_sync(store._engine.close()),
+    ),
     FrameworkStore("llama-index-simple", "memory", llama_simple),
     FrameworkStore("llama-index-faiss", "faiss", llama_faiss, of_faiss, tenant=None, changes=False),
     FrameworkStore("llama-index-faiss-map", "faiss", llama_faiss_map, tenant=None, changes=False),
     FrameworkStore("llama-index-qdrant", "qdrant", llama_qdrant),
     FrameworkStore("llama-index-chroma", "chroma", llama_chroma),
     FrameworkStore("llama-index-lancedb", "lancedb", llama_lance, tenant="metadata.tenant"),
-    FrameworkStore("llama-index-pgvector", "pgvector", llama_postgres, tenant="metadata_.tenant"),
+    FrameworkStore(
+        *("llama-index-pgvector", "pgvector", llama_postgres),
+        tenant="metadata_.tenant",
+        close=lambda store: asyncio.run(store.close()),
+    ),
 )

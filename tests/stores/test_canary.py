@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_stores import NO_WAIT, installed, named, postgres
+from live_stores import NO_WAIT, named
 from numpy.typing import NDArray
+from postgres_server import installed, postgres_address
 
 from nudge_integrations import RetrievalDataset
 from nudge_integrations.errors import CanaryError, StoreError
@@ -121,7 +122,7 @@ def vectors_of(store: LiveStore) -> NDArray[Any]:
 @pytest.mark.parametrize("kind", ["vector", "halfvec"])
 @pytest.mark.parametrize("method", ["hnsw", "ivfflat"])
 def test_indexed_table_of_postgres(kind: str, method: str, tmp_path: Path) -> None:
-    psycopg, address = installed("psycopg"), postgres(tmp_path)
+    psycopg, address = installed("psycopg"), postgres_address()
     with psycopg.connect(address, autocommit=True) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
         cursor.execute("DROP TABLE IF EXISTS indexed")

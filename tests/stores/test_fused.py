@@ -9,10 +9,11 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from framework_stores import FRAMEWORK_STORES, Filling, FrameworkStore, added, postgres_of
-from live_stores import installed, named
+from live_stores import named
 from llama_index.core import MockEmbedding, StorageContext, VectorStoreIndex
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters
 from numpy.typing import NDArray
+from postgres_server import installed
 
 from nudge_integrations import Nudge, RetrievalDataset
 from nudge_integrations.errors import InputError
@@ -207,7 +208,7 @@ class CountedWords:
 
 def langchain_postgres(folder: Path) -> Any:
     stores, hybrid = installed("langchain_postgres"), installed("langchain_postgres.v2.hybrid_search_config")
-    engine, table = stores.PGEngine.from_connection_string(postgres_of(folder, "psycopg")), f"t{uuid4().hex}"
+    engine, table = stores.PGEngine.from_connection_string(postgres_of("psycopg")), f"t{uuid4().hex}"
     config = hybrid.HybridSearchConfig(tsv_column="words", tsv_lang="pg_catalog.english")
     columns = [stores.Column("tenant", "TEXT")]
     engine.init_vectorstore_table(table, WIDTH, metadata_columns=columns, hybrid_search_config=config)
@@ -238,8 +239,8 @@ def langchain_qdrant(folder: Path) -> Any:
 def llama_postgres(folder: Path) -> Any:
     stores = installed("llama_index.vector_stores.postgres")
     return stores.PGVectorStore.from_params(
-        connection_string=postgres_of(folder, "psycopg2"),
-        async_connection_string=postgres_of(folder, "asyncpg"),
+        connection_string=postgres_of("psycopg2"),
+        async_connection_string=postgres_of("asyncpg"),
         table_name=f"t{uuid4().hex}",
         embed_dim=WIDTH,
         hybrid_search=True,
