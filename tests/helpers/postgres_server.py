@@ -6,6 +6,7 @@ import atexit
 import fcntl
 import os
 import shutil
+import warnings
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +21,9 @@ PATIENCE = 600.0  # seconds; the package gives up after ten, which a busy machin
 
 def installed(module: str) -> Any:
     """Import what a store needs; skip the test without it, and fail it where CI is set."""
-    return import_module(module) if os.environ.get("CI") else pytest.importorskip(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what these packages warn of is theirs
+        return import_module(module) if os.environ.get("CI") else pytest.importorskip(module)
 
 
 @cache
