@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from live_stores import NO_WAIT, installed, named
+from live_stores import NO_WAIT, named
+from postgres_server import installed
 from safetensors.numpy import save
 
 from nudge_integrations import RetrievalDataset
