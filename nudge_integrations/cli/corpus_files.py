@@ -89,7 +89,7 @@ def measure_files(
             "name the model that filled it, or another column with --vector"
         )
     embedded = time.perf_counter()
-    given: dict[str, Any] = {**asked, **options}
+    given: dict[str, Any] = {"weights": splits.train_weights, **asked, **options}
     nudge = fit(splits.train, encoder, validation=splits.validation, method=method, document_vectors=corpus, **given)
     fitted = time.perf_counter()
     before, after = _rankings(corpus, nudge, splits.test, queries)

@@ -5,6 +5,7 @@ qa          NAME.json: LlamaIndex's question-answer JSON
 langsmith   NAME.jsonl: exported examples, {"inputs": {"question": ...}, "outputs": {"doc_ids": [...]}} a line, or a
             JSON list of such; they name documents by id, so their texts come from elsewhere
 table       NAME.csv, NAME.tsv, or rows in NAME.jsonl or a JSON list: named columns, as of Ragas; can only be read
+feedback    a log of feedback in any form that `read_feedback` knows: it can only be read, by `nudge feedback`
 qrels       NAME.qrels: TREC's four columns, for trec_eval and ir_measures; labels alone, so it can only be written
 """
 
@@ -17,14 +18,15 @@ from typing import Any
 
 from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.dataset.beir import read_corpus as read_beir_corpus
-from nudge_integrations.dataset.files import holds_list, read_json_list, read_jsonl, read_texts
+from nudge_integrations.dataset.files import holds_list, read_json, read_json_list, read_jsonl, read_texts
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation.run_files import column
+from nudge_integrations.feedback import is_feedback
 from nudge_integrations.storage import write_atomically
 
-__all__ = ["FORMS", "ExampleKeys", "form_of", "read_corpus", "read_dataset", "write_dataset"]
+__all__ = ["FORMS", "ExampleKeys", "form_of", "read_corpus", "read_dataset", "refuse_feedback", "write_dataset"]
 
-FORMS = ("beir", "qa", "langsmith", "table", "qrels")
+FORMS = ("beir", "qa", "langsmith", "table", "feedback", "qrels")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ def form_of(path: Path, form: str | None = None) -> str:
         return "qa"
     if path.suffix in (".json", ".jsonl"):
         first = next(iter(_examples(path)), None) if path.is_file() else None
+        if isinstance(first, dict) and is_feedback(first):
+            return "feedback"
         return "langsmith" if first is None or (isinstance(first, dict) and "inputs" in first) else "table"
     named = {".qrels": "qrels", ".csv": "table", ".tsv": "table"}
     return named.get(path.suffix, "qa" if path.is_file() else "beir")
@@ -88,6 +92,7 @@ def read_dataset(
         return RetrievalDataset.from_json(path)
     if form == "qrels":
         raise InputError(f"{path} holds labels without texts, so it can only be written; read a BEIR folder or a JSON")
+    refuse_feedback(path, form)
     keys, documents = keys or ExampleKeys(), None if corpus is None else read_corpus(corpus)
     if form == "table":
         return RetrievalDataset.from_table(path, query=keys.question, documents=keys.doc_ids, corpus=documents)
@@ -99,8 +104,23 @@ def read_dataset(
     )
 
 
+def refuse_feedback(path: Path, form: str) -> None:
+    """Refuse a log of feedback where labels are expected.
+
+    Raises:
+        InputError: If the form is that of one.
+    """
+    if form == "feedback":
+        raise InputError(
+            f"{path} is a log of feedback: make labels of it with nudge feedback convert {path} --corpus DOCUMENTS "
+            "--output LABELS, which keeps what each of them counts"
+        )
+
+
 def read_corpus(path: Path) -> dict[str, str]:
     """Read documents alone: of a BEIR folder, of its ``corpus.jsonl`` or another such file, or of a JSON.
+
+    A JSON is question-answer pairs, or ``{id: text}``.
 
     Raises:
         DatasetError: If they cannot be read.
@@ -109,6 +129,9 @@ def read_corpus(path: Path) -> dict[str, str]:
         return read_beir_corpus(path)
     if path.suffix == ".jsonl":
         return read_texts(path)
+    data = read_json(path)
+    if isinstance(data, dict) and all(isinstance(text, str) for text in data.values()):
+        return data
     return dict(RetrievalDataset.from_json(path).corpus)
 
 
@@ -124,8 +147,8 @@ def write_dataset(
         dataset.to_beir(path, split)
     elif form == "qa":
         dataset.to_json(path)
-    elif form == "table":
-        raise InputError(f"{path}: tables can only be read; write a BEIR folder, a .json, a .jsonl or a .qrels")
+    elif form in ("table", "feedback"):
+        raise InputError(f"{path}: such files can only be read; write a BEIR folder, a .json, a .jsonl or a .qrels")
     else:
         write_atomically(path, [_qrels(dataset) if form == "qrels" else _example_lines(dataset, keys or ExampleKeys())])
 

@@ -143,6 +143,7 @@ def measure(
         document_vectors=documents,
         query_vectors=learned,
         validation_query_vectors=held_out,
+        weights=splits.train_weights,
         **options,
     )
     fitted = time.perf_counter()

@@ -15,8 +15,10 @@ from nudge_integrations.cli.formats import form_of, read_corpus, read_dataset
 from nudge_integrations.cli.import_paths import is_import_path
 from nudge_integrations.cli.measure import evaluate_vectors
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights, read_weights
 from nudge_integrations.errors import InputError
 from nudge_integrations.evaluation import RunFolder
+from nudge_integrations.feedback import labels_and_weights, read_feedback
 from nudge_integrations.pipeline import RefitDetails, refit_details
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ class RefitJob:
 
         Args:
             folder: The run folder.
-            labels: A BEIR folder or a JSON with the new labels, or None.
+            labels: A BEIR folder, a JSON or a log of feedback with the new labels, or None.
             corpus: The documents as they are now; None for those of the folder.
             encoder: The encoder; an empty name stands for the one that the folder names.
             split: Which qrels of a BEIR folder are the new labels.
@@ -80,8 +82,8 @@ class RefitJob:
         rows = run.documents if not fresh else np.concatenate([run.documents, model.encode_documents(fresh)])
         known |= {text: len(run.documents) + place for place, text in enumerate(fresh)}
         vectors = rows[[known[text] for text in texts.values()]]
-        new = None if labels is None else read_dataset(labels, form_of(labels), split=split, corpus=corpus)
-        details = refit_details(run.nudge, new, vectors, documents=texts, encoder=model, **options)
+        new, weights = (None, None) if labels is None else _labels(labels, split, corpus, texts)
+        details = refit_details(run.nudge, new, vectors, documents=texts, encoder=model, weights=weights, **options)
         return cls(folder, run, new, texts, vectors, details)
 
     def save(self) -> None:
@@ -138,6 +140,16 @@ class RefitJob:
         }
 
 
+def _labels(
+    path: Path, split: str, corpus: Path | None, texts: Mapping[str, str]
+) -> tuple[RetrievalDataset, LabelWeights | None]:
+    """Read new labels, and how much they count."""
+    form = form_of(path)
+    if form == "feedback":
+        return labels_and_weights(read_feedback(path), corpus=texts)
+    return read_dataset(path, form, split=split, corpus=corpus), read_weights(path)
+
+
 def _named_in(folder: Path, run: RunFolder) -> str:
     """Return the model that a run names; a file may not say which code to run, and a fingerprint is no name."""
     named = str(run.result.get("encoder", ""))
@@ -147,7 +159,7 @@ def _named_in(folder: Path, run: RunFolder) -> str:
 
 
 def _over(labels: RetrievalDataset, texts: Mapping[str, str]) -> RetrievalDataset:
-    """Return labels over the documents that are there, without queries that have no answer among them."""
+    """Return labels over the documents that are there, without queries that say nothing of them."""
     qrels = {query: {i: g for i, g in grades.items() if i in texts} for query, grades in labels.qrels.items()}
-    kept = {query: grades for query, grades in qrels.items() if any(grade > 0 for grade in grades.values())}
+    kept = {query: grades for query, grades in qrels.items() if any(grades.values())}
     return RetrievalDataset(texts, {query: labels.queries[query] for query in kept}, kept)

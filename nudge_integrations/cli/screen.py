@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 from tqdm import tqdm
 
-__all__ = ["Lines", "console_for", "harmless", "print_json", "shows_bars", "two_columns"]
+__all__ = ["Lines", "console_for", "harmless", "print_json", "rows_table", "shows_bars", "two_columns"]
 
 # No width on the screen: all control characters but tab and newline. Half of a character cannot be printed at all.
 _HARMFUL: dict[int, str | None] = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)))
@@ -73,6 +73,16 @@ def two_columns(rows: Mapping[str, object]) -> Table:
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(escape(name), escape(str(value)))
+    return table
+
+
+def rows_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Draw rows of texts without markup below a head; all columns but the first two hold figures."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for place, name in enumerate(head):
+        table.add_column(escape(name), justify="left" if place < 2 else "right")
+    for row in rows:
+        table.add_row(*map(escape, row))
     return table
 
 

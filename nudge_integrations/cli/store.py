@@ -12,6 +12,7 @@ from nudge_integrations.cli.encoders import EncoderChoice, load_encoder
 from nudge_integrations.cli.formats import form_of, read_dataset
 from nudge_integrations.cli.screen import shows_bars
 from nudge_integrations.cli.vector_files import read_ids
+from nudge_integrations.dataset.label_weights import read_weights
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.evaluation import RunFolder
 from nudge_integrations.stores import Canary, LiveStore, Rollout, RolloutPlan, Where, fit_store, open_store
@@ -99,7 +100,7 @@ def fit_to_store(
     RunFolder.check_target(output)
     dataset = read_dataset(labels, form_of(labels), split=split)
     store = target.open()
-    nudge = fit_store(store, dataset, load_encoder(encoder), method=method)
+    nudge = fit_store(store, dataset, load_encoder(encoder), method=method, weights=read_weights(labels))
     canary = store.canary(nudge)
     nudge.save(output, attachments={} if canary is None else {_CANARY: canary.to_bytes()})
     return nudge

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 
+from nudge_integrations.dataset.label_weights import LabelWeights, check_queries, weights_of_queries
 from nudge_integrations.dataset.retrieval_dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError
 
-__all__ = ["labels_over"]
+__all__ = ["labels_over", "weighted_labels_over"]
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,38 @@ def labels_over(
         )
     queries = {query: text for query, text in dataset.queries.items() if query not in orphaned}
     return RetrievalDataset(texts, queries, {query: qrels[query] for query in qrels if query not in orphaned})
+
+
+def weighted_labels_over(
+    dataset: RetrievalDataset,
+    weights: LabelWeights | None,
+    texts: Mapping[str, str],
+    parents: Mapping[str, str] | None = None,
+) -> tuple[RetrievalDataset, LabelWeights | None]:
+    """Do what `labels_over` does, and say how much the labels count under the names that they have then.
+
+    Raises:
+        DatasetError: As `labels_over`.
+
+    >>> dataset = RetrievalDataset({"a": "Cats purr."}, {"q": "who purrs?"}, {"q": {"a": 1}})
+    >>> weighted_labels_over(dataset, {"q": {"a": 0.5}}, {"x": "Cats purr."})[1]
+    {'q': {'x': 0.5}}
+    """
+    served = labels_over(dataset, texts, parents)
+    if not weights:
+        return served, None
+    check_queries(weights, dataset)
+    served_as, found = _ServedIds(texts, parents or {}), dict[str, float | dict[str, float]]()
+    for query, given in weights.items():
+        if isinstance(given, Mapping):
+            rows: dict[str, float] = {}
+            for document, weight in given.items():
+                for name in served_as(document, dataset.corpus.get(document)):
+                    rows[name] = max(weight, rows.get(name, 0.0))
+            found[query] = rows
+        else:
+            found[query] = given
+    return served, weights_of_queries(found, served.queries)
 
 
 def _relevant(grades: Mapping[str, float]) -> bool:

@@ -163,9 +163,8 @@ def parse_question_answer(source: Any, where: str) -> Parts:
         data = {"queries": queries, "corpus": corpus, "relevant_docs": labels}
     missing = [key for key in ("queries", "corpus", "relevant_docs") if not isinstance(data.get(key), Mapping)]
     if missing:
-        raise DatasetError(
-            f"{where}: no object {' and no object '.join(map(repr, missing))}; found the keys {sorted(data)}"
-        )
+        found = f"{', '.join(map(repr, sorted(data)[:5]))}{', ...' if len(data) > 5 else ''}"
+        raise DatasetError(f"{where}: no object {' and no object '.join(map(repr, missing))}; found the keys {found}")
     qrels: Judgements = {}
     repeats = 0
     for query_id, document_ids in data["relevant_docs"].items():

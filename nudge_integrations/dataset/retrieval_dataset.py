@@ -134,7 +134,8 @@ class RetrievalDataset(DatasetForms):
             clusters: Number of clusters, 2 as in the paper.
 
         Returns:
-            One dataset a fraction, with disjoint queries and with judgements of their own queries only.
+            One dataset a fraction, with disjoint queries and with judgements of their own queries only. Queries that
+            only say no (grades below 0) are in the first: they can be learned from, and no ranking judged by them.
 
         Raises:
             DatasetError: The fractions are no fractions, or a part that should have queries gets none.

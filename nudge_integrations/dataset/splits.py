@@ -24,13 +24,23 @@ def split_queries(
     clusters: int,
 ) -> list[set[str]]:
     """Share query ids out; see ``RetrievalDataset.split``."""
+    every = list(queries)
+    only_noes = {query for query in every if _says_only_no(qrels.get(query, {}))}
+    judged = [query for query in every if query not in only_noes]
     if by == "query":
-        return split_by_query(queries, fractions, seed)
-    if by == "document":
-        return split_by_document(queries, qrels, fractions, seed)
-    if by == "cluster":
-        return split_by_cluster(queries, fractions, seed, query_vectors, clusters)
-    raise DatasetError(f"by is {by!r}, expected 'query', 'document' or 'cluster'")
+        parts = split_by_query(judged, fractions, seed)
+    elif by == "document":
+        parts = split_by_document(judged, qrels, fractions, seed)
+    elif by == "cluster":
+        parts = [part - only_noes for part in split_by_cluster(every, fractions, seed, query_vectors, clusters)]
+    else:
+        raise DatasetError(f"by is {by!r}, expected 'query', 'document' or 'cluster'")
+    return [parts[0] | only_noes, *parts[1:]]
+
+
+def _says_only_no(grades: Mapping[str, float]) -> bool:
+    """Say whether a query can be learned from but not judged by: it has noes, and no relevant document."""
+    return any(grade < 0 for grade in grades.values()) and not any(grade > 0 for grade in grades.values())
 
 
 def split_by_query(queries: Iterable[str], fractions: Sequence[float], seed: int) -> list[set[str]]:

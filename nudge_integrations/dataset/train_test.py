@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nudge_integrations.dataset.beir import has_split
+from nudge_integrations.dataset.label_weights import LabelWeights, read_weights, weights_of_queries
 from nudge_integrations.dataset.retrieval_dataset import RetrievalDataset
 from nudge_integrations.errors import DatasetError
 
@@ -25,6 +26,7 @@ class Splits:
         validation: Labels to choose the step on; None chooses it on train, leaving each query out in turn.
         test: Labels to evaluate on.
         origin: Where the split comes from, in words.
+        weights: How much labels count, where the file or folder has weights beside it; None: all count 1.
 
     Example:
         >>> from nudge_integrations.data import METATOOL
@@ -37,6 +39,7 @@ class Splits:
     validation: RetrievalDataset | None
     test: RetrievalDataset
     origin: str
+    weights: LabelWeights | None = None
 
     @classmethod
     def read(cls, path: str | Path, seed: int = 0) -> Splits:
@@ -57,6 +60,10 @@ class Splits:
         path = Path(path)
         if not path.exists():
             raise DatasetError(f"{path} does not exist; expected a BEIR folder, a question-answer JSON or a table")
+        return replace(cls._read(path, seed), weights=read_weights(path))
+
+    @classmethod
+    def _read(cls, path: Path, seed: int) -> Splits:
         if path.is_file():
             return cls._drawn(RetrievalDataset.from_object(path), seed)
         names = [name for name in ("train", "dev", "test") if has_split(path, name)]
@@ -89,7 +96,7 @@ class Splits:
         """
         if self.validation is None:
             return self
-        return Splits(self.train.merge(self.validation), None, self.test, self.origin)
+        return replace(self, train=self.train.merge(self.validation), validation=None)
 
     def check(self) -> None:
         """Refuse what `fit` and `evaluate` would refuse, before anything is encoded.
@@ -109,7 +116,12 @@ class Splits:
         repairs = {name: part.repaired() for name, part in self._parts().items()}
         lines = [f"Left out of {name}: {report}" for name, (_, report) in repairs.items() if not report.ok]
         better = {name: part for name, (part, _) in repairs.items()}
-        return Splits(better["train"], better.get("validation"), better["test"], self.origin), lines
+        return replace(self, train=better["train"], validation=better.get("validation"), test=better["test"]), lines
+
+    @property
+    def train_weights(self) -> LabelWeights | None:
+        """How much the labels of ``train`` count, as `fit` takes it."""
+        return weights_of_queries(self.weights, self.train.queries)
 
     def _parts(self) -> dict[str, RetrievalDataset]:
         parts = {"train": self.train, "validation": self.validation, "test": self.test}

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nudge_integrations.evaluation.report import Report
+    from nudge_integrations.feedback import Feedback
 
 __all__ = ["RunFolder"]
 
@@ -171,12 +172,15 @@ class RunFolder:
             seed=seed,
         )
 
-    def report(self, comparison: Comparison | None = None, *, title: str | None = None) -> Report:
+    def report(
+        self, comparison: Comparison | None = None, *, title: str | None = None, feedback: Feedback | None = None
+    ) -> Report:
         """Put together what the fit changed, as `report.report` does, with where the data and the model come from.
 
         Args:
             comparison: What `compare` returned; None compares by the metrics of the fit.
             title: The report's heading; None names the data and the date.
+            feedback: What to show over time; None for the labels that the nudge keeps.
         """
         from nudge_integrations.evaluation.report import report
 
@@ -191,6 +195,7 @@ class RunFolder:
             ),
             title=title,
             details={label: str(self.result[key]) for label, key in _DETAILS.items() if key in self.result},
+            feedback=feedback,
             seed=comparison.seed,
         )
 

@@ -41,7 +41,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class FeedbackLabels:
-    """Labels for `fit`: ``fit(labels.dataset, encoder, weights=labels.weights)``.
+    """Labels for `fit`, `refit` and everything that takes a dataset: ``fit(labels, encoder)``.
 
     Attributes:
         dataset: The documents with the queries that something was said about; a no is a grade below 0.
@@ -54,6 +54,12 @@ class FeedbackLabels:
     weights: Mapping[str, Mapping[str, float]]
     positions: PositionWeights | None
     left_out: Mapping[str, int]
+
+    def __repr__(self) -> str:
+        grades = [grade for judged in self.dataset.qrels.values() for grade in judged.values()]
+        noes, left_out = sum(grade < 0 for grade in grades), sum(self.left_out.values())
+        said = f"{counted(len(grades) - noes, 'yes', 'yeses')}, {counted(noes, 'no', 'noes')}"
+        return f"FeedbackLabels({self.dataset!r}, {said}, {left_out:,} left out)"
 
 
 @dataclass(frozen=True)
@@ -178,16 +184,6 @@ class Feedback:
             "effective clicks": None if positions is None else round(positions.effective_sample_size, 1),
             "left out": dict(self.left_out),
         }
-
-    def over_time(self) -> dict[str, dict[str, int]]:
-        """Return day -> how many were shown, clicked, said yes and said no, in order; "" where nobody knows when."""
-        days: dict[str, Counter[str]] = defaultdict(Counter)
-        for one in self.shown:
-            days[one.time[:10]]["clicked" if one.clicked else "shown"] += 1
-        for verdict in self.verdicts:
-            days[verdict.time[:10]]["yes" if verdict.grade > 0 else "no"] += 1
-        names = ("shown", "clicked", "yes", "no")
-        return {day: {name: days[day][name] for name in names} for day in sorted(days)}
 
     def __repr__(self) -> str:
         clicked = len(self._clicked())

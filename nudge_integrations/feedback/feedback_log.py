@@ -21,7 +21,7 @@ from nudge_integrations.storage import make_folder
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["FeedbackLog"]
+__all__ = ["FeedbackLog", "served_by"]
 
 # Files that are full end in one.
 _NUMBER = re.compile("[1-9][0-9]{0,8}").fullmatch
@@ -149,3 +149,16 @@ class FeedbackLog:
                 return start + found + 1
             at = start
         return 0
+
+
+def served_by(nudge: Any, model: str | None) -> dict[str, str | None]:
+    """Return what a line says of what served: the names of the embedding model and of the nudge.
+
+    Args:
+        nudge: A nudge, or whatever has one as ``nudge``, now; None for none.
+        model: The name of the model; that of the nudge by default.
+    """
+    present = getattr(nudge, "nudge", nudge)
+    if present is None:
+        return {"model": model, "nudge": None}
+    return {"model": model or present.encoder, "nudge": present.fingerprint}

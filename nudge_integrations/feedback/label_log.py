@@ -229,30 +229,43 @@ class LabelLog(LabelFile):
         self._replace(kept)
         return counts[0]
 
-    def dataset(
-        self,
-        corpus: Mapping[str, str] | None = None,
-        *,
-        half_life: float | None = None,
-        now: datetime | str | None = None,
-    ) -> RetrievalDataset:
-        """Return the labels that count as a dataset: grades times weights, queries in the order in which they came.
+    def dataset(self, corpus: Mapping[str, str] | None = None) -> RetrievalDataset:
+        """Return the labels that count as a dataset, queries in the order in which they came; `weights` go with it.
 
         Args:
             corpus: Document id -> text. None for the documents that are judged, with empty texts: the log has hashes.
-            half_life: Days after which a label counts half; None counts old ones like new ones.
-            now: When that is reckoned from; None is now.
         """
-        half_life = checked_half_life(half_life)
-        state, today = self._state(), datetime.fromisoformat(as_time(now))
+        state = self._state()
         qrels: dict[str, dict[str, float]] = {}
         for label in state.current():
-            age = 0.0 if half_life is None else (today - datetime.fromisoformat(label.time)).total_seconds() / 86_400.0
-            counts = label.weight * (1.0 if half_life is None else 0.5 ** (max(0.0, age) / half_life))
-            qrels.setdefault(label.query, {})[label.document] = label.grade * counts
+            qrels.setdefault(label.query, {})[label.document] = label.grade
         documents = dict.fromkeys((label.document for label in state.labels), "") if corpus is None else corpus
         queries = {identifier: query.text for identifier, query in state.queries.items() if identifier in qrels}
         return RetrievalDataset(documents, queries, {query: qrels[query] for query in queries})
+
+    def weights(
+        self, *, half_life: float | None = None, now: datetime | str | None = None
+    ) -> dict[str, dict[str, float]]:
+        """Return query id -> {document id: how much the label counts}, as `fit` takes it beside `dataset`.
+
+        Args:
+            half_life: Days after which a label counts half; None counts old ones like new ones.
+            now: When that is reckoned from; None is now.
+
+        >>> log = LabelLog()
+        >>> data = RetrievalDataset({"d": "cats purr"}, {"q": "who purrs?"}, {"q": {"d": 1}})
+        >>> log.add(data, weight=0.5, time="2026-01-01")
+        1
+        >>> log.weights(half_life=10, now="2026-01-21")
+        {'q': {'d': 0.125}}
+        """
+        half_life, today = checked_half_life(half_life), datetime.fromisoformat(as_time(now))
+        found: dict[str, dict[str, float]] = {}
+        for label in self.current:
+            age = 0.0 if half_life is None else (today - datetime.fromisoformat(label.time)).total_seconds() / 86_400.0
+            counts = label.weight * (1.0 if half_life is None else 0.5 ** (max(0.0, age) / half_life))
+            found.setdefault(label.query, {})[label.document] = counts
+        return found
 
     def query_vectors(self, encoder: str) -> dict[str, NDArray[np.float32]]:
         """Return query id -> (d,) float32 vector, of the queries whose vectors this model made and the log has."""

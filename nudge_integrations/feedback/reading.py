@@ -18,7 +18,7 @@ from nudge_integrations.feedback.traces import from_langfuse, from_langsmith, fr
 from nudge_integrations.feedback.ubi import from_ubi
 from nudge_integrations.storage import read_regular
 
-__all__ = ["FORMS", "bytes_of", "feedback_of", "read_feedback"]
+__all__ = ["FORMS", "bytes_of", "feedback_of", "is_feedback", "read_feedback"]
 
 FORMS: Mapping[str, Callable[[Iterable[Mapping[str, Any]]], Feedback]] = {
     "lines": from_lines,
@@ -38,6 +38,8 @@ _KEYS = (
     ("langfuse", ("trace_id", "traceId", "observation_id", "observationId")),
     ("lines", ("query", "verdict", "shown")),
 )
+# Those of them that no table of labels has.
+_TELLING = {"verdict", "shown", "action_name", "user_query", "judgmentRatings", "annotator_kind", "document_position"}
 _LARGEST = 4 << 30
 _CUT_OFF = "lines cut off at the end of a file"
 
@@ -87,6 +89,15 @@ def feedback_of(contents: Mapping[Path, bytes], form: str | None) -> Feedback:
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise DatasetError(f"{named}: a record is not as those of {form!r} are: {error}") from error
     return replace(feedback, left_out={**feedback.left_out, _CUT_OFF: cut_off}) if cut_off else feedback
+
+
+def is_feedback(record: Mapping[str, Any]) -> bool:
+    """Say whether a record has keys that only logs of feedback have.
+
+    >>> is_feedback({"query": "who purrs?", "verdict": "yes"}), is_feedback({"query": "who purrs?", "document": "d1"})
+    (True, False)
+    """
+    return not _TELLING.isdisjoint(record)
 
 
 def _form_of(records: Sequence[Mapping[str, Any]]) -> str | None:

@@ -10,8 +10,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 
-from nudge_integrations.artifact import Nudge
-from nudge_integrations.feedback import FeedbackLog
+from nudge_integrations.feedback import FeedbackLog, served_by
 from nudge_integrations.langchain.documents import document_id
 
 __all__ = ["FeedbackCallbackHandler"]
@@ -25,7 +24,8 @@ class FeedbackCallbackHandler(BaseCallbackHandler):
 
     Args:
         path: The log, which many processes may share.
-        nudge: The nudge that serves, to tell later what was shown by which.
+        nudge: The nudge that serves, to tell later what was shown by which; or the retriever or store of ours, whose
+            nudge may change by a refit.
         model: The name of the embedding model; that of the nudge by default.
 
     Example:
@@ -38,10 +38,9 @@ class FeedbackCallbackHandler(BaseCallbackHandler):
         Feedback(0 verdicts, 1 impression, 0 clicked, 0 left out)
     """
 
-    def __init__(self, path: str | Path, *, nudge: Nudge | None = None, model: str | None = None) -> None:
+    def __init__(self, path: str | Path, *, nudge: Any = None, model: str | None = None) -> None:
         self.log = FeedbackLog(path)
-        self._nudge = None if nudge is None else nudge.fingerprint
-        self._model = model or (None if nudge is None else nudge.encoder)
+        self._nudge, self._model = nudge, model
         self._asked: dict[UUID, str] = {}
 
     def on_retriever_start(self, serialized: dict[str, Any] | None, query: str, *, run_id: UUID, **kwargs: Any) -> None:
@@ -53,7 +52,7 @@ class FeedbackCallbackHandler(BaseCallbackHandler):
         query = self._asked.pop(run_id, None)
         if query is not None:
             ids = [document_id(document) for document in documents]
-            self.log.shown(query, ids, model=self._model, nudge=self._nudge, source="langchain")
+            self.log.shown(query, ids, source="langchain", **served_by(self._nudge, self._model))
 
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Forget the query of a retrieval that failed."""

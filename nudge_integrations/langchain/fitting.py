@@ -11,8 +11,10 @@ from langchain_core.runnables import Runnable, run_in_executor
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus.arrays import checked_device
 from nudge_integrations.dataset import RetrievalDataset
-from nudge_integrations.dataset.alignment import labels_over
+from nudge_integrations.dataset.alignment import labels_over, weighted_labels_over
+from nudge_integrations.dataset.label_weights import LabelWeights
 from nudge_integrations.errors import InputError
+from nudge_integrations.feedback import labels_and_weights
 from nudge_integrations.fusion import Bm25, Signal
 from nudge_integrations.langchain.encoder import as_encoder, fingerprint_of
 from nudge_integrations.pipeline import fit, refit, similarity_of
@@ -39,12 +41,14 @@ class FitOptions(OptionValues, total=False):
         signals: ``("bm25",)`` adds BM25 to the scores with the weight that is best; none by default.
         duplicates: ``"merge"``, the default, moves documents with the same text as one, ``"keep"`` each by its own
             labels, and ``"error"`` names them where a query asks for one of them.
+        weights: How much labels count; None for what comes with them, as of `Feedback.labels`, else 1.
     """
 
     validation: RetrievalDataset | Any
     method: str
     signals: Sequence[str | Bm25 | Signal]
     duplicates: Literal["keep", "merge", "error"]
+    weights: LabelWeights | None
 
 
 class Fit:
@@ -81,7 +85,8 @@ class Fit:
         parents = _parents(documents, parent_key)
         self._fingerprint, self._similarity = fingerprint_of(embedding), similarity_of(as_encoder(embedding))
         self._options, self._vectors = rest, documents.vectors
-        self.train = labels_over(RetrievalDataset.from_object(dataset), documents.texts, parents)
+        given, counts = labels_and_weights(dataset, rest.pop("weights", None), documents.texts)
+        self.train, self._weights = weighted_labels_over(given, counts, documents.texts, parents)
         self.validation = None
         if validation is not None:
             self.validation = labels_over(RetrievalDataset.from_object(validation), documents.texts, parents)
@@ -100,6 +105,7 @@ class Fit:
             document_vectors=self._vectors,
             query_vectors=query_vectors,
             validation_query_vectors=validation_query_vectors,
+            weights=self._weights,
             **self._options,
         )
 
@@ -112,6 +118,7 @@ class Refit:
         embedding: The base embeddings that made their vectors.
         dataset: New labels, or None.
         parent_key: As in `Fit`.
+        weights: How much they count; None for what comes with them, else 1.
 
     Attributes:
         new: The new labels over these documents, or None.
@@ -121,13 +128,20 @@ class Refit:
     """
 
     def __init__(
-        self, index: NudgedIndex, embedding: Embeddings, dataset: RetrievalDataset | Any | None, parent_key: str | None
+        self,
+        index: NudgedIndex,
+        embedding: Embeddings,
+        dataset: RetrievalDataset | Any | None,
+        parent_key: str | None,
+        weights: LabelWeights | None = None,
     ) -> None:
         self._documents, self._embedding = index.snapshot(), embedding
         self.new: RetrievalDataset | None = None
+        self._weights: LabelWeights | None = None
         if dataset is not None:
-            parents = _parents(self._documents, parent_key)
-            self.new = labels_over(RetrievalDataset.from_object(dataset), self._documents.texts, parents)
+            texts, parents = self._documents.texts, _parents(self._documents, parent_key)
+            given, counts = labels_and_weights(dataset, weights, texts)
+            self.new, self._weights = weighted_labels_over(given, counts, texts, parents)
 
     def nudge(self, present: Nudge | None, query_vectors: Any, options: dict[str, Any]) -> Nudge:
         """Fit again, with (m, d) vectors of the new queries.
@@ -140,6 +154,7 @@ class Refit:
         encoder = as_encoder(self._embedding)
         known = {} if encoder.fingerprint != present.encoder else {"encoder": encoder}
         given: dict[str, Any] = {"documents": self._documents.texts, "query_vectors": query_vectors, **known}
+        given["weights"] = self._weights
         return refit(present, self.new, self._documents.vectors, **given, **options)
 
 

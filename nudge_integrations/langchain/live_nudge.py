@@ -15,8 +15,8 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus import unit_rows
-from nudge_integrations.dataset import RetrievalDataset
 from nudge_integrations.errors import InputError, MismatchError
+from nudge_integrations.feedback import labels_and_weights
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
 from nudge_integrations.langchain.encoder import as_encoder, checked_query
 from nudge_integrations.langchain.fitting import QueryTransform, rewritten
@@ -224,10 +224,10 @@ def fitted_in_place(
         raise InputError(f"this {type(store).__name__} has no embeddings, which queries need; make it with some")
     base = embeddings.base if isinstance(embeddings, NudgedEmbeddings) else embeddings
     live = open_store(store, journal=journal)
-    labels, encoder = RetrievalDataset.from_object(dataset), as_encoder(base)
+    (labels, weights), encoder = labels_and_weights(dataset, options.pop("weights", None)), as_encoder(base)
     queries = None if query_transform is None else encoder.encode_queries(rewritten(labels, query_transform))
     texts = LiveDocuments(store).texts
-    nudge = fit_store(live, labels, encoder, query_vectors=queries, texts=texts, **options)
+    nudge = fit_store(live, labels, encoder, query_vectors=queries, texts=texts, weights=weights, **options)
     served = LiveNudgedStore(store, nudge, live)  # refuses what cannot be served before anything moves
     plan = live.plan(nudge)
     if plan.rows:

@@ -11,6 +11,7 @@ from langchain_core.runnables import run_in_executor
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
 from nudge_integrations.langchain.embeddings import NudgedEmbeddings
@@ -129,14 +130,13 @@ class NudgeVectorStore(StoredDocuments):
         """Fit a nudge to labelled queries and serve it, in place of any nudge before.
 
         Args:
-            dataset: Queries and the documents that answer them, known by id, else by their pieces, else by text. A
-                `RetrievalDataset`, or anything that ``RetrievalDataset.from_object`` accepts.
-            parent_key: The metadata key that holds the id of the document that a piece was cut from; a label of that
-                document then counts for all its pieces. By default the key of LangChain's ``ParentDocumentRetriever``;
-                None reads no parents.
+            dataset: Queries and the documents that answer them, known by id, else by their pieces, else by text;
+                anything that ``RetrievalDataset.from_object`` accepts, or feedback.
+            parent_key: The metadata key that holds the id of the document that a piece was cut from, whose labels count
+                for all its pieces; by default that of LangChain's ``ParentDocumentRetriever``, None reads no parents.
             query_transform: Rewrites the dataset's queries before they are embedded; search with the same one.
-            query_vectors: (m, d) in the order of the dataset's queries, if they are there already. Otherwise they are
-                embedded, each once: the store keeps them for the next fit, also where embedding fails halfway.
+            query_vectors: (m, d) in the order of the dataset's queries, if they are there already; else they are
+                embedded, and kept for the next fit, also where embedding fails halfway.
             validation_query_vectors: The same for the queries of ``validation``.
             **options: As `FitOptions` says.
 
@@ -183,24 +183,24 @@ class NudgeVectorStore(StoredDocuments):
         *,
         parent_key: str | None = PARENT_KEY,
         query_transform: QueryTransform | None = None,
+        weights: LabelWeights | None = None,
         **options: Any,
     ) -> Nudge:
         """Fit again to all labels, those that the nudge keeps and new ones, and serve the result from now on.
 
-        Only queries whose vectors are not kept are embedded. Documents are known by id, and else by text; labels of
-        documents that are gone or were edited wait.
+        Only new queries are embedded. Documents are known by id, else by text; labels of those gone or edited wait.
 
         Args:
-            labels: New labels; None for those that ``nudge.labels`` has got since.
+            labels: New labels, a `FeedbackLog` too; None for those that ``nudge.labels`` has got since.
             parent_key: As in `fit`.
             query_transform: As in `fit`.
-            **options: As in ``nudge_integrations.refit``: ``source``, ``on_edit``, ``keep_degrees``, ``require_gain``,
-                and options of the fit to change; all others are those of the last fit.
+            weights: How much the new labels count; None for what comes with them, else 1.
+            **options: As in ``nudge_integrations.refit``, such as ``source``; options of the fit are those of the last.
 
         Raises:
             InputError: If there is no nudge yet, or it keeps no labels.
         """
-        task = Refit(self._index, self._embedding, labels, parent_key)
+        task = Refit(self._index, self._embedding, labels, parent_key, weights)
         rows = None if task.new is None else self._query_vectors.of(rewritten(task.new, query_transform))
         nudge = task.nudge(self.nudge, rows, options)
         self.apply(nudge)

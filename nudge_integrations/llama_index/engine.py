@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus.arrays import checked_device
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
 from nudge_integrations.fusion import Bm25, Signal
@@ -53,8 +54,7 @@ class NudgeFinetuneEngine(RefittingEngine):
         train_dataset: Queries and the documents that answer them: a ``RetrievalDataset``, an
             ``EmbeddingQAFinetuneDataset`` or an object like one, or the path of its JSON.
         embed_model: The embedding model, or encoder. The base model of a ``NudgedEmbedding`` is used.
-        val_dataset: Other queries, to choose the step by; its documents are added to the corpus. None takes exact
-            leave-one-out over the training queries, which query maps need.
+        val_dataset: Other queries to choose the step by, with their documents; None takes exact leave-one-out.
         nodes: The nodes to serve; None makes one of each document. Labels find them by id, source document or text.
         method: As in ``nudge_integrations.fit``.
         signals: ``("bm25",)`` adds BM25 to the scores with the weight that is best; `as_retriever` serves it.
@@ -66,14 +66,14 @@ class NudgeFinetuneEngine(RefittingEngine):
         use_nudge_n: As in the framework's former engine: True is ``method="nudge-n"``, False ``"nudge-m"``.
         callback_manager: Traces the fit, and is passed to retrievers and indexes.
         show_progress: Whether to show progress bars.
+        weights: How much labels count; None for what comes with them, as of ``Feedback.labels``, else 1.
         **options: All others of ``nudge_integrations.fit``, such as ``device``; ``Options`` says what each means.
 
     Raises:
         DatasetError: If a dataset cannot be read, or a relevant document is not among the nodes.
         InputError: If node ids come twice, the device is not there, or options contradict each other.
 
-    >>> engine = NudgeFinetuneEngine("pairs.json", embed_model)  # doctest: +SKIP
-    >>> engine.finetune()  # doctest: +SKIP
+    >>> NudgeFinetuneEngine("pairs.json", embed_model).finetune()  # doctest: +SKIP
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class NudgeFinetuneEngine(RefittingEngine):
         use_nudge_n: bool | None = None,
         callback_manager: CallbackManager | None = None,
         show_progress: bool = False,
+        weights: LabelWeights | None = None,
         **options: Unpack[OptionValues],
     ) -> None:
         self._tuning = EncoderFinetuning.of(embed_model, finetune_encoder, query_transform)
@@ -101,10 +102,9 @@ class NudgeFinetuneEngine(RefittingEngine):
         self.callback_manager = callback_manager or CallbackManager([])
         self.show_progress = show_progress
         checked_device(options.get("device"))
-        beside: dict[str, Any] = {"signals": signals, "duplicates": duplicates}
-        self._options = {"progress": show_progress, **options, **beside}
+        self._options: Any = {"progress": show_progress, **options, "signals": signals, "duplicates": duplicates}
         self._training = Training(self.embed_model, query_transform, show_progress=show_progress)
-        self._training.add(train_dataset, val_dataset, nodes)
+        self._training.add(train_dataset, val_dataset, nodes, weights=weights)
         self._nudge: Nudge | None = None
 
     @classmethod
@@ -123,7 +123,7 @@ class NudgeFinetuneEngine(RefittingEngine):
             path: The folder of a saved nudge, or the nudge.
             embed_model: The embedding model, or encoder, that it was fitted with.
             nodes: The nodes to serve.
-            train_dataset: The labels that it was fitted to; only with them can it be fitted again.
+            train_dataset: The labels that it was fitted to, for `finetune`; `refit` takes those that the nudge keeps.
             val_dataset: The validation labels.
             **options: As in the constructor.
 
@@ -193,8 +193,8 @@ class NudgeFinetuneEngine(RefittingEngine):
         """
         if self._nudge is not None and not self._training.queries:
             raise InputError(
-                "this engine serves a saved nudge without its labels, and a fit of new ones alone would undo it: "
-                "refit() fits them beside those that the nudge keeps; or give from_artifact its train_dataset"
+                "this engine serves a saved nudge, which a fit of new labels alone would undo: refit() fits them "
+                "beside those that the nudge keeps; or give from_artifact its train_dataset"
             )
         self._training.add(new_train_dataset_batch, new_val_dataset_batch, more=new_nontrain_dataset_batch)
         self.finetune()
@@ -227,7 +227,7 @@ class NudgeFinetuneEngine(RefittingEngine):
 
         Args:
             similarity_top_k: How many nodes to return.
-            **kwargs: As in `NudgeRetriever`: ``filters`` and so on.
+            **kwargs: As in `NudgeRetriever`.
         """
         nudge = self._fitted()
         self._training.embed_nodes()
@@ -245,12 +245,12 @@ class NudgeFinetuneEngine(RefittingEngine):
     ) -> VectorStoreIndex:
         """Write nudged vectors to a vector store and return its index; nothing is embedded again.
 
-        Nodes that differ from what the store holds replace it; none is lost if writing fails. What is inserted or
-        deleted through the index, the engine inserts and deletes too. It embeds by `get_finetuned_model`, without the
+        Nodes that differ replace what the store holds; none is lost if writing fails. What is inserted or deleted
+        through the index, the engine inserts and deletes too. It embeds by `get_finetuned_model`, without the
         ``query_transform``: wrap its retriever in the framework's ``TransformRetriever``.
 
         Args:
-            vector_store: The store; None takes that of the storage_context, or the framework's store in memory.
+            vector_store: The store; None takes that of the ``storage_context``, else the framework's in memory.
             storage_context: A storage context with the store in it.
             extra_coordinate: Whether vectors get one more coordinate, with which cosine and L2 rank by inner product.
                 None decides by what the store ranks by, and adds it where that is unknown and lengths matter.
@@ -265,8 +265,8 @@ class NudgeFinetuneEngine(RefittingEngine):
         context = storage_context or StorageContext.from_defaults(vector_store=vector_store)
         if extra_coordinate is None:
             extra_coordinate = needs_extra_coordinate(context.vector_store, self._fitted())
-        nodes = self.get_finetuned_nodes(extra_coordinate=extra_coordinate)
-        model = self.get_finetuned_model(extra_coordinate=extra_coordinate)
+        asked: Any = {"extra_coordinate": extra_coordinate}
+        nodes, model = self.get_finetuned_nodes(**asked), self.get_finetuned_model(**asked)
         options = {"callback_manager": self.callback_manager, "show_progress": self.show_progress, **kwargs}
         return filled_index(context, nodes, model, self._training, **options)
 

@@ -11,8 +11,7 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.instrumentation.events.retrieval import RetrievalEndEvent
 
-from nudge_integrations.artifact import Nudge
-from nudge_integrations.feedback import FeedbackLog
+from nudge_integrations.feedback import FeedbackLog, served_by
 
 __all__ = ["FeedbackEventHandler", "log_feedback"]
 
@@ -23,14 +22,14 @@ class FeedbackEventHandler(BaseEventHandler):
     Attributes:
         log: Where to.
         model: The name of the embedding model.
-        nudge: The fingerprint of the nudge that serves.
+        nudge: The nudge that serves, or what has it: an engine or a retriever.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     log: FeedbackLog
     model: str | None = None
-    nudge: str | None = None
+    nudge: Any = None
 
     @classmethod
     def class_name(cls) -> str:
@@ -43,22 +42,20 @@ class FeedbackEventHandler(BaseEventHandler):
             return
         asked = event.str_or_query_bundle
         query = asked if isinstance(asked, str) else asked.query_str
-        self.log.shown(
-            query,
-            [one.node.node_id for one in event.nodes],
-            scores=[one.score for one in event.nodes],
-            model=self.model,
-            nudge=self.nudge,
-            source="llama_index",
-        )
+        ids, scores = [one.node.node_id for one in event.nodes], [one.score for one in event.nodes]
+        served = served_by(self.nudge, self.model)
+        self.log.shown(query, ids, scores=scores, source="llama_index", **served)
 
 
-def log_feedback(path: str | Path, *, nudge: Nudge | None = None, model: str | None = None) -> FeedbackLog:
+def log_feedback(path: str | Path, *, nudge: Any = None, model: str | None = None) -> FeedbackLog:
     """Log everything that LlamaIndex retrieves in this process from now on; one line of set-up.
+
+    Called again for the same file, it takes the place of what was said before; nothing is logged twice.
 
     Args:
         path: The log, which many processes may share.
-        nudge: The nudge that serves, to tell later what was shown by which.
+        nudge: The nudge that serves, to tell later what was shown by which; or an engine or a retriever of ours, whose
+            nudge may change by a refit.
         model: The name of the embedding model; that of the nudge by default.
 
     Returns:
@@ -69,8 +66,12 @@ def log_feedback(path: str | Path, *, nudge: Nudge | None = None, model: str | N
         >>> log = log_feedback(Path(tempfile.mkdtemp()) / "feedback.jsonl", model="minilm")
         >>> log.record("who purrs?", "node-1", "yes")
     """
-    log = FeedbackLog(path)
-    served = None if nudge is None else nudge.fingerprint
-    name = model or (None if nudge is None else nudge.encoder)
-    get_dispatcher().add_event_handler(FeedbackEventHandler(log=log, model=name, nudge=served))
+    log, root = FeedbackLog(path), get_dispatcher()
+    mine = Path(path).absolute()
+    root.event_handlers = [
+        one
+        for one in root.event_handlers
+        if not isinstance(one, FeedbackEventHandler) or Path(one.log.path).absolute() != mine
+    ]
+    root.add_event_handler(FeedbackEventHandler(log=log, model=model, nudge=nudge))
     return log

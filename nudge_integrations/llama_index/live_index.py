@@ -13,13 +13,15 @@ from llama_index.core.indices.vector_store.base import VectorStoreIndex
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
+from nudge_integrations.feedback import labels_and_weights
 from nudge_integrations.llama_index.embedding import NudgedEmbedding, base_model
 from nudge_integrations.llama_index.encoder import as_encoder, check_model
 from nudge_integrations.llama_index.events import send_end, send_start
 from nudge_integrations.llama_index.fused_index import FusedIndex
-from nudge_integrations.llama_index.nodes import labels_over_nodes
+from nudge_integrations.llama_index.nodes import weighted_labels_over_nodes
 from nudge_integrations.llama_index.stored_nodes import nodes_by_id, texts_by_id
 from nudge_integrations.solver import Options
 from nudge_integrations.stores import FusedStore, LiveStore, RolloutPlan, Where, fit_store, open_store
@@ -77,9 +79,8 @@ class LiveIndexEngine:
         self.embed_model = base_model(index._embed_model if embed_model is None else embed_model)
         self._opened = partial(open_store, index.vector_store, where=where, path=path, journal=journal)
         self.store: LiveStore = self._opened(ids=_row_ids(index))
-        self._dataset = (
-            RetrievalDataset({}, {}, {}) if nudge is not None else RetrievalDataset.from_object(train_dataset)
-        )
+        labels = RetrievalDataset({}, {}, {}) if nudge is not None else train_dataset
+        self._dataset, self._weights = labels_and_weights(labels, options.pop("weights", None))
         self._options = options
         self._nudge: Nudge | None = nudge if nudge is None or isinstance(nudge, Nudge) else Nudge.load(nudge)
         if self._nudge is not None:
@@ -101,8 +102,9 @@ class LiveIndexEngine:
         )
         if not self._dataset.queries:
             raise InputError("this engine serves a nudge that was fitted before: give it labels to fit one")
-        labels, encoder, texts = self._labels(), as_encoder(self.embed_model), partial(texts_by_id, self.index)
-        self._nudge = fit_store(self.store, labels, encoder, method=self.method, texts=texts, **self._options)
+        (labels, weights), encoder = self._labels(), as_encoder(self.embed_model)
+        beside: Any = {"texts": partial(texts_by_id, self.index), "weights": weights, **self._options}
+        self._nudge = fit_store(self.store, labels, encoder, method=self.method, **beside)
         send_end(self._nudge)
 
     def plan(self) -> RolloutPlan:
@@ -159,12 +161,14 @@ class LiveIndexEngine:
             raise InputError("nothing was fitted yet: call finetune() first")
         return self._nudge
 
-    def _labels(self) -> RetrievalDataset:
-        """Return the labels by node id; by source document or text where they name something else."""
+    def _labels(self) -> tuple[RetrievalDataset, LabelWeights | None]:
+        """Return the labels by node id, and what they count; by source document or text where they name others."""
         wanted = {i for grades in self._dataset.qrels.values() for i, grade in grades.items() if grade > 0}
         held = self.store.corpus().ids
         nodes = list(nodes_by_id(self.index, held).values()) if wanted - set(held) else []
-        return labels_over_nodes(nodes, self._dataset) if nodes else self._dataset
+        if not nodes:
+            return self._dataset, self._weights
+        return weighted_labels_over_nodes(nodes, self._dataset, self._weights)
 
 
 def _row_ids(index: VectorStoreIndex) -> list[str] | None:

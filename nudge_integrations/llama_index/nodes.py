@@ -10,7 +10,8 @@ from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, TextNode
 from numpy.typing import NDArray
 
 from nudge_integrations.dataset import RetrievalDataset
-from nudge_integrations.dataset.alignment import labels_over
+from nudge_integrations.dataset.alignment import weighted_labels_over
+from nudge_integrations.dataset.label_weights import LabelWeights
 from nudge_integrations.errors import InputError
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "raw_texts",
     "text_of",
     "to_nodes",
+    "weighted_labels_over_nodes",
     "with_embeddings",
 ]
 
@@ -83,8 +85,16 @@ def labels_over_nodes(nodes: Sequence[BaseNode], labels: RetrievalDataset) -> Re
     Raises:
         DatasetError: If a relevant document is none of these.
     """
+    return weighted_labels_over_nodes(nodes, labels, None)[0]
+
+
+def weighted_labels_over_nodes(
+    nodes: Sequence[BaseNode], labels: RetrievalDataset, weights: LabelWeights | None
+) -> tuple[RetrievalDataset, LabelWeights | None]:
+    """Do what `labels_over_nodes` does, and say how much the labels count under the ids of the nodes."""
     texts = {node.node_id: text_of(node) for node in nodes}
-    return labels_over(labels, texts, {node.node_id: node.ref_doc_id for node in nodes if node.ref_doc_id})
+    parents = {node.node_id: node.ref_doc_id for node in nodes if node.ref_doc_id}
+    return weighted_labels_over(labels, weights, texts, parents)
 
 
 def own_copy(node: BaseNode) -> BaseNode:

@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.artifact.matching import apply_documents
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights, weights_of_queries
+from nudge_integrations.feedback import labels_and_weights
 from nudge_integrations.llama_index.encoder import fingerprint_of
 from nudge_integrations.llama_index.nodes import (
     bare,
     check_ids,
-    labels_over_nodes,
     own_copy,
     raw_texts,
     text_of,
     to_nodes,
+    weighted_labels_over_nodes,
 )
 from nudge_integrations.llama_index.vectors import anode_vectors, aquery_vectors, node_vectors, query_vectors
 from nudge_integrations.pipeline import RefitDetails, fit, labels_over_documents, refit_details, similarity_of
@@ -52,6 +54,7 @@ class Training:
         self.nodes: list[BaseNode] = []
         self.vectors: NDArray[np.float32] = np.empty((0, 0), dtype=np.float32)
         self._train = self._validation = RetrievalDataset({}, {}, {})
+        self._weights: LabelWeights = {}
         self._query_vectors: dict[str, NDArray[np.float32]] = {}
         # Ids and texts of nodes and documents that were deleted.
         self._deleted: set[str] = set()
@@ -73,7 +76,7 @@ class Training:
         Raises:
             DatasetError: If a relevant document is not among the nodes.
         """
-        train, validation = self._served(self._train, self.nodes), self._served(self._validation, self.nodes)
+        (train, _), (validation, _) = (self._served(part, self.nodes) for part in (self._train, self._validation))
         return train, validation if len(validation) else None
 
     def insert(self, nodes: Sequence[BaseNode]) -> None:
@@ -93,7 +96,13 @@ class Training:
         self._delete([node.ref_doc_id == ref_doc_id for node in self.nodes])
 
     def add(
-        self, train: Any, validation: Any | None = None, nodes: Sequence[BaseNode] | None = None, *, more: Any = None
+        self,
+        train: Any,
+        validation: Any | None = None,
+        nodes: Sequence[BaseNode] | None = None,
+        *,
+        more: Any = None,
+        weights: LabelWeights | None = None,
     ) -> None:
         """Add labels and documents; nothing is added if something is wrong.
 
@@ -103,12 +112,14 @@ class Training:
             nodes: What is served; None makes a node of every new document that is not there yet, by its id, by its
                 pieces or, where nodes have other ids than the datasets, by its text.
             more: A dataset of which only the documents count, or None.
+            weights: How much the training labels count; None for what comes with them, else 1.
 
         Raises:
             DatasetError: If one id has two texts, or labels are about documents that are not there.
             InputError: If node ids come twice.
         """
-        new_train = RetrievalDataset.from_object(train)
+        texts = {node.node_id: text_of(node) for node in (self.nodes if nodes is None else nodes)}
+        new_train, counts = labels_and_weights(train, weights, texts)
         new_validation = (
             RetrievalDataset({}, {}, {}) if validation is None else RetrievalDataset.from_object(validation)
         )
@@ -123,6 +134,7 @@ class Training:
             self._served(labels, served)
         self.nodes = served
         self._train, self._validation = merged
+        self._weights = {**self._weights, **(counts or {})}
 
     def embed(self) -> None:
         """Embed what was not embedded yet."""
@@ -151,6 +163,7 @@ class Training:
             DatasetError: If the labels have problems.
         """
         train, validation = self.labels()
+        weights = self._served(self._train, self.nodes, self._weights)[1]
         model, queries = fingerprint_of(self.embed_model), self._rows(train.queries.values())
         held_out = None if validation is None else self._rows(validation.queries.values())
         return fit(
@@ -161,20 +174,27 @@ class Training:
             query_vectors=queries,
             similarity=similarity_of(getattr(self.embed_model, "encoder", self.embed_model)),
             validation_query_vectors=held_out,
-            labels=kept_labels(model, train, queries, validation, held_out, raw_texts=raw_texts(self.nodes)),
+            labels=kept_labels(
+                model, train, queries, validation, held_out, raw_texts=raw_texts(self.nodes), weights=weights
+            ),
+            weights=weights,
             **options,
         )
 
-    def refit(self, nudge: Nudge, labels: Any | None, **options: Any) -> RefitDetails:
+    def refit(
+        self, nudge: Nudge, labels: Any | None, *, weights: LabelWeights | None = None, **options: Any
+    ) -> RefitDetails:
         """Fit to the labels that a nudge keeps and new ones; all of them are the training labels from now on."""
         self.embed_nodes()
         texts, raw = {node.node_id: text_of(node) for node in self.nodes}, raw_texts(self.nodes)
-        new = None if labels is None else self._served(RetrievalDataset.from_object(labels), self.nodes)
+        given, counts = (None, None) if labels is None else labels_and_weights(labels, weights, texts)
+        new, counts = (None, None) if given is None else self._served(given, self.nodes, counts)
         path = _QueryPath(nudge.encoder, self)
         rows = None if new is None else path.encode_queries(list(new.queries.values()))
-        given: dict[str, Any] = {"documents": texts, "raw_texts": raw, "query_vectors": rows, "encoder": path}
-        details = refit_details(nudge, new, self.vectors, **given, **options)
-        self._train, _ = labels_over_documents(details.nudge.labels, texts, raw_texts=raw)
+        beside: dict[str, Any] = {"documents": texts, "raw_texts": raw, "query_vectors": rows, "encoder": path}
+        details = refit_details(nudge, new, self.vectors, weights=counts, **beside, **options)
+        self._train, kept, _ = labels_over_documents(details.nudge.labels, texts, raw_texts=raw)
+        self._weights = kept or {}
         self._validation = RetrievalDataset({}, {}, {})
         return details
 
@@ -212,18 +232,20 @@ class Training:
         new = {i: text for i, text in documents.items() if i not in ids and text not in texts}
         return to_nodes(RetrievalDataset(new, {}, {}))
 
-    def _served(self, labels: RetrievalDataset, nodes: Sequence[BaseNode]) -> RetrievalDataset:
-        """Read labels over nodes, without those of documents that were deleted."""
+    def _served(
+        self, labels: RetrievalDataset, nodes: Sequence[BaseNode], weights: LabelWeights | None = None
+    ) -> tuple[RetrievalDataset, LabelWeights | None]:
+        """Read labels and what they count over nodes, without those of documents that were deleted."""
         if gone := self._deleted - _names(nodes):
             left = {
                 query: {i: grade for i, grade in judged.items() if not gone & {i, labels.corpus.get(i, i)}}
                 for query, judged in labels.qrels.items()
             }
-            qrels = {query: judged for query, judged in left.items() if any(grade > 0 for grade in judged.values())}
+            qrels = {query: judged for query, judged in left.items() if any(judged.values())}
             if missing := len(labels.qrels) - len(qrels):
                 logger.warning("%d labelled queries are left out: their documents were deleted", missing)
             labels = RetrievalDataset(labels.corpus, {query: labels.queries[query] for query in qrels}, qrels)
-        return labels_over_nodes(nodes, labels)
+        return weighted_labels_over_nodes(nodes, labels, weights_of_queries(weights, labels.queries))
 
     def _delete(self, chosen: Sequence[bool]) -> None:
         self._deleted |= _names([node for node, gone in zip(self.nodes, chosen, strict=True) if gone])

@@ -13,6 +13,7 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.artifact.matching import ambiguous_texts
 from nudge_integrations.corpus import CorpusVectors, IdentifiedCorpus
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights
 from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import DatasetError, InputError
 from nudge_integrations.feedback import LabelLog
@@ -22,7 +23,7 @@ from nudge_integrations.pipeline.fitting import check_labels, choose_solution
 from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.inner_product import similarity_of
 from nudge_integrations.pipeline.label_keeping import kept_labels, note_fit
-from nudge_integrations.pipeline.label_weights import LabelWeights, weight_matrix
+from nudge_integrations.pipeline.label_weights import weight_matrix
 from nudge_integrations.solver.prepare import Beside
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def fit_corpus(
     queries = query_vectors_of(dataset, encoder, query_vectors[0], "query_vectors")
     data = corpus, queries, relevance_over(dataset, row_of, len(corpus))
     ids = _Ids({row: document_id for document_id, row in row_of.items()}, len(corpus))
-    counts = None if weights is None else weight_matrix(weights, dataset, data[2], ids, {})
+    counts = weight_matrix(weights, dataset, data[2], ids, {})
     identical = identical_rows(dataset.queries, row_of, options)
     extra: Beside = {"ignored": identical, "negatives": None, "weights": counts}
     solution = choose_solution(data, held_out, extra, None, method, groups, AskedSignals([], []), options)

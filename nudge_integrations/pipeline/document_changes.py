@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,7 @@ from numbers import Real
 from typing import Literal
 
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights
 from nudge_integrations.encoding import text_hash
 from nudge_integrations.errors import InputError
 from nudge_integrations.feedback import LabelLog, LoggedLabel
@@ -16,6 +18,7 @@ from nudge_integrations.feedback import LabelLog, LoggedLabel
 __all__ = ["KEEP_DEGREES", "DocumentChanges", "OnEdit", "labels_over_documents"]
 
 OnEdit = Literal["wait", "keep"]
+_Numbers = dict[str, dict[str, float]]
 
 KEEP_DEGREES = 20.0
 """How far a base vector may have moved for labels of an edited document to be kept."""
@@ -84,7 +87,7 @@ def labels_over_documents(
     keep_degrees: float = KEEP_DEGREES,
     half_life: float | None = None,
     unknown_as_same: bool = False,
-) -> tuple[RetrievalDataset, DocumentChanges]:
+) -> tuple[RetrievalDataset, LabelWeights | None, DocumentChanges]:
     """Read the labels of a log over the documents as they are now.
 
     A document is the one that was judged if id and text are; else the documents with its text are, whatever their ids,
@@ -102,7 +105,8 @@ def labels_over_documents(
         unknown_as_same: Take a document with an empty text, which is one that is not known, for the one of its id.
 
     Returns:
-        The labels that count, queries in the order in which they came, and what became of the documents.
+        The labels that count, queries in the order in which they came; how much each of them counts, None where all
+        count the same; and what became of the documents.
 
     Raises:
         InputError: If ``on_edit`` is unknown, or ``keep_degrees`` or ``half_life`` is out of range.
@@ -110,7 +114,7 @@ def labels_over_documents(
     >>> log = LabelLog()
     >>> log.add(RetrievalDataset({"a": "cats purr", "b": "dogs bark"}, {"q": "?"}, {"q": {"a": 1, "b": 1}}))
     2
-    >>> dataset, changes = labels_over_documents(log, {"a": "cats meow", "x": "dogs bark"})
+    >>> dataset, weights, changes = labels_over_documents(log, {"a": "cats meow", "x": "dogs bark"})
     >>> dict(dataset.qrels["q"]), changes.renamed, changes.edited, changes.waiting
     ({'x': 1.0}, {'b': ('x',)}, ('a',), 1)
     """
@@ -121,16 +125,19 @@ def labels_over_documents(
     near = (lambda _: None) if degrees is None or on_edit == "wait" else degrees
     finder = _Finder(texts, raw_texts or {}, log.confirmed, near, keep_degrees)
     finder.unknown_as_same = unknown_as_same
-    graded, qrels = log.dataset(texts, half_life=half_life).qrels, dict[str, dict[str, float]]()
+    shares, qrels, weights = log.weights(half_life=half_life), _Numbers(), _Numbers()
     used = waiting = 0
     position = {(label.query, label.document): place for place, label in enumerate(log.labels)}
     for label in log.current:
         found = finder(label, position[label.query, label.document])
         used, waiting = used + bool(found), waiting + (not found)
         for document in found:
-            grade, grades = graded[label.query][label.document], qrels.setdefault(label.query, {})
-            grades[document] = max(grade, grades.get(document, grade))
-    queries = {query: text for query, text in log.queries.items() if any(g > 0 for g in qrels.get(query, {}).values())}
+            grades = qrels.setdefault(label.query, {})
+            if label.grade > grades.get(document, -math.inf):
+                grades[document] = label.grade
+                weights.setdefault(label.query, {})[document] = shares[label.query][label.document]
+    # A query that only says no teaches as well; one that only has zeros says nothing.
+    queries = {query: text for query, text in log.queries.items() if any(qrels.get(query, {}).values())}
     dataset = RetrievalDataset(texts, queries, {query: qrels[query] for query in queries})
     labelled = {i for grades in dataset.qrels.values() for i in grades}
     before = log.fits[-1].documents if log.fits else None
@@ -145,7 +152,9 @@ def labels_over_documents(
         unlabelled=len(texts) - len(labelled),
         added=None if before is None else len(texts) - before,
     )
-    return dataset, changes
+    counts = {query: weights[query] for query in dataset.queries}
+    alike = all(share == 1.0 for shares in counts.values() for share in shares.values())
+    return dataset, None if alike else counts, changes
 
 
 class _Finder:

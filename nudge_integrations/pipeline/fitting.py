@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus import IdentifiedCorpus
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError, InputError
-from nudge_integrations.feedback import LabelLog
+from nudge_integrations.feedback import LabelLog, feedback_unwrapped
 from nudge_integrations.fusion import Bm25, Signal
 from nudge_integrations.pipeline.asked_signals import AskedSignals
 from nudge_integrations.pipeline.base_vectors import document_vectors_of, query_vectors_of
@@ -20,7 +22,7 @@ from nudge_integrations.pipeline.fit_memory import FitMemory, remember, remember
 from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.inner_product import InnerProduct, similarity_of
 from nudge_integrations.pipeline.label_keeping import kept_labels, note_fit
-from nudge_integrations.pipeline.label_weights import LabelWeights, weight_matrix
+from nudge_integrations.pipeline.label_weights import weight_matrix
 from nudge_integrations.selection import CANDIDATES, SINGLE_CANDIDATES, select
 from nudge_integrations.selection.fusing import fuse
 from nudge_integrations.solver import METHODS as SOLVER_METHODS
@@ -45,7 +47,7 @@ _FOR_NUDGES = ("step", "temperature", "graded", "refit", "normalize_queries", "s
 
 
 def fit(
-    dataset: RetrievalDataset,
+    dataset: RetrievalDataset | Any,
     encoder: Encoder | str,
     *,
     validation: RetrievalDataset | None = None,
@@ -68,8 +70,9 @@ def fit(
     vectors of their queries are kept with the nudge (``nudge.labels``), for `refit`.
 
     Args:
-        dataset: n documents, m queries and which document is relevant to which query. Every query counts. A grade below
-            0 is a no: the document moves away from the query, by a weight that is chosen with the step.
+        dataset: n documents, m queries and which document is relevant to which query, or what `Feedback.labels`
+            returns, with its weights. Every query counts. A grade below 0 is a no: the document moves away from the query, by a
+            weight that is chosen with the step.
         encoder: Makes the vectors. Its fingerprint alone will do when all vectors are given.
         validation: Other queries about the same documents, to choose the step by; None for exact leave-one-out.
         method: ``"auto"``: the best of nudging documents, mapping queries linearly, both, and nothing, see
@@ -101,8 +104,7 @@ def fit(
         labels: The log that keeps the labels with the nudge; None for a new one with the labels of the dataset.
         warm: A nudge that was fitted to the same documents in this process: what was searched for it is not searched
             again. The result is the same.
-        weights: How much labels count, 1 by default: query id -> a number, or -> {document id: a number}. What
-            `nudge_integrations.feedback` reads of clicks has them.
+        weights: How much labels count, 1 by default: query id -> a number, or -> {document id: a number}.
         **options: metric, step, unseen_weight, seed, max_seconds, progress, ...; `nudge_integrations.Options` says what
             each means and what it is by default.
 
@@ -122,6 +124,7 @@ def fit(
     >>> nudge.vector("d").round(3).tolist()
     [0.9950000047683716, 0.10000000149011612]
     """
+    dataset, weights = feedback_unwrapped(dataset, weights)
     if isinstance(document_vectors, IdentifiedCorpus):
         from nudge_integrations.pipeline.corpus_fit import fit_corpus
 
@@ -133,8 +136,8 @@ def fit(
     held_out, validation_queries, row_of = None, None, {document: row for row, document in enumerate(dataset.corpus)}
     if validation is not None:
         validation_queries = query_vectors_of(validation, encoder, validation_query_vectors, "validation_query_vectors")
-        gains = _relevance(validation, dataset, twins)
-        held_out = (validation_queries, gains, identical_rows(validation.queries, row_of, options))
+        same = identical_rows(validation.queries, row_of, options)
+        held_out = validation_queries, _relevance(validation, dataset, twins), same
     elif groups is None:
         groups = dataset.query_groups()
     queries = query_vectors_of(dataset, encoder, query_vectors, "query_vectors")
@@ -144,11 +147,10 @@ def fit(
         beside = beside.or_told(dataset)
     corpus = remembered_corpus(documents, queries, options, warm) if lifted is None else documents
     data = corpus, queries, _relevance(dataset, dataset, twins)
-    counts = None if weights is None else weight_matrix(weights, dataset, data[2], dataset.document_ids, twins)
+    counts = weight_matrix(weights, dataset, data[2], dataset.document_ids, twins)
     extra: Beside = {"ignored": identical_rows(dataset.queries, row_of, options), "negatives": None, "weights": counts}
     solution = choose_solution(data, held_out, extra, lifted, method, groups, beside, options)
-    if labels is None:
-        labels = kept_labels(encoder, dataset, queries, validation, validation_queries, weights=weights)
+    kept = partial(kept_labels, encoder, dataset, queries, validation, validation_queries, weights=weights)
     nudge = Nudge.from_solution(
         _together(solution, dataset, twins),
         base_norm=None if lifted is None else lifted.norm,
@@ -158,7 +160,7 @@ def fit(
         encoder=encoder,
         dataset_hash=dataset.hash,
         validation_hash=None if validation is None else validation.hash,
-        labels=labels,
+        labels=kept() if labels is None else labels,
     )
     note_fit(nudge, len(documents), {"method": method, "signals": signals, "duplicates": duplicates, **options})
     return _kept(nudge, FitMemory(tuple(dataset.queries), solution.per_query, getattr(corpus, "searches", None)))

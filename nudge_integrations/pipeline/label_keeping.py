@@ -8,9 +8,9 @@ from typing import Any
 
 from nudge_integrations.artifact import HasFingerprint, Nudge
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights, weights_of_labels
 from nudge_integrations.feedback import LabelLog
 from nudge_integrations.fusion import Bm25
-from nudge_integrations.pipeline.label_weights import LabelWeights, weight_of
 
 __all__ = ["kept_labels", "kept_options", "note_fit"]
 
@@ -31,8 +31,7 @@ def kept_labels(
 ) -> LabelLog:
     """Return a log of the labels of a fit and what they count, with the vectors of their queries."""
     log, model = LabelLog(), encoder if isinstance(encoder, str) else encoder.fingerprint
-    labels = ((query, document) for query, grades in dataset.qrels.items() for document in grades)
-    counts: Any = {label: weight_of(weights, *label) for label in labels} if weights else {}
+    counts = weights_of_labels(dataset, weights)
     log.add(dataset, query_vectors=queries, encoder=model, source="dataset", raw_texts=raw_texts, weight=counts)
     if validation is not None:
         given: dict[str, Any] = {"query_vectors": validation_queries, "encoder": model, "source": "validation"}

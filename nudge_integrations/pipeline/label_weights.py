@@ -10,25 +10,23 @@ import numpy as np
 from scipy import sparse
 
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights, check_queries
 from nudge_integrations.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LabelWeights", "weight_matrix", "weight_of"]
-
-LabelWeights = Mapping[str, float | Mapping[str, float]]
-"""Query id -> the weight of all its labels, or -> {document id: weight}. What is not named weighs 1."""
+__all__ = ["weight_matrix"]
 
 
 def weight_matrix(
-    weights: LabelWeights,
+    weights: LabelWeights | None,
     dataset: RetrievalDataset,
     labels: sparse.csr_array,
     ids: Sequence[str],
     twins: Mapping[str, tuple[str, ...]],
-) -> sparse.csr_array:
-    """Return (m, n) the weight of each label, stored as the labels are.
+) -> sparse.csr_array | None:
+    """Return (m, n) the weight of each label, stored as the labels are; None where there are no weights.
 
     Args:
         weights: The weights.
@@ -42,14 +40,12 @@ def weight_matrix(
 
     Example:
         >>> dataset = RetrievalDataset({"d": "text"}, {"q": "a question"}, {"q": {"d": 1}})
-        >>> weight_matrix({"q": {"d": 0.5}}, dataset, dataset.relevance(), ["d"], {}).toarray().tolist()
-        [[0.5]]
+        >>> weight_matrix({"q": {"d": 0.5}}, dataset, dataset.relevance(), ["d"], {}).data.tolist()
+        [0.5]
     """
-    if not isinstance(weights, Mapping):
-        raise InputError(f"weights are query id -> a number, or -> {{document id: a number}}; got {weights!r:.80}")
-    unknown = [query for query in weights if query not in dataset.queries]
-    if unknown:
-        raise InputError(f"weights: query {unknown[0]!r} is not in the dataset; use the ids of its queries")
+    if weights is None:
+        return None
+    check_queries(weights, dataset)
     data = np.ones(labels.nnz)
     for row, query in enumerate(dataset.queries):
         given = weights.get(query)
@@ -62,16 +58,6 @@ def weight_matrix(
         else:
             data[part] = given
     return sparse.csr_array((_checked(data), labels.indices, labels.indptr), shape=labels.shape)
-
-
-def weight_of(weights: LabelWeights, query: str, document: str) -> float:
-    """Return how much a label counts.
-
-    >>> weight_of({"q": {"d": 0.5}}, "q", "d"), weight_of({"q": {"d": 0.5}}, "r", "d")
-    (0.5, 1.0)
-    """
-    given = weights.get(query, 1.0)
-    return given.get(document, 1.0) if isinstance(given, Mapping) else given
 
 
 def _of(given: Mapping[str, float], document: str, twins: Mapping[str, tuple[str, ...]]) -> float:

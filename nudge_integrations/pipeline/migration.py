@@ -12,6 +12,7 @@ from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus import as_rows, parse_metric
 from nudge_integrations.corpus.counts import whole_number
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights, weights_of_queries
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
 from nudge_integrations.pipeline.base_vectors import document_vectors_of, query_vectors_of
@@ -104,7 +105,8 @@ def migrate(
     figures |= work.figures_of(new)[1]
     log = nudge.labels.copy()
     log.keep_vectors(dict(zip(work.dataset.queries, work.queries, strict=True)), encoder.fingerprint)
-    fitted = fit(work.dataset, encoder, document_vectors=base, query_vectors=work.queries, labels=log, **work.options)
+    given: dict[str, Any] = {"document_vectors": base, "query_vectors": work.queries, "weights": work.weights}
+    fitted = fit(work.dataset, encoder, labels=log, **given, **work.options)
     return work.migration(fitted, figures, space_map, kept)
 
 
@@ -164,6 +166,7 @@ class _Comparison:
 
     Attributes:
         dataset: All labels over the documents.
+        weights: How much each counts; None for all the same.
         train: Those that the compared fits learn from.
         test: Those that they are compared by.
         queries: (m, d) the new model's vectors of all labelled queries.
@@ -173,6 +176,7 @@ class _Comparison:
     """
 
     dataset: RetrievalDataset
+    weights: LabelWeights | None
     train: RetrievalDataset
     test: RetrievalDataset
     queries: NDArray[np.float32]
@@ -191,7 +195,7 @@ class _Comparison:
         seed: int,
         options: Mapping[str, Any],
     ) -> _Comparison:
-        dataset, changes = labels_over_documents(nudge.labels, documents)
+        dataset, weights, changes = labels_over_documents(nudge.labels, documents)
         whole_number(seed, "seed", 0)
         if not isinstance(held_out, float) or not 0.0 < held_out < 1.0 or len(dataset) < 2:
             raise InputError(
@@ -215,7 +219,7 @@ class _Comparison:
                 "cosine" if nudge.base_norm is None else "dot",
             )
         asked = {name: value for name, value in last_options(nudge).items() if name != "similarity"}
-        return cls(dataset, train, test, queries, old, changes, {**asked, **options})
+        return cls(dataset, weights, train, test, queries, old, changes, {**asked, **options})
 
     def figures_of(self, side: _Side) -> tuple[Nudge, Figures]:
         """Return a nudge fitted to the training labels, and the metric of each held-out query without and with it."""
@@ -225,6 +229,7 @@ class _Comparison:
             "document_vectors": side.documents,
             "query_vectors": side.queries[train],
             "similarity": side.similarity,
+            "weights": weights_of_queries(self.weights, self.train.queries),
         }
         nudge = fit(self.train, side.fingerprint, **given, **self.options)
         metric, how = parse_metric(nudge.metric), {"similarity": side.similarity, **self._identical}

@@ -14,9 +14,10 @@ import numpy as np
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus import as_rows, parse_metric, unit_rows
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights, weights_of_labels
 from nudge_integrations.encoding import Encoder, text_hash
 from nudge_integrations.errors import InputError
-from nudge_integrations.feedback import LabelLog
+from nudge_integrations.feedback import LabelLog, labels_and_weights
 from nudge_integrations.fusion import Bm25
 from nudge_integrations.pipeline.base_vectors import document_vectors_of, query_vectors_of
 from nudge_integrations.pipeline.document_changes import KEEP_DEGREES, DocumentChanges, OnEdit, labels_over_documents
@@ -45,8 +46,8 @@ def refit(nudge: Nudge, labels: RetrievalDataset | Any | None = None, vectors: A
 
     Args:
         nudge: The nudge that is served.
-        labels: New labels; None for those that its log has got since. A dataset, or whatever holds one; of a pair that
-            was labelled before, the new grade counts.
+        labels: New labels; None for those that its log has got since. A dataset, or whatever holds one, a log of
+            feedback too; of a pair that was labelled before, the new grade counts.
         vectors: (n, d) base vectors of the documents; None to embed them.
         **options: As in `refit_details`.
 
@@ -83,6 +84,7 @@ def refit_details(
     keep_degrees: float = KEEP_DEGREES,
     half_life: float | None = None,
     require_gain: bool = False,
+    weights: LabelWeights | None = None,
     **options: Any,
 ) -> RefitDetails:
     """Do what `refit` does, and say what changed, why, and what became of the documents.
@@ -105,14 +107,16 @@ def refit_details(
         half_life: Days after which a label counts half; None counts old ones like new ones.
         require_gain: Keep the present nudge unless the new one is better by more than noise, 2 standard errors, on
             queries that came since the last fit.
+        weights: How much the new labels count, as in `fit`; None for what comes with them, else 1.
         **options: Options of `fit` to change; all others are those of the last fit.
 
     Raises:
         InputError: If no labels are kept, documents are missing, or vectors do not fit.
         MismatchError: If the encoder or the vectors are another model's, or the vectors are nudged already.
     """
-    work = _Refit.of(nudge, labels, vectors, documents, encoder, query_vectors, source=source, time=time, raw=raw_texts)
-    dataset, changes = labels_over_documents(
+    new = None if labels is None else labels_and_weights(labels, weights, documents)
+    work = _Refit.of(nudge, new, vectors, documents, encoder, query_vectors, source=source, time=time, raw=raw_texts)
+    dataset, counts, changes = labels_over_documents(
         work.log,
         work.texts,
         raw_texts=raw_texts,
@@ -130,6 +134,7 @@ def refit_details(
         "query_vectors": queries,
         "warm": nudge,
         "labels": work.log,
+        "weights": counts,
     }
     fitted = fit(dataset, nudge.encoder, document_vectors=work.vectors, **given, **asked)
     gain = _gain_on_new(nudge, fitted, dataset, work, queries, bool(asked.get("ignore_identical_ids")))
@@ -162,7 +167,7 @@ class _Refit:
     def of(
         cls,
         nudge: Nudge,
-        labels: Any,
+        labels: tuple[RetrievalDataset, LabelWeights | None] | None,
         vectors: Any,
         documents: Mapping[str, str] | None,
         encoder: Encoder | None,
@@ -176,11 +181,11 @@ class _Refit:
             nudge.check_encoder(encoder)
         if not len(nudge.labels):
             raise InputError("this nudge keeps no labels, so new ones alone would undo it: fit all labels with fit()")
-        added = None if labels is None else RetrievalDataset.from_object(labels)
         log = nudge.labels.copy()
-        if added is not None:
-            log.add(added, query_vectors=query_vectors, encoder=nudge.encoder, source=source, time=time, raw_texts=raw)
-        texts = documents if documents is not None else None if added is None else added.corpus
+        if labels is not None:
+            given: dict[str, Any] = {"query_vectors": query_vectors, "encoder": nudge.encoder, "raw_texts": raw}
+            log.add(labels[0], weight=weights_of_labels(*labels), source=source, time=time, **given)
+        texts = documents if documents is not None else None if labels is None else labels[0].corpus
         if texts is None:
             raise InputError("give the documents as they are now: documents={id: text}")
         model = nudge.encoder if encoder is None else encoder

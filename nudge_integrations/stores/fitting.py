@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus import CorpusVectors, as_rows
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import DatasetError
-from nudge_integrations.feedback import LabelLog
+from nudge_integrations.feedback import LabelLog, feedback_unwrapped
 from nudge_integrations.fusion import Bm25, Signal
 from nudge_integrations.pipeline.asked_signals import AskedSignals
 from nudge_integrations.pipeline.base_vectors import query_vectors_of
@@ -18,7 +19,7 @@ from nudge_integrations.pipeline.corpus_fit import known_by_texts, relevance_ove
 from nudge_integrations.pipeline.fitting import check_labels, choose_solution
 from nudge_integrations.pipeline.identical import identical_rows
 from nudge_integrations.pipeline.label_keeping import kept_labels, note_fit
-from nudge_integrations.pipeline.label_weights import LabelWeights, weight_matrix
+from nudge_integrations.pipeline.label_weights import weight_matrix
 from nudge_integrations.solver import OptionValues
 from nudge_integrations.solver.prepare import Beside
 from nudge_integrations.stores.canary import Canary
@@ -35,7 +36,7 @@ __all__ = ["fit_store"]
 
 def fit_store(
     store: LiveStore,
-    dataset: RetrievalDataset,
+    dataset: RetrievalDataset | Any,
     encoder: Encoder | str,
     *,
     method: str = "auto",
@@ -86,13 +87,14 @@ def fit_store(
         >>> nudge.vector("d").round(3).tolist()
         [0.9950000047683716, 0.10000000149011612]
     """
+    dataset, weights = feedback_unwrapped(dataset, weights)
     check_labels(dataset, None, blank_texts_allowed=False)
     corpus = store.corpus(by_index=by_index)
     given = query_vectors_of(dataset, encoder, query_vectors, "query_vectors")
     queries = as_rows(given, "query vectors", dimension=corpus.dimension, ids=dataset.query_ids)
     groups = dataset.query_groups() if groups is None else groups
     data = corpus, queries, _gains(dataset, corpus, store)
-    counts = None if weights is None else weight_matrix(weights, dataset, data[2], corpus.ids, {})
+    counts = weight_matrix(weights, dataset, data[2], corpus.ids, {})
     identical = identical_rows(dataset.queries, corpus.row_of, options)
     extra: Beside = {"ignored": identical, "negatives": None, "weights": counts}
     weighed = signals_over(store.adapter, corpus.ids, signals, texts or _texts_in(dataset, corpus.ids))

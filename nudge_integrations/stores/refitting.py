@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from nudge_integrations.artifact import Nudge
 from nudge_integrations.corpus import as_rows
 from nudge_integrations.dataset import RetrievalDataset
+from nudge_integrations.dataset.label_weights import LabelWeights, weights_of_labels
 from nudge_integrations.encoding import Encoder
 from nudge_integrations.errors import InputError
+from nudge_integrations.feedback import labels_and_weights
 from nudge_integrations.pipeline import labels_over_documents
 from nudge_integrations.pipeline.base_vectors import query_vectors_of
 from nudge_integrations.pipeline.refitting import last_options
@@ -33,6 +35,7 @@ def refit_store(
     source: str = "feedback",
     time: datetime | str | None = None,
     by_index: bool | None = None,
+    weights: LabelWeights | None = None,
     **options: Any,
 ) -> Nudge:
     """Fit again to all labels, over the rows that a store holds now; see `nudge_integrations.refit`.
@@ -50,6 +53,7 @@ def refit_store(
         source: Where the labels come from, to delete them by.
         time: When they were given; now for None.
         by_index: As in `fit_store`.
+        weights: How much the new labels count; None for what comes with them, else 1.
         **options: Options of the fit to change; all others are those of the last fit.
 
     Returns:
@@ -63,12 +67,13 @@ def refit_store(
         nudge.check_encoder(encoder)
     if not len(nudge.labels):
         raise InputError("this nudge keeps no labels, so new ones alone would undo it: fit all labels with fit_store()")
-    log, added = nudge.labels.copy(), None if labels is None else RetrievalDataset.from_object(labels)
-    if added is not None:
-        log.add(added, query_vectors=query_vectors, encoder=nudge.encoder, source=source, time=time)
-    texts = {**({} if added is None else added.corpus), **(documents or {})}
+    log, texts = nudge.labels.copy(), documents or {}
+    if labels is not None:
+        new, given = labels_and_weights(labels, weights, documents)
+        counts, texts = weights_of_labels(new, given), {**new.corpus, **texts}
+        log.add(new, query_vectors=query_vectors, encoder=nudge.encoder, source=source, time=time, weight=counts)
     ids = store.corpus(by_index=by_index).ids
-    dataset, changes = labels_over_documents(log, {i: texts.get(i, "") for i in ids}, unknown_as_same=True)
+    dataset, shares, changes = labels_over_documents(log, {i: texts.get(i, "") for i in ids}, unknown_as_same=True)
     if not dataset.queries:
         raise InputError(f"no label is about a row of {store.info.location}: {changes}")
     known = log.query_vectors(nudge.encoder)
@@ -89,6 +94,7 @@ def refit_store(
         query_vectors=[known[query] for query in dataset.queries],
         by_index=by_index,
         labels=log,
+        weights=shares,
         **{**asked, **options},
     )
     return nudge.with_labels(log) if fitted.status == "no_gain" else fitted

@@ -129,7 +129,7 @@ def _month(
     start = time.perf_counter()
     details = refit_details(nudge, new, base, documents=world.texts, query_vectors=rows)
     refitted = time.perf_counter()
-    everything, _ = labels_over_documents(details.nudge.labels, world.texts)
+    everything, _, _ = labels_over_documents(details.nudge.labels, world.texts)
     given: dict[str, Any] = {"document_vectors": base, "query_vectors": collection.of(everything)}
     began = time.perf_counter()
     together = fit(everything, "minilm", method=method, **given)

@@ -27,8 +27,11 @@ def test_verdicts_are_added_looked_at_and_become_labels_with_weights(tmp_path: P
 
     stats = run("feedback", "stats", log, "--json")
     assert stats.exit_code == 0, stats.output
-    (day,) = json.loads(stats.stdout)["by day"].values()
-    assert (day["yes"], day["no"]) == (3, 2)
+    (week,) = json.loads(stats.stdout)["by week"]
+    assert (week["source"], week["yes"], week["no"]) == ("command line", 3, 2)
+    refused = run("fit", log, "--encoder", "nowhere", "--output", tmp_path / "run")
+    assert refused.exit_code != 0
+    assert "nudge feedback convert" in refused.output + str(refused.stderr) + str(refused.exception)
 
     done = run("feedback", "convert", log, "--corpus", corpus, "--output", output, "--json")
     assert done.exit_code == 0, done.output

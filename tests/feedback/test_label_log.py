@@ -85,8 +85,9 @@ def test_old_labels_count_half_after_the_half_life() -> None:
     log = LabelLog()
     log.add(dataset(q={"d1": 1.0}), time="2026-01-01", weight=0.5)
     log.add(dataset(r={"d1": 4.0}), time="2026-01-11")
-    qrels = log.dataset(CORPUS, half_life=10.0, now="2026-01-21").qrels
-    assert (qrels["q"]["d1"], qrels["r"]["d1"]) == (0.125, 2.0)
+    weights = log.weights(half_life=10.0, now="2026-01-21")
+    assert weights == {"q": {"d1": 0.125}, "r": {"d1": 0.5}}
+    assert log.dataset(CORPUS) == dataset(q={"d1": 1.0}, r={"d1": 4.0})
     assert log.dataset().corpus == {"d1": ""}
 
 
@@ -286,7 +287,7 @@ def test_a_half_life_that_is_none_is_refused(days: Any) -> None:
     log = LabelLog()
     log.add(dataset(q={"d1": 1.0}))
     with pytest.raises(InputError, match="half_life"):
-        log.dataset(half_life=days)
+        log.weights(half_life=days)
 
 
 def test_a_log_can_be_copied_and_pickled(log: LabelLog) -> None:

@@ -281,6 +281,6 @@ def test_a_refit_refuses_what_is_none(nudge: Nudge, wrong: dict[str, Any], messa
 def test_labels_over_many_documents_with_one_text_are_found_in_a_moment() -> None:
     log = LabelLog()
     log.add(RetrievalDataset({"gone": "one text"}, {"q": "?"}, {"q": {"gone": 1}}))
-    dataset, changes = labels_over_documents(log, {f"d{number}": "one text" for number in range(30_000)})
+    dataset, _, changes = labels_over_documents(log, {f"d{number}": "one text" for number in range(30_000)})
     assert len(dataset.qrels["q"]) == 30_000
     assert len(changes.renamed["gone"]) == 30_000

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nudge_integrations.cli.options import DebugOption, JsonOption
-from nudge_integrations.cli.screen import console_for, print_json
+from nudge_integrations.cli.screen import console_for, print_json, rows_table, two_columns
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nudge_integrations.feedback import FeedbackWeek
 
 __all__ = ["EXAMPLES", "add", "convert", "stats"]
 
@@ -17,6 +23,8 @@ EXAMPLES = (
     "nudge feedback convert feedback.jsonl --corpus docs --output labels",
     'nudge feedback add feedback.jsonl "who purrs?" d1 yes',
 )
+
+NOT_SAID = "not said"
 
 LogsArgument = Annotated[list[Path], typer.Argument(help="Files that belong together: JSON, JSON lines or CSV.")]
 LogArgument = Annotated[Path, typer.Argument(help="The log, in our own form.")]
@@ -42,36 +50,45 @@ def convert(
 ) -> None:
     """Turn feedback into labels over a corpus: a BEIR folder or a question-answer JSON; a no is a grade below 0.
 
-    Weights of clicks go to `OUTPUT.weights.json`, as `fit(weights=...)` takes them.
+    How much each of them counts goes to `OUTPUT.weights.json`, where `nudge fit` and `nudge refit` find it.
     """
-    import json
-
     from nudge_integrations.cli.formats import form_of, read_corpus, write_dataset
+    from nudge_integrations.dataset.label_weights import write_weights
     from nudge_integrations.feedback import read_feedback
-    from nudge_integrations.storage import write_atomically
 
     labels = read_feedback(*logs, form=form).labels(read_corpus(corpus), clicks=clicks)
     write_dataset(labels.dataset, output, form_of(output, None), split="train")
-    beside = output.with_name(output.name + ".weights.json")
-    write_atomically(beside, [json.dumps({query: dict(one) for query, one in labels.weights.items()})])
+    beside = write_weights(labels.weights, output)
     result: dict[str, object] = {
         "queries": len(labels.dataset),
         "labels": sum(map(len, labels.dataset.qrels.values())),
         "position_weights": None if labels.positions is None else labels.positions.reason,
-        "effective_clicks": None if labels.positions is None else labels.positions.effective_sample_size,
+        "effective_clicks": None if labels.positions is None else round(labels.positions.effective_sample_size, 1),
         "left_out": dict(labels.left_out),
         "output": str(output),
         "weights": str(beside),
     }
-    _show(result, as_json=as_json)
+    console = console_for(as_json)
+    _show(console, result)
+    console.print(f"Fit them with nudge fit {output}, or nudge refit DIR --labels {output}.", markup=False)
+    if as_json:
+        print_json(result)
 
 
 def stats(logs: LogsArgument, form: FormOption = None, as_json: JsonOption = False, debug: DebugOption = False) -> None:
-    """Say what is in a log: queries, impressions, clicks, verdicts, by day, and what was left out."""
-    from nudge_integrations.feedback import read_feedback
+    """Say what is in a log: queries, impressions, clicks, verdicts, by week and source, and what was left out."""
+    from dataclasses import asdict
+
+    from nudge_integrations.feedback import by_week, read_feedback
 
     feedback = read_feedback(*logs, form=form)
-    _show({**feedback.statistics(), "by day": feedback.over_time()}, as_json=as_json)
+    weeks = by_week(feedback)
+    console = console_for(as_json)
+    _show(console, feedback.statistics())
+    if weeks:
+        console.print(rows_table(("week of", "source", "yes", "no", "clicks", "shown"), _cells(weeks)))
+    if as_json:
+        print_json({**feedback.statistics(), "by week": [asdict(week) for week in weeks]})
 
 
 def add(
@@ -93,15 +110,19 @@ def add(
     FeedbackLog(log).record(query, document, verdict, instead=instead, source=source)
 
 
-def _show(result: dict[str, object], *, as_json: bool) -> None:
-    console = console_for(as_json)
+def _cells(weeks: Iterable[FeedbackWeek]) -> list[tuple[str, ...]]:
+    return [
+        (one.week or NOT_SAID, one.source or NOT_SAID, *(f"{n:,}" for n in (one.yes, one.no, one.clicks, one.shown)))
+        for one in weeks
+    ]
+
+
+def _show(console: Console, result: dict[str, object]) -> None:
+    """Print figures, and counts by name below each other; what is empty says nothing."""
+    lines = {}
     for name, value in result.items():
         if isinstance(value, dict):
-            console.print(f"{name}:", markup=False)
-            for key, inner in value.items():
-                said = ", ".join(f"{k} {v}" for k, v in inner.items()) if isinstance(inner, dict) else inner
-                console.print(f"  {key}: {said}", markup=False)
-        else:
-            console.print(f"{name}: {value}", markup=False)
-    if as_json:
-        print_json(result)
+            value = "\n".join(f"{count:,}  {key or NOT_SAID}" for key, count in value.items())
+        if value not in (None, ""):
+            lines[name.replace("_", " ")] = f"{value:,}" if isinstance(value, int) else value
+    console.print(two_columns(lines))

@@ -164,9 +164,11 @@ def _given(**options: object) -> OptionValues:
 
 
 def _splits(console: Console, dataset: Path, seed: int, repair: bool, leave_one_out: bool, *, by_id: bool) -> Splits:
+    from nudge_integrations.cli.formats import form_of, refuse_feedback
     from nudge_integrations.cli.tables import splits_line
     from nudge_integrations.dataset import Splits
 
+    refuse_feedback(dataset, form_of(dataset))
     splits = Splits.read(dataset, seed)
     if by_id:
         from nudge_integrations.cli.corpus_files import over_ids
@@ -179,4 +181,6 @@ def _splits(console: Console, dataset: Path, seed: int, repair: bool, leave_one_
     if leave_one_out:
         splits = splits.without_validation()
     console.print(splits_line(splits))
+    if splits.weights is not None:
+        console.print("What labels count is read from beside them.")
     return splits

@@ -24,14 +24,16 @@ from nudge_integrations.cli.screen import console_for, print_json
 __all__ = ["EXAMPLES", "refit"]
 
 EXAMPLES = (
-    "nudge refit nudged --labels feedback.json",
+    "nudge refit nudged --labels feedback.jsonl",
     "nudge refit nudged --labels week-12 --corpus corpus.jsonl --require-gain    # for cron and CI",
     "nudge refit nudged --labels feedback.json --dry-run --json | jq .gain",
 )
 
 LabelsOption = Annotated[
     Path | None,
-    typer.Option("--labels", help="New labels: a BEIR folder or a JSON. Without it, those that the folder has got."),
+    typer.Option(
+        "--labels", help="New labels: a BEIR folder, a JSON or a log of feedback. Else those that the folder got."
+    ),
 ]
 CorpusOption = Annotated[
     Path | None,

@@ -24,6 +24,7 @@ __all__ = ["EXAMPLES", "report"]
 EXAMPLES = (
     "nudge report nudged --output report.html",
     "nudge report nudged --output report.md",
+    "nudge report nudged --feedback feedback.jsonl --output report.html",
     "nudge report nudged    # in the terminal",
     "nudge report nudged --json | jq .metrics",
 )
@@ -35,6 +36,10 @@ OutputOption = Annotated[
         "--output", "-o", help="File to write, by its name .html, .md, .tex, .csv or .json; else the terminal."
     ),
 ]
+FeedbackOption = Annotated[
+    list[Path] | None,
+    typer.Option("--feedback", help="Logs of feedback to show over time; else the labels that the folder keeps."),
+]
 TitleOption = Annotated[str | None, typer.Option("--title", help="Heading; else the data and the date.")]
 
 
@@ -42,6 +47,7 @@ def report(
     folder: FolderArgument,
     output: OutputOption = None,
     title: TitleOption = None,
+    feedback: FeedbackOption = None,
     metrics: MetricsOption = None,
     resamples: ResamplesOption = 10_000,
     confidence: ConfidenceOption = 0.95,
@@ -57,12 +63,13 @@ def report(
     """
     from nudge_integrations.evaluation import RunFolder
     from nudge_integrations.evaluation.report import Report
+    from nudge_integrations.feedback import read_feedback
 
     if output is not None:
         Report.check_target(output)
     run = RunFolder.load(folder)
     comparison = run.compare(metrics or run.metrics, resamples=resamples, confidence=confidence, seed=seed)
-    made = run.report(comparison, title=title)
+    made = run.report(comparison, title=title, feedback=read_feedback(*feedback) if feedback else None)
     console = console_for(as_json)
     if output is None and not as_json:
         console.print(made)

@@ -19,6 +19,7 @@ from nudge_integrations.evaluation.report.opened import opened
 from nudge_integrations.evaluation.report.projection import project
 from nudge_integrations.evaluation.report.renderings import Report
 from nudge_integrations.evaluation.report.wording import turns
+from nudge_integrations.feedback import Feedback, FeedbackWeek, LabelLog, by_week
 from nudge_integrations.solver import METHODS, Solution
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def report(
     drift: Drift | None = None,
     title: str | None = None,
     details: Mapping[str, str] | None = None,
+    feedback: Feedback | LabelLog | None = None,
     sample: int = 2000,
     seed: int = 0,
 ) -> Report:
@@ -53,6 +55,7 @@ def report(
         drift: What the fit did to the neighbourhoods of documents, as `drift` measures it.
         title: The page's heading; None says what the data and the date are, where they are known.
         details: More lines for the card, label -> value, such as where the data come from.
+        feedback: What to show over time; None for the labels that a `Nudge` keeps.
         sample: How many documents the picture shows at most.
         seed: The seed of that sample.
 
@@ -95,7 +98,15 @@ def report(
         limits=limits(fitted, comparison),
         candidates=_candidates(fitted),
         texts=texts,
+        feedback=_weeks(fitted, feedback),
     )
+
+
+def _weeks(fitted: Solution | Nudge, feedback: Feedback | LabelLog | None) -> tuple[FeedbackWeek, ...]:
+    """Return what was said in each week; labels that all came at once, from one source, say nothing over time."""
+    log = fitted.labels if feedback is None and isinstance(fitted, Nudge) else feedback
+    weeks = () if log is None else by_week(log)
+    return weeks if feedback is not None or len(weeks) > 1 else ()
 
 
 def _check(comparison: object, fitted: object, sample: int) -> None:

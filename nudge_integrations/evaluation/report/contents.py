@@ -9,6 +9,7 @@ from typing import Any
 
 from nudge_integrations.evaluation.breakdown import Breakdown
 from nudge_integrations.evaluation.significance import Difference
+from nudge_integrations.feedback import FeedbackWeek
 
 __all__ = ["CandidateRow", "Contents", "Projection", "QueryRow", "StepCurve"]
 
@@ -132,6 +133,7 @@ class Contents:
         limits: What the figures do not say, a sentence each.
         candidates: Everything that was tried.
         texts: Document id -> the beginning of its text, of the documents that opened queries show.
+        feedback: What was said in each week.
     """
 
     title: str
@@ -148,6 +150,7 @@ class Contents:
     limits: tuple[str, ...] = ()
     candidates: tuple[CandidateRow, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    feedback: tuple[FeedbackWeek, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data, ready for JSON: what was not measured is None, never NaN."""
@@ -166,6 +169,7 @@ class Contents:
             "limits": list(self.limits),
             "candidates": [asdict(candidate) for candidate in self.candidates],
             "texts": dict(self.texts),
+            "feedback": [asdict(week) for week in self.feedback],
             "queries": [_query(row, metrics) for row in self.queries],
         }
         finite: dict[str, Any] = _without_nan(plain)

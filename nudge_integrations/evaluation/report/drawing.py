@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nudge_integrations.evaluation.report.elements import Element, element
 from nudge_integrations.evaluation.report.wording import MINUS
 
-__all__ = ["HEIGHT", "WIDTH", "Scale", "chart", "frame", "label", "path"]
+__all__ = ["BOTTOM", "HEIGHT", "WIDTH", "Scale", "chart", "frame", "label", "path"]
 
 WIDTH, HEIGHT = 520, 300
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 30, 50

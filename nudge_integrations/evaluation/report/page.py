@@ -9,6 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from nudge_integrations.evaluation.report.elements import Element, element, remark, render
+from nudge_integrations.evaluation.report.feedback_weeks import weeks_chart, weeks_sheet
 from nudge_integrations.evaluation.report.figures import (
     angles_chart,
     candidates_chart,
@@ -44,6 +45,7 @@ def to_page(contents: Contents) -> str:
         ("figures", "How far, and what was tried", figures(contents)),
         ("groups", "Where it holds", _groups(contents, span)),
         ("movement", "What moved", _movement(contents)),
+        ("feedback", "Feedback over time", _feedback(contents)),
         ("queries", "Every query", query_table(contents)),
         ("card", "Card", _card(contents)),
     ]
@@ -183,6 +185,15 @@ def _movement(contents: Contents) -> list[Element]:
         )
         built.append(_figure(projection_chart(seen), legend))
     return built
+
+
+def _feedback(contents: Contents) -> list[Element]:
+    if not contents.feedback:
+        return []
+    drawn, table = weeks_chart(contents.feedback), html_table(weeks_sheet(contents.feedback))
+    return (
+        [table] if drawn is None else [_figure(drawn, "Yes and clicks of each week above the line, no below."), table]
+    )
 
 
 def _card(contents: Contents) -> list[Element]:

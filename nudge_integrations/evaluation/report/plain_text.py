@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nudge_integrations.evaluation.report.feedback_weeks import weeks_sheet
 from nudge_integrations.evaluation.report.sheets import (
     Sheet,
     breakdown_sheets,
@@ -42,6 +43,8 @@ def to_markdown(contents: Contents) -> str:
     blocks += ["## Queries", _markdown_table(movers_sheet(contents, _MOVERS))]
     if sentences := surroundings(contents):
         blocks += ["## What moved", _markdown_list(sentences)]
+    if contents.feedback:
+        blocks += ["## Feedback over time", _markdown_table(weeks_sheet(contents.feedback))]
     blocks += ["## Card", "\n".join(f"- **{_markdown(label)}**: {_markdown(text)}" for label, text in contents.card)]
     blocks += ["## Limits", _markdown_list(contents.limits)]
     return "\n\n".join(blocks) + "\n"
