@@ -71,8 +71,8 @@ def fit(
 
     Args:
         dataset: n documents, m queries and which document is relevant to which query, or what `Feedback.labels`
-            returns, with its weights. Every query counts. A grade below 0 is a no: the document moves away from the query, by a
-            weight that is chosen with the step.
+            returns, with its weights. Every query counts. A grade below 0 is a no: the document moves away from the
+            query, by a weight that is chosen with the step.
         encoder: Makes the vectors. Its fingerprint alone will do when all vectors are given.
         validation: Other queries about the same documents, to choose the step by; None for exact leave-one-out.
         method: ``"auto"``: the best of nudging documents, mapping queries linearly, both, and nothing, see

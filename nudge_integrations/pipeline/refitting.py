@@ -130,12 +130,7 @@ def refit_details(
         raise InputError(f"no label is about a document that is here: {changes}")
     queries = work.query_vectors(dataset)
     asked = {**last_options(nudge), **options}
-    given: dict[str, Any] = {
-        "query_vectors": queries,
-        "warm": nudge,
-        "labels": work.log,
-        "weights": counts,
-    }
+    given: dict[str, Any] = {"query_vectors": queries, "warm": nudge, "labels": work.log, "weights": counts}
     fitted = fit(dataset, nudge.encoder, document_vectors=work.vectors, **given, **asked)
     gain = _gain_on_new(nudge, fitted, dataset, work, queries, bool(asked.get("ignore_identical_ids")))
     return work.details(fitted, changes, gain, asked, require_gain=require_gain)
