@@ -76,7 +76,8 @@ def label_log(folder: Path) -> None:
 def label_log_content(folder: Path) -> Any:
     log = LabelLog(folder / "labels.jsonl")
     labels = [(one.query, one.document, one.grade, one.source, one.text_hash) for one in log.labels]
-    log.dataset(CORPUS, half_life=30.0, now="2026-01-02T03:04:05+00:00")
+    log.dataset(CORPUS)
+    log.weights(half_life=30.0, now="2026-01-02T03:04:05+00:00")
     vectors = {query: vector.tolist() for query, vector in log.query_vectors("toy").items()}
     log.since("a nudge")
     again = log.copy()
