@@ -67,9 +67,10 @@ PUBLIC = {
         "tries_query_maps",
     ),
     "nudge_integrations.feedback": (
-        *("FORMS", "Feedback", "FeedbackLabels", "FeedbackLog", "LabelLog", "LoggedFit", "LoggedLabel"),
-        *("PositionWeights", "Shown", "Verdict", "from_judgements", "from_langfuse", "from_langsmith", "from_lines"),
-        *("from_phoenix", "from_ubi", "read_feedback"),
+        *("FORMS", "Feedback", "FeedbackLabels", "FeedbackLog", "FeedbackWeek", "LabelLog", "LoggedFit", "LoggedLabel"),
+        *("PositionWeights", "Shown", "Verdict", "by_week", "feedback_unwrapped", "from_judgements", "from_langfuse"),
+        *("from_langsmith", "from_lines", "from_phoenix", "from_ubi", "is_feedback", "labels_and_weights"),
+        *("read_feedback", "served_by"),
     ),
     "nudge_integrations.scale": (
         *("FileCorpus", "LanceCommit", "RayCorpus", "Rewritten", "Skipped", "merged", "moved_rows", "nudge_lance"),
