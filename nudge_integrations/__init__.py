@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from nudge_integrations.selection import select
     from nudge_integrations.solver import Options, Prepared, Solution, prepare, solve
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # In the order of the flow, not of the alphabet.
 __all__ = [  # noqa: RUF022
