@@ -22,7 +22,7 @@ def gain_picture(measured: Mapping[str, Any]) -> str:
     height = _TOP + _LINE * len(measured) + 30
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" aria-labelledby="t d">',
-        '<title id="t">nDCG@10 before and after, on six collections</title>',
+        '<title id="t">nDCG@10 before and after, on nine collections</title>',
         f'<desc id="d">{_in_words(measured)}</desc>',
         f"<style>{_STYLE}</style>",
         *_legend(),
