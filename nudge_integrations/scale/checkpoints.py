@@ -30,7 +30,7 @@ _MANIFEST, _FORMAT, _VERSION, _PARTIAL = "search.json", "nudge-search", 1, "part
 def _remove(folder: Path) -> None:
     """Remove what `Checkpoints.save` wrote to a folder, and the folder where nothing else is in it."""
     for one in folder.iterdir():
-        if _OURS.fullmatch(one.name) or is_part(one.name):
+        if (_OURS.fullmatch(one.name) or is_part(one.name)) and not one.is_dir():
             one.unlink()
     if not any(folder.iterdir()):
         folder.rmdir()
