@@ -93,7 +93,8 @@ def search_nudges(
         tried = _close_to_best(objectives, coarse, finalists)
     results = _searched(prepared, options, tried)
     lines |= {temperature: result.candidate for temperature, result in results.items()}
-    return max(results.values(), key=lambda result: result.candidate.gain), list(lines.values())
+    # Equal gains, which the order of the queries alone may tell apart in the last digit, go to the first direction.
+    return max(results.values(), key=lambda result: round(result.candidate.gain, 12)), list(lines.values())
 
 
 def _searched(

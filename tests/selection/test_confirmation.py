@@ -160,8 +160,11 @@ def test_the_figures_of_a_pair_are_those_of_folds_whose_labels_no_map_knows(
         if temperature is None:
             return direction(labels.part(rows))
         # The softmax is normalised as for the nudge that is served, and not anew for every fold.
-        every = np.exp(moved.queries @ problem.documents.T / temperature).sum(axis=1, keepdims=True)
-        weights = problem.gains - np.exp(labels.queries @ problem.documents.T / temperature) / every
+        soft, every = (
+            np.exp(problem.without_ignored(those.queries @ problem.documents.T) / temperature)
+            for those in (labels, moved)
+        )
+        weights = problem.gains - soft / every.sum(axis=1, keepdims=True)
         labelled = problem.gains[rows].any(axis=0)
         return np.where(labelled[:, None], weights[rows].T @ labels.queries[rows], 0.0)
 
