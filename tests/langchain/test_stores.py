@@ -46,6 +46,9 @@ from qdrant_client import QdrantClient  # noqa: E402
 from qdrant_client.models import Distance, VectorParams  # noqa: E402
 from sqlalchemy import Engine, create_engine, text  # noqa: E402
 
+# What these packages warn of is theirs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 Vectors = NDArray[np.float32]
 
 
