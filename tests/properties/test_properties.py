@@ -86,7 +86,7 @@ def check_unit_length(case: Case, solution: Solution) -> None:
 def check_order_of_documents_and_queries_does_not_matter(case: Case, solution: Solution) -> None:
     rng = np.random.default_rng(len(case.documents))
     rows, columns = rng.permutation(len(case.queries)), rng.permutation(len(case.documents))
-    step = {"step": solution.step} if solution.method == case.method and solution.step else {"step": 0.2}
+    step: dict[str, Any] = {"step": solution.step if solution.method == case.method and solution.step else 0.2}
     plain = case.solved(**step)
     relevance = sparse.csr_array(case.relevance[rows][:, columns])
     # The best of several directions may hang on documents whose scores are equal but for rounding: one is compared.
@@ -98,8 +98,9 @@ def check_order_of_documents_and_queries_does_not_matter(case: Case, solution: S
     problem = Problem(unit(case.documents), unit(case.queries), case.relevance.toarray(), np.arange(len(rows)))
     clear = np.linalg.norm(direction(problem, plain.temperature), axis=1)[columns] > 0.3
     unlabelled = case.relevance.sum(axis=0)[columns] == 0
-    pair = (other.apply(case.documents[columns]), plain.apply(case.documents)[columns])
-    np.testing.assert_allclose(*(served[clear | unlabelled] for served in pair), atol=1e-5)
+    compared = clear | unlabelled
+    expected = plain.apply(case.documents)[columns][compared]
+    np.testing.assert_allclose(other.apply(case.documents[columns])[compared], expected, atol=1e-5)
 
 
 def check_blocks_and_threads_do_not_matter(case: Case, solution: Solution) -> None:
