@@ -53,9 +53,8 @@ test-model: $(VENV)/.dev ## Try 1,000 sequences of 50 changes of what serves and
 test-properties: $(VENV)/.dev ## Try 10,000 random fits for what every fit promises
 	@NUDGE_CASES=$${NUDGE_CASES:-10000} $(BIN)/python -m pytest -rP tests/properties
 
-test-stores: $(VENV)/.dev ## Install vector stores, a real Postgres among them, run their tests, and kill 400 processes a store
-	@$(PIP) -e '.[dev,dev-stores]'
-	@NUDGE_STORES=1 NUDGE_STORE_KILLS=$${NUDGE_STORE_KILLS:-200} $(BIN)/python -m pytest -rP \
+test-stores: $(VENV)/.dev ## Kill 400 processes a vector store, half of them while they apply, and run all tests of live stores
+	@NUDGE_STORE_KILLS=$${NUDGE_STORE_KILLS:-200} $(BIN)/python -m pytest -rP \
 		tests/stores tests/cli/test_store.py tests/llama_index/test_stores.py tests/langchain/test_stores.py
 
 test-scale: $(VENV)/.dev ## Install Lance and Ray, and run the tests of corpora in files, fifty partitionings each

@@ -121,8 +121,7 @@ def _by_text(folder: Path, what: str) -> dict[str, NDArray[np.float32]]:
     return dict(zip(texts, vectors, strict=True))
 
 
-# What may be skipped where CI is set, with why: everything else that is skipped there is a failure. Stores' packages of
-# the extra dev-stores are no part of `make test`; `make test-stores` installs them and sets NUDGE_STORES.
+# What may be skipped where CI is set, with why: everything else that is skipped there is a failure.
 EXPECTED_SKIPS = [
     "no chromium and chromedriver on this machine",
     "got empty parameter set",  # a page of docs without a script
@@ -130,10 +129,6 @@ EXPECTED_SKIPS = [
 ]
 if not os.environ.get("NUDGE_SCALE"):  # `make test-scale` installs these
     EXPECTED_SKIPS += ["could not import '(lance|ray)'"]
-if not os.environ.get("NUDGE_STORES"):
-    EXPECTED_SKIPS += ["could not import '(llama_index.vector_stores|langchain_(chroma|postgres|qdrant)|pixeltable)"]
-    EXPECTED_SKIPS += ["could not import '(chromadb|faiss|lancedb|psycopg2?|qdrant_client)", "are not installed$"]
-    EXPECTED_SKIPS += ["^qdrant_client is not installed$"]
 
 
 def _skips(config: pytest.Config) -> dict[str, int]:

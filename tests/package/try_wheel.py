@@ -39,7 +39,7 @@ PROOFS = {
     **{name: (f"nudge_integrations.stores.{name}",) for name in ("chroma", "faiss", "lancedb", "pgvector", "qdrant")},
 }
 # Sums of other extras, and what developers install.
-SKIPPED = {"all", "dev", "dev-scale", "dev-stores", "docs", "examples", "stores"}
+SKIPPED = {"all", "dev", "dev-scale", "docs", "examples", "stores"}
 
 
 def run(*command: str | Path, folder: Path) -> None:
