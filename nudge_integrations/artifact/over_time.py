@@ -1,4 +1,4 @@
-"""What a nudge is asked for over time, by name; the room above works it out from the labels that the nudge keeps."""
+"""A nudge's methods over time; the room above works them out from the labels that the nudge keeps."""
 
 from __future__ import annotations
 

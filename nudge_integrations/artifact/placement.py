@@ -72,7 +72,7 @@ class Moves(Protocol):
 
 @dataclass(frozen=True)
 class NudgeDiff:
-    """What changes from one nudge to another.
+    """The changes from one nudge to another.
 
     Attributes:
         added: Ids that only the other moves.

@@ -1,4 +1,4 @@
-"""What a nudge records, and what must hold about it."""
+"""The fields of a nudge, and what must hold about them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class HasFingerprint(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """What identifies the model."""
+        """The identifier of the model."""
 
 
 def fingerprint_of(encoder: str | HasFingerprint) -> str:

@@ -1,4 +1,4 @@
-"""What the values of a nudge that are no arrays may be: texts, figures, choices, and what was tried."""
+"""Checks of a nudge's values that are no arrays: texts, figures, choices, and candidates."""
 
 from __future__ import annotations
 

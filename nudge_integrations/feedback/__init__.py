@@ -1,4 +1,4 @@
-"""What users said, from whatever log, as labels: thumbs, clicks weighted by position, judgement lists, corrections.
+"""Feedback of users, from any log, as labels: thumbs, clicks weighted by position, judgement lists, corrections.
 
     logs ── readers ──> Feedback ── labels(corpus) ──> dataset and weights ──> fit(labels, encoder)
     applications ── FeedbackLog.record, .shown ──> lines ──> readers

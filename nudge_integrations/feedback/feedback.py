@@ -1,4 +1,4 @@
-"""What users said about results, in one form: verdicts, clicks and what was shown; and labels made of it."""
+"""Feedback on results in one form: verdicts, clicks and impressions; and labels made of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STRAY = 0.5
 
 @dataclass(frozen=True)
 class Verdict:
-    """What somebody said about one document as an answer to one query.
+    """A verdict on one document as an answer to one query.
 
     Attributes:
         query: The text of the query.

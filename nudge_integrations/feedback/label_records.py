@@ -76,7 +76,7 @@ class LoggedLabel:
 
     @property
     def judgement(self) -> tuple[object, ...]:
-        """What it says, whoever says so and when: a label that says the same again is none."""
+        """The judgement without its source and time: a label that repeats the last one adds nothing."""
         return self.query, self.document, self.text_hash, self.raw_hash, self.grade, self.weight
 
     @classmethod
@@ -135,7 +135,7 @@ class LoggedFit:
 
 @dataclass(eq=False)
 class LogState:
-    """What the records say.
+    """The state of a log after all its records.
 
     Attributes:
         name: The id of the log.

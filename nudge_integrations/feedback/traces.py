@@ -24,7 +24,7 @@ _DOCUMENTS = ("attributes.retrieval.documents", "retrieval.documents", "outputs"
 
 @dataclass
 class _Trace:
-    """What one query retrieved."""
+    """The documents that one query retrieved."""
 
     query: str = ""
     documents: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What logs write for yes and no, for documents, and for times."""
+"""The ways in which logs write yes and no, documents, and times."""
 
 from __future__ import annotations
 

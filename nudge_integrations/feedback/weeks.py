@@ -17,7 +17,7 @@ Said = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class FeedbackWeek:
-    """What one source said in one week.
+    """The verdicts of one source in one week.
 
     Attributes:
         week: The Monday of the week, UTC, as ISO 8601 text; empty where nobody knows when.

@@ -1,4 +1,4 @@
-"""What LangChain retrieves goes to a log of feedback, by a callback handler."""
+"""A LangChain callback handler that writes retrieved documents to a log of feedback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What LlamaIndex retrieves goes to a log of feedback, by its instrumentation."""
+"""LlamaIndex's instrumentation writes retrieved documents to a log of feedback."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _Held = Mapping[str, tuple[Any, Any]]
 
 
 class ReplacingStore:
-    """What an index writes to while it is filled: only what the store does not hold already is written.
+    """The store that an index is filled through: rows that the store below holds already are not written.
 
     Where a store can replace a node by its id, or in one transaction, it does. Any other store has its nodes taken out
     and put back if the new ones cannot be written.
@@ -134,7 +134,7 @@ def _simple_content(node: BaseNode) -> Any:
 
 
 class _Upserting:
-    """What an adapter adds rows to, so that rows whose ids are there are replaced."""
+    """The store that an adapter adds rows to: rows whose ids are there are replaced."""
 
     def __init__(self, add: Callable[..., Any]) -> None:
         self.add = add

@@ -29,7 +29,7 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class DocumentChanges:
-    """What became of the documents that labels are about.
+    """The changes of the documents that labels are about.
 
     Labels that wait stay in the log and count again as soon as their document is back, confirmed or labelled anew.
 

@@ -1,4 +1,4 @@
-"""What a fit in this process leaves for the next one of the same documents, as long as its nudge is in use."""
+"""Searches that a fit keeps for the next one of the same documents in this process, while its nudge is in use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LARGEST_BYTES = 2 << 30
 
 @dataclass(frozen=True, eq=False)
 class FitMemory:
-    """What a fit found.
+    """The searches and figures of a fit.
 
     Attributes:
         query_ids: (m,) the ids of the labelled queries.

@@ -1,4 +1,4 @@
-"""What a fit keeps for the next one: its labels, the vectors of their queries, and what it was asked for."""
+"""A fit keeps for the next one its labels, the vectors of their queries, and the options that it was given."""
 
 from __future__ import annotations
 

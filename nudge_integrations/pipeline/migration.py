@@ -162,7 +162,7 @@ Figures = dict[str, "NDArray[np.float64]"]
 
 @dataclass(frozen=True, eq=False)
 class _Comparison:
-    """What is compared, and by which queries.
+    """The sides of a comparison, and its queries.
 
     Attributes:
         dataset: All labels over the documents.

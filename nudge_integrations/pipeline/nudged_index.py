@@ -66,7 +66,7 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class _Served:
-    """What is searched, together with the nudge that made it: the two change at once."""
+    """The searched index together with the nudge that made it: the two change at once."""
 
     vectors: ExactIndex
     nudge: Nudge | None = None
@@ -99,7 +99,7 @@ class NudgedIndex:
 
     @property
     def nudge(self) -> Nudge | None:
-        """What moves the documents; None when nothing does."""
+        """The nudge that moves the documents; None when nothing does."""
         return self._served.nudge
 
     @property

@@ -1,4 +1,4 @@
-"""What a refit came to: what it gains on new queries, what changes, and why or why not."""
+"""The outcome of a refit: its gain on new queries, the changes, and why or why not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["NewQueryGain", "RefitDetails", "nothing_gained", "without"]
 
 @dataclass(frozen=True)
 class NewQueryGain:
-    """What a refit gains on queries that came since the last fit, which neither nudge has learned from.
+    """The gain of a refit on queries that came since the last fit, which neither nudge has learned from.
 
     Attributes:
         queries: How many they are.
@@ -47,7 +47,7 @@ class NewQueryGain:
 
 @dataclass(frozen=True, eq=False)
 class RefitDetails:
-    """What a refit came to.
+    """The outcome of a refit.
 
     Attributes:
         nudge: The nudge to serve from now on: the new one, or the present one with the new labels beside it.

@@ -30,7 +30,7 @@ _REPEATED = "with an id that came before"
 
 @dataclass(frozen=True)
 class TableColumns:
-    """What to read of a table.
+    """The columns to read of a table.
 
     Attributes:
         id: The column of ids.
@@ -45,7 +45,7 @@ class TableColumns:
 
 @dataclass
 class _Finding:
-    """What is wrong with rows of one piece."""
+    """The faulty rows of one piece."""
 
     kept: NDArray[np.bool_] | None
     rows: int

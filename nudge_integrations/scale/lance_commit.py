@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LanceCommit:
-    """What a nudge changed in a Lance dataset.
+    """The commit with which a nudge changed a Lance dataset.
 
     Attributes:
         before: The version that holds the base vectors; `restore_lance` takes it.

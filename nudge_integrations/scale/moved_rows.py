@@ -1,4 +1,4 @@
-"""What a nudge moved, as a small Parquet file beside the corpus: ids, vectors, and which nudge it was."""
+"""The moved documents as a small Parquet file beside the corpus: ids, vectors, and which nudge it was."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _MARK = ".nudge-rewrite.json"
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What was written.
+    """The files and rows that were written.
 
     Attributes:
         folder: Where the new files are; where the old ones are, once they were exchanged.

@@ -35,7 +35,7 @@ _MOST_TEACHING, _SCORES = 8_192, 800_000_000
 
 
 class Beside(TypedDict):
-    """What may come beside queries and their gains; `prepare` says what each is."""
+    """Optional inputs beside queries and their gains; `prepare` explains each."""
 
     ignored: ArrayLike | None
     negatives: object

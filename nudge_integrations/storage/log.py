@@ -46,7 +46,7 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class LogContent:
-    """What a log holds.
+    """The content of a log.
 
     Attributes:
         records: The records, in the order in which they were appended.

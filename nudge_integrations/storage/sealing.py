@@ -1,4 +1,4 @@
-"""What a manifest may say: canonical JSON under a checksum of itself, and plain names of the files beside it."""
+"""The form of a manifest: canonical JSON under a checksum of itself, and plain names of the files beside it."""
 
 from __future__ import annotations
 

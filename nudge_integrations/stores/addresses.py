@@ -27,7 +27,7 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class StoreOptions:
-    """What came beside the store; see `open_store`."""
+    """The arguments that came beside the store; see `open_store`."""
 
     collection: str | None
     vector_name: str | None

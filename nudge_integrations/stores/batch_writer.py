@@ -28,7 +28,7 @@ class NotKept(RolloutError):
 
 @dataclass(eq=False)
 class BatchWriter:
-    """What brings batches to their targets, or back to their base vectors.
+    """Brings batches to their targets, or back to their base vectors.
 
     Attributes:
         adapter: The store.

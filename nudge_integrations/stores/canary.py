@@ -150,7 +150,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What canary queries are worth before a change, and should be after it.
+    """The metric of canary queries before a change, and what it should be after it.
 
     Attributes:
         metric: What they are measured by.

@@ -1,4 +1,4 @@
-"""What the store objects of both frameworks say of themselves: what they rank by, and for how many numbers they are."""
+"""Store objects of both frameworks: how they rank, and how many numbers their vectors have."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class RolloutJournal:
 
     @property
     def state(self) -> str:
-        """What happened last: ``"planned"``, ``"applying"``, ``"applied"``, ``"rolling back"`` or ``"rolled back"``."""
+        """The last event: ``"planned"``, ``"applying"``, ``"applied"``, ``"rolling back"`` or ``"rolled back"``."""
         states = [event["state"] for event in self.events() if "state" in event]
         return states[-1] if states else "planned"
 

@@ -52,7 +52,7 @@ class LiveStore:
 
     @property
     def info(self) -> StoreInfo:
-        """What the store is now."""
+        """The store as it describes itself now."""
         return self.adapter.describe()
 
     def corpus(self, *, by_index: bool | None = None) -> StoreCorpus:

@@ -1,4 +1,4 @@
-"""What a Postgres table says of itself: its columns of ids and vectors, and what its index ranks by."""
+"""A Postgres table's description: its columns of ids and vectors, and how its index ranks."""
 
 from __future__ import annotations
 

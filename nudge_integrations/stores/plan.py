@@ -1,4 +1,4 @@
-"""What a rollout would change, and what that costs and is worth; nothing is written."""
+"""Plans of rollouts: which rows would change, the cost and the expected gain; nothing is written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_MOVED = 0.2
 
 @dataclass(frozen=True, eq=False)
 class RolloutPlan:
-    """What applying a nudge to a store would change.
+    """The changes that applying a nudge to a store would make.
 
     Attributes:
         store: The store, as it was when this was planned.

@@ -35,7 +35,7 @@ _END = {"applying": ("applied", "done"), "rolling back": ("rolled back", "undone
 
 @dataclass(frozen=True)
 class Verification:
-    """What the rows of a rollout hold.
+    """The rows of a rollout by what they hold.
 
     Attributes:
         at_target: How many are where the nudge puts them.

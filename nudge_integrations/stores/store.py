@@ -1,4 +1,4 @@
-"""What a live vector store must answer so that its vectors can be read, changed in place and brought back.
+"""The protocol of a live vector store whose vectors are read, changed in place and brought back.
 
 Four methods make an adapter; journal, comparison before writing, reading back, resuming and rolling back are written
 once, for all stores, in `rollout`.
@@ -57,7 +57,7 @@ RANKINGS: Mapping[str, Ranking] = {
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """What a store says of itself.
+    """The description that a store gives of itself.
 
     Attributes:
         kind: Its name, such as ``"qdrant"``.
