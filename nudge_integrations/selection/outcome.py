@@ -30,6 +30,11 @@ from nudge_integrations.solver.solving import solution_of
 
 __all__ = ["Fitted", "confirmed", "fitted_map", "fitted_pair", "solution_with"]
 
+_UNHEEDED = (
+    "labels that say no were not heeded: a query map alone served best, and moves no document away; "
+    "method='nudge' heeds them"
+)
+
 # An exact figure that is further from that of the pools than this part of a standard error sends the search back.
 _MOVED = 0.1
 
@@ -160,7 +165,8 @@ def _warnings(prepared: Prepared, best: Fitted, baseline: NDArray[np.float64]) -
     if best.scores is None:
         return ()
     unseen = unseen_warning(prepared, best.scores, baseline, prepared.options.standard_errors)
-    return (*unseen, *repetition_warning(prepared))
+    unheeded = prepared.labels.noes is not None and isinstance(best.found, FoundMap)
+    return (*unseen, *repetition_warning(prepared), *([_UNHEEDED] if unheeded else []))
 
 
 def _line(

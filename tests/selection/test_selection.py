@@ -168,6 +168,18 @@ def test_a_turn_that_all_queries_share_is_corrected_with_unlabelled_documents_pr
     assert change.mean() > 2.0 * change.std(ddof=1) / np.sqrt(len(change))
 
 
+def test_a_query_map_alone_says_that_it_heeds_no_label_that_says_no() -> None:
+    documents, queries, gains = planted(0, turned=1.5)
+    refused = sparse.csr_array(np.roll(gains.toarray(), 1, axis=1) * (gains.toarray() == 0))
+    told = [
+        any("say no were not heeded" in warning for warning in solution.warnings)
+        for candidates in ("query-map", "nudge")
+        for solution in [select(documents, queries, gains, candidates=candidates, negatives=refused)]
+    ]
+    assert told == [True, False]
+    assert not select(documents, queries, gains, candidates="query-map").warnings
+
+
 def test_a_choice_that_costs_unlabelled_documents_is_warned_of() -> None:
     documents, queries, gains = planted(6, hidden=1.5)
     solution = select(documents, queries, gains, candidates="nudge")
